@@ -1,0 +1,236 @@
+"""The one acceptance function: what is an event, and what is not.
+
+Ingest and aggregator both call `accept`. It looks at the record's bytes and at nothing else, no clock and no
+settings, so the same bytes are accepted or refused for the same reason today and in ten years, as long as
+`RULES_VERSION`, the registry and the code lists are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+from pydantic import ValidationError
+
+from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind, Offense
+from schemas.envelope import INSTANT_PATTERN, UUID_PATTERN
+
+RULES_VERSION: Final = 1
+MAX_EVENT_BYTES: Final = 16_384
+"""An event is about 600 bytes; the longest that the rules allow is well below this."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MODELS: Final = {"detainer-issued": DetainerIssued, "detainer-declined": DetainerDeclined}
+_PYDANTIC_CODES: Final = {
+    "missing": ("missing-field", "is required"),
+    "extra_forbidden": ("unknown-field", "is not a field of this event"),
+    "string_pattern_mismatch": ("bad-format", "does not have the required form"),
+    "literal_error": ("unknown-code", "is not one of the allowed values"),
+    "greater_than_equal": ("out-of-range", "is below the lowest allowed value"),
+    "less_than_equal": ("out-of-range", "is above the highest allowed value"),
+    "too_long": ("out-of-range", "has too many entries"),
+    "int_from_float": ("wrong-type", "must be an integer"),
+}
+_A_NUMBER = re.compile(r"(?<![0-9A-Za-z])(A?[0-9]{8,9}|A[0-9]{3}-[0-9]{3}-[0-9]{3})(?![0-9A-Za-z])", re.IGNORECASE)
+_SHAPED = re.compile(f"{UUID_PATTERN}|{INSTANT_PATTERN}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
+
+
+class Refused(Exception):  # noqa: N818  # the word of the contract: refused, with a code
+    """An event that does not keep the rules.
+
+    `code` names the rule, `field` the place (a dotted path, or None), `detail` says what must be so. None of them ever
+    quotes a value.
+    """
+
+    def __init__(self, code: str, field: str | None, detail: str) -> None:
+        super().__init__(f"{field or 'event'}: {detail}")
+        self.code = code
+        self.field = field
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One accepted event, normalised: an identity (kind, agency, detainer_id) at one version.
+
+    Instants are UTC. `fingerprint` is 16 bytes over the normalised data alone: a retry with another event id, another
+    time or another order of keys has the same.
+    """
+
+    kind: Kind
+    agency: str
+    detainer_id: str
+    version: int
+    fingerprint: bytes
+    withdrawn: bool
+    jurisdiction: str
+    operator: str
+    location: str | None
+    facility: str | None
+    issued_at: datetime
+    declined_at: datetime | None
+    recorded_at: datetime | None
+    form: str | None
+    reason: str | None
+    citizenship: str | None
+    offenses: tuple[tuple[str, str], ...] | None
+    withdrawn_reason: str | None
+
+    @property
+    def identity(self) -> tuple[Kind, str, str]:
+        """What the versions of one detainer have in common."""
+        return self.kind, self.agency, self.detainer_id
+
+    @property
+    def rank(self) -> tuple[int, bytes]:
+        """The ledger keeps the fact of the highest rank."""
+        return self.version, self.fingerprint
+
+    @property
+    def counted_at(self) -> datetime:
+        """The instant whose week counts: issued_at of an issued, recorded_at of a declined detainer."""
+        return self.issued_at if self.recorded_at is None else self.recorded_at
+
+
+def accept(value: bytes | None, topic: str | None = None) -> Fact:
+    """Read one event; Refused when it breaks a rule.
+
+    `topic` is the Kafka topic that the event came from; its type must be of the same name. None accepts either type.
+    """
+    document = _parse(value)
+    _no_person_in(document, "")
+    event_type = document.get("type")
+    if "type" not in document:
+        raise Refused("missing-field", "type", "is required")
+    if not isinstance(event_type, str) or event_type not in _MODELS:
+        raise Refused("unknown-type", "type", f"must be one of {', '.join(_MODELS)}")
+    if topic is not None and event_type != topic:
+        raise Refused("wrong-topic", "type", f"must be {topic} in this topic")
+    try:
+        event = _MODELS[event_type].model_validate(document)
+    except ValidationError as error:
+        _refuse(error)
+    return _fact(event)
+
+
+def _parse(value: bytes | None) -> dict[str, Any]:
+    if value is None:
+        raise Refused("no-value", None, "the record has no value")
+    if len(value) > MAX_EVENT_BYTES:
+        raise Refused("too-large", None, f"an event has at most {MAX_EVENT_BYTES} bytes")
+    try:
+        document = json.loads(value.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_a_number)
+    except UnicodeDecodeError:
+        raise Refused("not-utf8", None, "an event is UTF-8 text") from None
+    except (ValueError, RecursionError):
+        raise Refused("not-json", None, "an event is one JSON object (RFC 8259)") from None
+    if not isinstance(document, dict):
+        raise Refused("not-json", None, "an event is one JSON object (RFC 8259)")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise Refused("duplicate-key", _shown(name), "appears twice in one object")
+    return members
+
+
+def _not_a_number(_: str) -> NoReturn:
+    raise Refused("not-a-number", None, "NaN and Infinity are not JSON")
+
+
+def _no_person_in(value: object, path: str) -> None:
+    """Refuse control characters and alien registration numbers in any string, names of members included."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            _no_person_in(name, path)
+            _no_person_in(member, f"{path}.{_shown(name)}" if path else _shown(name))
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            _no_person_in(member, f"{path}.{index}")
+    elif isinstance(value, str):
+        if _CONTROL.search(value):
+            raise Refused("control-character", path or None, "has a control character")
+        if _A_NUMBER.search(value) and not _SHAPED.match(value):
+            raise Refused("a-number", path or None, "is shaped like an alien registration number")
+
+
+def _shown(name: str) -> str:
+    """A member's name if it can be shown: it comes from outside and may hold anything."""
+    return name if _SAFE_NAME.match(name) and not _A_NUMBER.search(name) else f"(a name of {len(name)} characters)"
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    problems = error.errors(include_url=False, include_input=False)
+    first = problems[0]
+    path = [_shown(part) if isinstance(part, str) else str(part) for part in first["loc"]]
+    context = first.get("ctx", {})
+    if "field" in context:
+        path.append(context["field"])
+    code, detail = _PYDANTIC_CODES.get(first["type"], (first["type"], first["msg"]))
+    if "_" in code:
+        code, detail = "wrong-type", "is not of the required type"
+    more = len(problems) - 1
+    raise Refused(code, ".".join(path) or None, f"{detail} (and {more} more)" if more else detail)
+
+
+def _fact(event: DetainerIssued | DetainerDeclined) -> Fact:
+    data = event.data
+    declined = data if isinstance(data, DeclinedData) else None
+    offenses = None if data.offenses is None else _normal(data.offenses)
+    fact = {
+        "kind": Kind.DECLINED if declined else Kind.ISSUED,
+        "detainer_id": data.detainer_id,
+        "version": data.version,
+        "withdrawn": data.withdrawn,
+        "withdrawn_reason": data.withdrawn_reason,
+        "jurisdiction": data.jurisdiction,
+        "operator": data.operator,
+        "location": data.location,
+        "facility": data.facility,
+        "issued_at": data.issued_at,
+        "declined_at": declined.declined_at if declined else None,
+        "recorded_at": declined.recorded_at if declined else None,
+        "form": data.form,
+        "reason": declined.reason if declined else None,
+        "citizenship": data.citizenship,
+        "offenses": offenses,
+    }
+    return Fact(agency=event.agency, fingerprint=_fingerprint(fact), **fact)  # type: ignore[arg-type]
+
+
+def _normal(offenses: list[Offense]) -> tuple[tuple[str, str], ...]:
+    """Sorted, each once: a person with two counts of one offense has that offense."""
+    return tuple(sorted({(offense.category, offense.basis) for offense in offenses}))
+
+
+def _fingerprint(fact: dict[str, Any]) -> bytes:
+    """128-bit BLAKE2b over the fields in this order, a line each.
+
+    No field's text can hold a line break, so the text is unambiguous. Instants are microseconds since 1970; an absent
+    field is `-`, which no code is.
+    """
+    lines = (_line(fact[name]) for name in fact)
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).digest()
+
+
+def _line(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        since = value - _EPOCH
+        return str((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    if isinstance(value, tuple):
+        return ",".join(f"{category}:{basis}" for category, basis in value)
+    return str(value)

@@ -1,0 +1,152 @@
+"""What agencies send: the `data` of detainer-issued and detainer-declined events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas import taxonomy
+from schemas.envelope import Envelope, Instant, Strict, Uuid
+from schemas.jurisdiction import Operator, registry
+from schemas.taxonomy import Taxonomy
+
+MAX_VERSION = 2**53 - 1
+"""The highest integer that every JSON reader keeps exactly (RFC 7493, section 2.2)."""
+
+
+class Kind(StrEnum):
+    """Which of the two counts a fact belongs to."""
+
+    ISSUED = "issued"
+    DECLINED = "declined"
+
+
+def _broken(rule: str, field: str, message: str) -> PydanticCustomError:
+    """A rule between fields; `field` is the one to look at."""
+    return PydanticCustomError(rule, message, {"field": field})  # type: ignore[arg-type]  # wants a literal
+
+
+def _code(table: Callable[[], Taxonomy]) -> Any:  # noqa: ANN401  # a type, built
+    listed = table()
+
+    def known(value: str) -> str:
+        if value not in listed:
+            raise PydanticCustomError("unknown-code", f"is not a code of the list '{listed.name}'")  # type: ignore[arg-type]
+        return value
+
+    return Annotated[
+        str, AfterValidator(known), WithJsonSchema({"type": "string", "enum": sorted(listed)})
+    ]
+
+
+def _geoid(value: str) -> str:
+    if not registry().fits(Operator.COUNTY, value):
+        raise PydanticCustomError("unknown-jurisdiction", "is not the GEOID of a county or county equivalent")
+    return value
+
+
+OffenseCode = _code(taxonomy.offenses)
+Reason = _code(taxonomy.reasons)
+WithdrawalReason = _code(taxonomy.withdrawal_reasons)
+Form = _code(taxonomy.forms)
+Country = _code(taxonomy.countries)
+JurisdictionCode = Annotated[str, Field(pattern=r"^(US|[0-9]{2}|[0-9]{4}|[0-9]{5})$")]
+CountyGeoid = Annotated[str, Field(pattern=r"^[0-9]{5}$"), AfterValidator(_geoid)]
+FacilityCode = Annotated[str, Field(pattern=r"^[A-Z0-9-]{2,16}$")]
+OperatorCode = Annotated[
+    str,
+    AfterValidator(lambda value: _operator(value)),
+    WithJsonSchema({"type": "string", "enum": [o.value for o in Operator]}),
+]
+
+
+def _operator(value: str) -> str:
+    if value not in set(Operator):
+        raise PydanticCustomError("unknown-code", "must be county, city, state, federal or tribal")
+    return value
+
+
+class Offense(Strict):
+    """One offense that a person was charged with or convicted of."""
+
+    category: OffenseCode = Field(description="NIBRS offense code, such as 90D.")
+    basis: Literal["charged", "convicted"]
+
+
+class _Detainer(Strict):
+    detainer_id: Uuid = Field(description="Pseudonymous; the same for every version of this detainer.")
+    version: int = Field(ge=1, le=MAX_VERSION, description="Increasing; the highest wins in any order of arrival.")
+    withdrawn: bool = Field(default=False, description="True takes the fact out of every count.")
+    withdrawn_reason: WithdrawalReason | None = None
+    jurisdiction: JurisdictionCode = Field(
+        description="County GEOID (county and city custody), state FIPS code, tribe code, or US."
+    )
+    operator: OperatorCode = Field(description="Whose custody it is; must fit the jurisdiction's kind.")
+    location: CountyGeoid | None = Field(default=None, description="Where the building stands; never counted.")
+    facility: FacilityCode | None = None
+    issued_at: Instant
+    form: Form | None = None
+    citizenship: Country | None = None
+    offenses: Annotated[list[Offense], Field(max_length=32)] | None = Field(
+        default=None, description="Absent: not known. Empty: none recorded."
+    )
+
+    @model_validator(mode="after")
+    def _fields_fit(self) -> Self:
+        if self.jurisdiction not in registry():
+            raise _broken("unknown-jurisdiction", "jurisdiction", "is not in any edition of the registry")
+        if not registry().fits(Operator(self.operator), self.jurisdiction):
+            raise _broken("operator-misfit", "operator", "does not fit the kind of the jurisdiction")
+        if self.withdrawn and self.withdrawn_reason is None:
+            raise _broken("missing-field", "withdrawn_reason", "is required when withdrawn is true")
+        if not self.withdrawn and self.withdrawn_reason is not None:
+            raise _broken("unexpected-field", "withdrawn_reason", "is allowed only when withdrawn is true")
+        return self
+
+
+class IssuedData(_Detainer):
+    """A detainer was issued. It counts in the week of `issued_at`."""
+
+
+class DeclinedData(_Detainer):
+    """A detainer was declined. It counts in the week of `recorded_at`, as in the first report."""
+
+    declined_at: Instant
+    recorded_at: Instant
+    reason: Reason | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.declined_at < self.issued_at:
+            raise _broken("order-of-instants", "declined_at", "must not be before issued_at")
+        if self.recorded_at < self.declined_at:
+            raise _broken("order-of-instants", "recorded_at", "must not be before declined_at")
+        return self
+
+
+class _DetainerEvent(Envelope):
+    data: _Detainer
+
+    @model_validator(mode="after")
+    def _subject_is_detainer(self) -> Self:
+        if self.subject != self.data.detainer_id:
+            raise _broken("subject-mismatch", "subject", "must equal data.detainer_id")
+        return self
+
+
+class DetainerIssued(_DetainerEvent):
+    """CloudEvent `detainer-issued`."""
+
+    type: Literal["detainer-issued"]
+    data: IssuedData
+
+
+class DetainerDeclined(_DetainerEvent):
+    """CloudEvent `detainer-declined`."""
+
+    type: Literal["detainer-declined"]
+    data: DeclinedData

@@ -1,0 +1,86 @@
+"""The reporting week: Saturday 00:00 to Saturday 00:00 in one zone.
+
+The zone and the first day are settings. The week of the first report (2017) ran from Saturday to Friday; a week has
+167, 168 or 169 hours because clocks change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+
+class Weekday(IntEnum):
+    """ISO 8601 numbering less one, as `date.weekday()` counts."""
+
+    MONDAY = 0
+    TUESDAY = 1
+    WEDNESDAY = 2
+    THURSDAY = 3
+    FRIDAY = 4
+    SATURDAY = 5
+    SUNDAY = 6
+
+
+class NotAWeekError(ValueError):
+    """This date is not the first day of a reporting week."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReportingWeek:
+    """One week, named by its first date. The end is exclusive."""
+
+    first: date
+    begins_at: datetime = field(compare=False)
+    ends_at: datetime = field(compare=False)
+
+    @property
+    def last(self) -> date:
+        """The last day that belongs to the week (a Friday, for weeks that start on Saturday)."""
+        return self.first + timedelta(days=6)
+
+    @property
+    def hours(self) -> int:
+        """167, 168 or 169: the real length in hours."""
+        return round((self.ends_at - self.begins_at) / timedelta(hours=1))
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.begins_at <= instant < self.ends_at
+
+    def __str__(self) -> str:
+        return self.first.isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportingCalendar:
+    """Which week an instant belongs to, and when a week begins and ends."""
+
+    zone: ZoneInfo
+    starts_on: Weekday = Weekday.SATURDAY
+
+    def week_of(self, instant: datetime) -> ReportingWeek:
+        """The week that contains `instant`, which must carry an offset."""
+        local = instant.astimezone(self.zone).date()
+        return self._week(local - timedelta(days=(local.weekday() - self.starts_on) % 7))
+
+    def week(self, first: date) -> ReportingWeek:
+        """The week that starts on `first`; NotAWeekError when no week does."""
+        if first.weekday() != self.starts_on:
+            before = first - timedelta(days=(first.weekday() - self.starts_on) % 7)
+            raise NotAWeekError(
+                f"{first} is a {first:%A}; weeks start on {self.starts_on.name.title()}: "
+                f"the week that contains it is {before}"
+            )
+        return self._week(first)
+
+    def next(self, week: ReportingWeek) -> ReportingWeek:
+        """The week after `week`."""
+        return self._week(week.first + timedelta(days=7))
+
+    def _week(self, first: date) -> ReportingWeek:
+        return ReportingWeek(first, self._midnight(first), self._midnight(first + timedelta(days=7)))
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time.min, self.zone).astimezone(UTC)
