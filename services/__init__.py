@@ -1,0 +1,1 @@
+"""Three processes (ingest, aggregator, publisher), what they share (runtime), and the `ddor` command (cli)."""

@@ -1,0 +1,1 @@
+"""What the three services share: settings, connections, HTTP server, logs and metrics."""

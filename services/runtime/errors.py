@@ -1,0 +1,35 @@
+"""Two families of errors: the caller's, who can mend what was sent or set, and ours, which an operator must see."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import asyncpg
+from aiokafka.errors import KafkaError
+
+
+class CallerError(Exception):
+    """The caller can mend it; the message says how."""
+
+
+class ConfigurationError(CallerError):
+    """A setting or a file of settings is wrong."""
+
+
+class InvariantError(Exception):
+    """What must always be true is not. Ours, never the caller's: stop and show it."""
+
+
+_RETRIED_CLASSES: Final = ("08", "40", "53", "57", "58")
+"""SQLSTATE classes: connection, rollback, resources, operator intervention, system error. 55P03 is a lock time-out."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether waiting can mend it: the database or the broker is away, restarting, full or busy."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state.startswith(_RETRIED_CLASSES) or state == "55P03"
+    if isinstance(error, asyncpg.InterfaceError):
+        return "closed" in str(error) or "released" in str(error)
+    return isinstance(error, KafkaError | OSError | TimeoutError | asyncio.TimeoutError | EOFError)

@@ -1,0 +1,100 @@
+"""The HTTP side of every service: /livez, /readyz, /metrics, problem+json, and the server itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from services.runtime import metrics
+from services.runtime.logs import get
+
+log = get(__name__)
+
+Readiness = Callable[[], Awaitable[str | None]]
+"""Answers None when the service can do its work, else a sentence that says what it waits for."""
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
+    """An RFC 9457 problem. `code` is stable and listed in the docs; `detail` says what to do."""
+    body = {
+        "type": f"/problems/{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return JSONResponse(body | more, status, headers, media_type="application/problem+json")
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    codes = {404: "not-found", 405: "method-not-allowed"}
+    return problem(error.status_code, codes.get(error.status_code, "refused"), str(error.detail), headers)
+
+
+async def _server_error(_: Request, __: Exception) -> Response:
+    return problem(500, "internal-error", "The service failed on this request; its log says why.")
+
+
+def application(routes: Sequence[BaseRoute], ready: Readiness, lifespan: Lifespan) -> Starlette:
+    """The service's routes with health and metrics beside them."""
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        try:
+            async with asyncio.timeout(2):
+                waiting_for = await ready()
+        except TimeoutError:
+            waiting_for = "no answer within 2 s from what this service needs"
+        if waiting_for is None:
+            return PlainTextResponse("ready\n")
+        return problem(503, "not-ready", waiting_for, {"Retry-After": "5"})
+
+    async def show_metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @asynccontextmanager
+    async def live(_: Starlette) -> AsyncIterator[None]:
+        metrics.publish_build(os.environ.get("DDOR_REVISION", "unknown"))
+        async with lifespan():
+            yield
+
+    health = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
+    handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _server_error}
+    return Starlette(routes=[*routes, *health], lifespan=live, exception_handlers=handlers)
+
+
+def serve(app: Starlette, host: str, port: int, drain_seconds: int = 20) -> None:
+    """Run until SIGTERM or SIGINT: stop accepting, finish what was read (at most `drain_seconds`), close."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=drain_seconds,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=16_384,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        raise SystemExit(3)

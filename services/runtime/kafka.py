@@ -1,0 +1,69 @@
+"""How to reach Kafka: one set of client arguments from the settings, and FastStream's broker with them."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from aiokafka.helpers import create_ssl_context
+from faststream.kafka import KafkaBroker
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from services.runtime.settings import Settings
+
+REQUEST_TIMEOUT_MS = 5_000
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.kafka_security_protocol.endswith("SSL"):
+        return None
+    cafile = settings.kafka_ssl_cafile
+    context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
+    return context
+
+
+def client(settings: Settings, client_id: str) -> dict[str, Any]:
+    """Arguments that every aiokafka client takes."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap.split(","),
+        "client_id": client_id,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "security_protocol": settings.kafka_security_protocol,
+        "ssl_context": _tls(settings),
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        password = settings.kafka_sasl_password
+        arguments |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": password.get_secret_value() if password else None,
+        }
+    return arguments
+
+
+def _security(settings: Settings) -> BaseSecurity:
+    context = _tls(settings)
+    if not settings.kafka_security_protocol.startswith("SASL"):
+        return BaseSecurity(ssl_context=context, use_ssl=context is not None)
+    schemes = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    password = settings.kafka_sasl_password
+    return schemes[settings.kafka_sasl_mechanism](
+        username=settings.kafka_sasl_username or "",
+        password=password.get_secret_value() if password else "",
+        ssl_context=context,
+        use_ssl=context is not None,
+    )
+
+
+def broker(settings: Settings, client_id: str) -> KafkaBroker:
+    """FastStream's broker. It connects when started, never at import, and never creates a topic."""
+    return KafkaBroker(
+        settings.kafka_bootstrap.split(","),
+        client_id=client_id,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        allow_auto_create_topics=False,
+        security=_security(settings),
+        acks="all",
+        enable_idempotence=True,
+        graceful_timeout=10.0,
+    )
