@@ -24,7 +24,10 @@ MAX_EVENT_BYTES: Final = 16_384
 """An event is about 600 bytes; the longest that the rules allow is well below this."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MODELS: Final = {"detainer-issued": DetainerIssued, "detainer-declined": DetainerDeclined}
+_MODELS: Final[dict[str, type[DetainerIssued | DetainerDeclined]]] = {
+    "detainer-issued": DetainerIssued,
+    "detainer-declined": DetainerDeclined,
+}
 _PYDANTIC_CODES: Final = {
     "missing": ("missing-field", "is required"),
     "extra_forbidden": ("unknown-field", "is not a field of this event"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from schemas import taxonomy
 from schemas.envelope import Envelope, Instant, Strict, Uuid
@@ -27,20 +28,25 @@ class Kind(StrEnum):
 
 def _broken(rule: str, field: str, message: str) -> PydanticCustomError:
     """A rule between fields; `field` is the one to look at."""
-    return PydanticCustomError(rule, message, {"field": field})  # type: ignore[arg-type]  # wants a literal
+    return PydanticCustomError(rule, message, {"field": field})
 
 
-def _code(table: Callable[[], Taxonomy]) -> Any:  # noqa: ANN401  # a type, built
-    listed = table()
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Annotation: a string that is a code of a list."""
 
-    def known(value: str) -> str:
-        if value not in listed:
-            raise PydanticCustomError("unknown-code", f"is not a code of the list '{listed.name}'")  # type: ignore[arg-type]
+    table: Callable[[], Taxonomy]
+
+    def __get_pydantic_core_schema__(self, source: type[str], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._known, handler(source))
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, object]:
+        return {"type": "string", "enum": sorted(self.table())}
+
+    def _known(self, value: str) -> str:
+        if value not in self.table():
+            raise PydanticCustomError("unknown-code", "is not a code of the list {name}", {"name": self.table().name})
         return value
-
-    return Annotated[
-        str, AfterValidator(known), WithJsonSchema({"type": "string", "enum": sorted(listed)})
-    ]
 
 
 def _geoid(value: str) -> str:
@@ -49,25 +55,25 @@ def _geoid(value: str) -> str:
     return value
 
 
-OffenseCode = _code(taxonomy.offenses)
-Reason = _code(taxonomy.reasons)
-WithdrawalReason = _code(taxonomy.withdrawal_reasons)
-Form = _code(taxonomy.forms)
-Country = _code(taxonomy.countries)
+OffenseCode = Annotated[str, Listed(taxonomy.offenses)]
+Reason = Annotated[str, Listed(taxonomy.reasons)]
+WithdrawalReason = Annotated[str, Listed(taxonomy.withdrawal_reasons)]
+Form = Annotated[str, Listed(taxonomy.forms)]
+Country = Annotated[str, Listed(taxonomy.countries)]
 JurisdictionCode = Annotated[str, Field(pattern=r"^(US|[0-9]{2}|[0-9]{4}|[0-9]{5})$")]
 CountyGeoid = Annotated[str, Field(pattern=r"^[0-9]{5}$"), AfterValidator(_geoid)]
 FacilityCode = Annotated[str, Field(pattern=r"^[A-Z0-9-]{2,16}$")]
-OperatorCode = Annotated[
-    str,
-    AfterValidator(lambda value: _operator(value)),
-    WithJsonSchema({"type": "string", "enum": [o.value for o in Operator]}),
-]
 
 
 def _operator(value: str) -> str:
     if value not in set(Operator):
         raise PydanticCustomError("unknown-code", "must be county, city, state, federal or tribal")
     return value
+
+
+OperatorCode = Annotated[
+    str, AfterValidator(_operator), WithJsonSchema({"type": "string", "enum": [o.value for o in Operator]})
+]
 
 
 class Offense(Strict):

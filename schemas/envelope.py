@@ -79,7 +79,8 @@ class Envelope(Strict):
     dataschema: UriReference
     datacontenttype: Literal["application/json"]
     redriveof: Annotated[str, Field(pattern=r"^[a-z-]{1,64}/[0-9]{1,5}/[0-9]{1,19}$")] | None = Field(
-        default=None, description="Set by `ddor rejected redrive`: topic/partition/offset of the rejected record."
+        default=None,
+        description="Set by `ddor rejected redrive`: topic/partition/offset of the rejected record.",
     )
 
     @property

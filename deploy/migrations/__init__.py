@@ -1,0 +1,79 @@
+"""The database's schema as numbered SQL files, and `apply`, which brings a database to the newest.
+
+A file that has been applied never changes: its SHA-256 is kept, and a difference stops everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+from services.runtime.errors import ConfigurationError
+
+_FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+_LOCK = 0x64646F72  # "ddor": one migration at a time in a database
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: `number` orders, `sha256` (hex) proves that it did not change."""
+
+    number: int
+    name: str
+    sql: str
+    sha256: str
+
+
+def migrations() -> list[Migration]:
+    """All files, in order."""
+    found = []
+    for entry in files(__name__).iterdir():
+        if match := _FILE.match(entry.name):
+            sql = entry.read_text(encoding="utf-8")
+            digest = hashlib.sha256(sql.encode()).hexdigest()
+            found.append(Migration(int(match[1]), match[2], sql, digest))
+    return sorted(found, key=lambda migration: migration.number)
+
+
+async def apply(connection: asyncpg.Connection[Any]) -> list[Migration]:
+    """Apply what is missing, each file in a transaction of its own; answers what was applied.
+
+    ConfigurationError when an applied file has changed or the database is newer than this program.
+    """
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    try:
+        await connection.execute("CREATE SCHEMA IF NOT EXISTS ddor")
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS ddor.migration (number integer PRIMARY KEY, name text NOT NULL,"
+            " sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = await connection.fetch("SELECT number, sha256 FROM ddor.migration")
+        missing = _missing({row["number"]: row["sha256"] for row in rows})
+        for migration in missing:
+            async with connection.transaction():
+                await connection.execute("SET LOCAL search_path = ddor")
+                await connection.execute(migration.sql)
+                await connection.execute(
+                    "INSERT INTO ddor.migration (number, name, sha256) VALUES ($1, $2, $3)",
+                    migration.number,
+                    migration.name,
+                    migration.sha256,
+                )
+        return missing
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+def _missing(applied: dict[int, str]) -> list[Migration]:
+    known = {migration.number: migration for migration in migrations()}
+    if newer := sorted(set(applied) - set(known)):
+        raise ConfigurationError(f"the database has migration {newer[-1]:04}, which this program does not know")
+    for number, sha256 in applied.items():
+        if known[number].sha256 != sha256:
+            raise ConfigurationError(f"migration {number:04}_{known[number].name}.sql was changed after it was applied")
+    return [known[number] for number in sorted(set(known) - set(applied))]

@@ -6,11 +6,11 @@ from importlib.metadata import version
 
 from prometheus_client import Counter, Gauge, Histogram
 
-INGEST_EVENTS = Counter(
-    "ddor_ingest_events_total", "Events answered at the door.", ["kind", "outcome", "code"]
-)
+INGEST_EVENTS = Counter("ddor_ingest_events_total", "Events answered at the door.", ["kind", "outcome", "code"])
 AGGREGATOR_RECORDS = Counter(
-    "ddor_aggregator_records_total", "Records counted into PostgreSQL, by what became of them.", ["topic", "outcome"]
+    "ddor_aggregator_records_total",
+    "Records counted into PostgreSQL, by what became of them.",
+    ["topic", "outcome"],
 )
 BATCH_RECORDS = Histogram(
     "ddor_aggregator_batch_records",

@@ -12,9 +12,7 @@ from services.runtime.settings import Settings
 
 async def prepare(connection: asyncpg.Connection[Any]) -> None:
     """Set a connection up: jsonb values are Python objects."""
-    await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text"
-    )
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text")
 
 
 def _arguments(settings: Settings, application: str) -> dict[str, Any]:
@@ -36,5 +34,9 @@ async def connect(settings: Settings, application: str) -> asyncpg.Connection[An
 def pool(settings: Settings, application: str, size: int = 4) -> asyncpg.Pool[Any]:
     """A pool of at most `size` connections, none opened before it is entered or awaited."""
     return asyncpg.create_pool(
-        min_size=0, max_size=size, init=prepare, max_inactive_connection_lifetime=60, **_arguments(settings, application)
+        min_size=0,
+        max_size=size,
+        init=prepare,
+        max_inactive_connection_lifetime=60,
+        **_arguments(settings, application),
     )

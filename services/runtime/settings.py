@@ -45,9 +45,9 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr = SecretStr("postgresql://ddor@127.0.0.1:5432/ddor")
     agencies_file: Path = Path("agencies.toml")
     zone: Annotated[str, AfterValidator(_zone)] = "America/New_York"
-    weeks_start_on: Annotated[
-        Weekday, BeforeValidator(_weekday), Field(validation_alias="DDOR_WEEK_STARTS_ON")
-    ] = Weekday.SATURDAY
+    weeks_start_on: Annotated[Weekday, BeforeValidator(_weekday), Field(validation_alias="DDOR_WEEK_STARTS_ON")] = (
+        Weekday.SATURDAY
+    )
     grace: timedelta = timedelta(hours=24)
     first_week: date | None = None
     restatement_weeks: Annotated[int, Field(ge=0, le=520)] = 8
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _secrets_from_files(cls, values: Any) -> Any:  # noqa: ANN401  # pydantic's raw input
+    def _secrets_from_files(cls, values: Any) -> Any:  # pydantic's raw input
         """`DDOR_X_FILE` names a file that holds the secret; a value of its own would be ambiguous."""
         for name in _SECRETS:
             path = os.environ.get(f"DDOR_{name.upper()}_FILE")

@@ -1,0 +1,48 @@
+"""The aggregator's composition root. Nothing connects before the server starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+
+from services.aggregator import subscriber
+from services.aggregator.reader import Consumer
+from services.aggregator.worker import PARTITIONS, Worker
+from services.runtime import http, kafka
+from services.runtime.settings import Settings
+from services.runtime.supervise import Supervisor
+
+
+def create(settings: Settings) -> Starlette:
+    """The aggregator as an ASGI application; its lifespan reads, counts, and gives its leases back at the end."""
+    broker = kafka.broker(settings, "ddor-aggregator")
+    started = asyncio.Event()
+
+    async def running_consumer() -> Consumer:
+        if not started.is_set():
+            await broker.start()
+            started.set()
+        consumer: Consumer = consumer_of()
+        return consumer
+
+    worker = Worker(settings, kafka.client(settings, "ddor-aggregator-log"), running_consumer)
+    consumer_of: Callable[[], Consumer] = subscriber.subscribe(broker, PARTITIONS, worker.write)
+    supervisor = Supervisor("leases and positions", worker.session)
+
+    async def ready() -> str | None:
+        return supervisor.waiting_for
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        task = asyncio.create_task(supervisor.run(), name="aggregator")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await broker.stop()
+
+    return http.application([], ready, lifespan)

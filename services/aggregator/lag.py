@@ -1,0 +1,54 @@
+"""How far behind each partition is: the lag metric, and committed offsets for the usual lag tools.
+
+Positions live in PostgreSQL. What is committed to Kafka here is a copy for tools such as kafka-consumer-groups; nobody
+joins the group, and nothing reads it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from services.aggregator.leases import Partition
+from services.aggregator.log import theirs
+from services.runtime import metrics
+from services.runtime.logs import get
+
+log = get(__name__)
+
+GROUP = "ddor-aggregator"
+
+
+class LagView:
+    """Commits positions under a consumer group that has no members. It never fetches a record."""
+
+    def __init__(self, client: Mapping[str, Any], partitions: Iterable[Partition]) -> None:
+        self._partitions = [theirs(one) for one in partitions]
+        self._consumer = AIOKafkaConsumer(**client, group_id=GROUP, enable_auto_commit=False, auto_offset_reset="none")
+
+    async def start(self) -> None:
+        """Connect; KafkaError when no broker answers."""
+        self._consumer.assign(self._partitions)
+        await self._consumer.start()
+        self._consumer.pause(*self._partitions)
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._consumer.stop()
+
+    async def show(self, next_offsets: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
+        """Set the lag metric and commit. A failed commit costs a tool its view and nothing else."""
+        for partition, position in next_offsets.items():
+            lag = max(0, ends.get(partition, position) - position)
+            metrics.LAG.labels(partition.topic, partition.number).set(lag)
+        if not next_offsets:
+            return
+        try:
+            async with asyncio.timeout(2):
+                await self._consumer.commit({theirs(one): offset for one, offset in next_offsets.items()})
+        except (KafkaError, TimeoutError) as error:
+            log.debug("positions-not-shown", error=type(error).__name__)

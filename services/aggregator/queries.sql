@@ -1,0 +1,155 @@
+-- name: create_staging
+CREATE TEMP TABLE IF NOT EXISTS incoming (
+    detainer_id uuid, fingerprint uuid, version bigint, kafka_offset bigint, kind detainer_kind, week date,
+    agency smallint, partition smallint, withdrawn boolean, jurisdiction text, form text, winner boolean
+) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS incoming_decline (
+    detainer_id uuid, agency smallint, partition smallint, kafka_offset bigint, issued_at timestamptz,
+    declined_at timestamptz, recorded_at timestamptz, operator text, reason text, citizenship text, offenses text[]
+) ON COMMIT DELETE ROWS
+
+-- name: known_agencies
+SELECT id, name FROM agency WHERE name = ANY($1::text[])
+
+-- name: add_agencies
+INSERT INTO agency (name) SELECT name FROM unnest($1::text[]) AS name ORDER BY name ON CONFLICT DO NOTHING
+
+-- name: lock_claims
+-- Locked in order of topic and partition, so that two batches never wait for each other in a ring.
+SELECT p.topic, p.partition, p.owner, p.epoch, p.next_offset, p.halted_reason
+FROM partition_position p
+JOIN unnest($1::text[], $2::integer[]) AS claim (topic, partition) USING (topic, partition)
+ORDER BY p.topic, p.partition
+FOR UPDATE OF p
+
+-- name: upsert_winners
+-- One statement: ledger, displaced facts to history, counters by the difference.
+WITH won AS (
+    INSERT INTO ledger_entry AS l (detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition,
+                                   withdrawn, jurisdiction, form)
+    SELECT detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition, withdrawn, jurisdiction, form
+    FROM incoming WHERE winner
+    ORDER BY kind, agency, detainer_id
+    ON CONFLICT (kind, agency, detainer_id) DO UPDATE SET
+        fingerprint = EXCLUDED.fingerprint, version = EXCLUDED.version, kafka_offset = EXCLUDED.kafka_offset,
+        week = EXCLUDED.week, partition = EXCLUDED.partition, withdrawn = EXCLUDED.withdrawn,
+        jurisdiction = EXCLUDED.jurisdiction, form = EXCLUDED.form
+    WHERE (l.version, l.fingerprint) < (EXCLUDED.version, EXCLUDED.fingerprint)
+    RETURNING new.kind, new.agency, new.detainer_id, new.partition, new.week, new.jurisdiction, new.withdrawn,
+              old.version AS old_version, old.fingerprint AS old_fingerprint, old.kafka_offset AS old_offset,
+              old.week AS old_week, old.partition AS old_partition, old.withdrawn AS old_withdrawn,
+              old.jurisdiction AS old_jurisdiction, old.form AS old_form
+), displaced AS (
+    INSERT INTO history (detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition, withdrawn,
+                         jurisdiction, form)
+    SELECT detainer_id, old_fingerprint, old_version, old_offset, kind, old_week, agency, old_partition, old_withdrawn,
+           old_jurisdiction, old_form
+    FROM won WHERE old_version IS NOT NULL
+), difference AS (
+    SELECT week, jurisdiction, kind, sum(n) AS n
+    FROM (
+        SELECT week, jurisdiction, kind, 1 AS n FROM won WHERE NOT withdrawn
+        UNION ALL
+        SELECT old_week, old_jurisdiction, kind, -1 FROM won WHERE old_version IS NOT NULL AND NOT old_withdrawn
+    ) AS change (week, jurisdiction, kind, n)
+    GROUP BY week, jurisdiction, kind HAVING sum(n) <> 0
+), counted AS (
+    INSERT INTO weekly_counter AS c (week, jurisdiction, kind, n)
+    SELECT week, jurisdiction, kind::text, n FROM difference ORDER BY week, jurisdiction, kind::text
+    ON CONFLICT (week, jurisdiction, kind) DO UPDATE SET n = c.n + EXCLUDED.n
+    RETURNING c.n
+)
+SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, count(*) AS won,
+       (SELECT count(*) FROM counted WHERE n = 0) AS zeros, (SELECT count(*) FROM counted WHERE n < 0) AS negatives
+FROM won GROUP BY kind, partition
+
+-- name: drop_zero_counters
+DELETE FROM weekly_counter WHERE n = 0
+
+-- name: keep_history
+-- Accepted facts that lost against the ledger and were not known. What is neither in the ledger nor new is a duplicate.
+WITH kept AS (
+    INSERT INTO history (detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition, withdrawn,
+                         jurisdiction, form)
+    SELECT i.detainer_id, i.fingerprint, i.version, i.kafka_offset, i.kind, i.week, i.agency, i.partition, i.withdrawn,
+           i.jurisdiction, i.form
+    FROM incoming i JOIN ledger_entry l USING (kind, agency, detainer_id)
+    WHERE (i.version, i.fingerprint) < (l.version, l.fingerprint)
+    ORDER BY i.kind, i.agency, i.detainer_id, i.version, i.fingerprint
+    ON CONFLICT DO NOTHING
+    RETURNING kind, partition
+)
+SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, count(*) AS kept FROM kept GROUP BY kind, partition
+
+-- name: upsert_declines
+INSERT INTO decline_detail AS d (detainer_id, agency, issued_at, declined_at, recorded_at, operator, reason, citizenship, offenses)
+SELECT i.detainer_id, i.agency, i.issued_at, i.declined_at, i.recorded_at, i.operator, i.reason, i.citizenship, i.offenses
+FROM incoming_decline i
+JOIN ledger_entry l ON l.kind = 'declined' AND l.agency = i.agency AND l.detainer_id = i.detainer_id
+                   AND l.partition = i.partition AND l.kafka_offset = i.kafka_offset
+ORDER BY i.agency, i.detainer_id
+ON CONFLICT (agency, detainer_id) DO UPDATE SET
+    issued_at = EXCLUDED.issued_at, declined_at = EXCLUDED.declined_at, recorded_at = EXCLUDED.recorded_at,
+    operator = EXCLUDED.operator, reason = EXCLUDED.reason, citizenship = EXCLUDED.citizenship, offenses = EXCLUDED.offenses
+
+-- name: add_reject
+INSERT INTO rejected (topic, partition, kafka_offset, reason, field, detail, sha256) VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: add_reject_raw
+INSERT INTO rejected_raw (topic, partition, kafka_offset, key, value) VALUES ($1, $2, $3, $4, $5)
+
+-- name: move_positions
+UPDATE partition_position p
+SET next_offset = moved.next_offset, records = p.records + moved.records, rejected = p.rejected + moved.rejected,
+    duplicates = p.duplicates + moved.duplicates,
+    last_offset = COALESCE(moved.last_offset, p.last_offset), last_digest = COALESCE(moved.last_digest, p.last_digest)
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[])
+     AS moved (topic, partition, next_offset, records, rejected, duplicates, last_offset, last_digest)
+WHERE p.topic = moved.topic AND p.partition = moved.partition
+
+-- name: add_partitions
+INSERT INTO partition_position (topic, partition)
+SELECT topic, partition FROM unnest($1::text[], $2::integer[]) AS known (topic, partition) ON CONFLICT DO NOTHING
+
+-- name: try_name
+SELECT pg_try_advisory_lock(hashtextextended('ddor-aggregator/' || $1, 0)) AS held
+
+-- name: stale_holder
+-- A process of this name that no longer heartbeats but whose session still lives: it is stopped, or cut off.
+SELECT backend_pid FROM worker WHERE name = $1 AND seen_at < clock_timestamp() - $2::interval
+
+-- name: end_session
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = $1 AND application_name = 'ddor-aggregator-lease' AND pid <> pg_backend_pid()
+
+-- name: heartbeat
+INSERT INTO worker (name, seen_at, backend_pid) VALUES ($1, clock_timestamp(), pg_backend_pid())
+ON CONFLICT (name) DO UPDATE SET seen_at = EXCLUDED.seen_at, backend_pid = EXCLUDED.backend_pid
+
+-- name: sign_off
+DELETE FROM worker WHERE name = $1
+
+-- name: workers
+SELECT name, seen_at, clock_timestamp() AS now FROM worker
+
+-- name: leases
+SELECT topic, partition, owner, epoch, next_offset, last_offset, last_digest, halted_reason FROM partition_position
+
+-- name: take
+-- A row that a batch has locked is left for the next round: its owner is alive.
+UPDATE partition_position p SET owner = $1, epoch = p.epoch + 1
+FROM (
+    SELECT q.topic, q.partition FROM partition_position q
+    JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, epoch) USING (topic, partition, epoch)
+    ORDER BY q.topic, q.partition FOR UPDATE OF q SKIP LOCKED
+) AS free
+WHERE p.topic = free.topic AND p.partition = free.partition
+RETURNING p.topic, p.partition, p.epoch
+
+-- name: give_up
+UPDATE partition_position SET owner = NULL
+WHERE owner = $1 AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
+
+-- name: halt
+UPDATE partition_position SET halted_reason = $4, halted_offset = next_offset
+WHERE topic = $1 AND partition = $2 AND epoch = $3

@@ -1,0 +1,100 @@
+"""Which records of the stream this worker writes: pause, seek, resume, and what each delivered record means.
+
+The consumer has all partitions assigned and paused. A partition that was gained is checked against the log, sought to
+its position and resumed; one that was lost is paused and forgotten. Whatever arrives for a partition that is not held,
+or from before its position, is dropped: it will come again, to whoever holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+from aiokafka import TopicPartition
+
+from services.aggregator.leases import Partition
+from services.aggregator.log import theirs
+from services.aggregator.tally import Claim, Record
+from services.aggregator.tenancy import Lease
+
+Span = tuple[Partition, int, int, Sequence[Record]]
+"""Partition, epoch, start offset, and the records read from there, in order."""
+
+
+class Consumer(Protocol):
+    """What is used of the Kafka consumer."""
+
+    def pause(self, *partitions: TopicPartition) -> None: ...
+    def resume(self, *partitions: TopicPartition) -> None: ...
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Held:
+    """A partition being read. `fresh` until its first batch: records in flight from before the seek may still come."""
+
+    epoch: int
+    next_offset: int
+    fresh: bool = True
+
+
+class Reader:
+    """What is held, and how far it has been read. No method waits, so none can be interleaved."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._held: dict[Partition, Held] = {}
+
+    @property
+    def next_offsets(self) -> dict[Partition, int]:
+        """The next offset of each partition held."""
+        return {partition: held.next_offset for partition, held in self._held.items()}
+
+    def gain(self, lease: Lease) -> None:
+        """Read on from the lease's position."""
+        partition = lease.position.partition
+        self._held[partition] = Held(lease.epoch, lease.position.next_offset)
+        self._consumer.seek(theirs(partition), lease.position.next_offset)
+        self._consumer.resume(theirs(partition))
+
+    def lose(self, partitions: Iterable[Partition]) -> None:
+        """Stop reading these."""
+        for partition in partitions:
+            if self._held.pop(partition, None) is not None:
+                self._consumer.pause(theirs(partition))
+
+    def spans(self, records: Iterable[Record]) -> list[Span]:
+        """The records to write, a span for each partition held. Called with what was delivered, before anything waits.
+
+        A first batch that starts beyond the position is either a gap in the log or a leftover from before the seek:
+        the partition is sought again, and from then on a gap is a gap.
+        """
+        spans: list[Span] = []
+        for (topic, number), group in groupby(records, key=lambda record: (record.topic, record.partition)):
+            partition = Partition(topic, number)
+            held = self._held.get(partition)
+            if held is None:
+                continue
+            wanted = [record for record in group if record.offset >= held.next_offset]
+            if not wanted:
+                continue
+            if held.fresh and wanted[0].offset != held.next_offset:
+                self._consumer.seek(theirs(partition), held.next_offset)
+            else:
+                spans.append((partition, held.epoch, held.next_offset, wanted))
+            held.fresh = False
+        return spans
+
+    def committed(self, claims: Iterable[Claim]) -> None:
+        """These spans are in PostgreSQL: what comes next starts after them."""
+        for claim in claims:
+            held = self._held.get(claim.partition)
+            if held is not None and held.epoch == claim.epoch:
+                held.next_offset = claim.end
+
+    def epoch(self, partition: Partition) -> int | None:
+        """The epoch under which a partition is held, or None."""
+        held = self._held.get(partition)
+        return held.epoch if held else None

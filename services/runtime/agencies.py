@@ -1,0 +1,167 @@
+"""The agencies file: who may send what. TOML, read again when it changes.
+
+    [[agency]]
+    name = "ice-las-vegas"
+    key_sha256 = ["<SHA-256 of the bearer key, in hex>"]
+    kinds = ["issued", "declined"]
+    jurisdictions = ["32*", "US"]       # codes; a trailing * covers all codes that begin so
+    valid_from = 2017-01-01T00:00:00Z   # optional, inclusive
+    valid_to = 2018-01-01T00:00:00Z     # optional, exclusive
+
+The scopes of two agencies for one kind never overlap, or one detainer could be counted twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from schemas.detainer import Kind
+from schemas.envelope import AGENCY_PATTERN
+from services.runtime.errors import ConfigurationError
+
+_ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
+_FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def _instant(value: object) -> object:
+    """TOML dates mean their first instant in UTC; local date-times are refused."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("must carry an offset, such as Z")
+        return value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time.min, UTC)
+    return value
+
+
+_Instant = Annotated[datetime, BeforeValidator(_instant)]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Scope = Annotated[str, Field(pattern=r"^(US|[0-9]{2,5}|[0-9]{0,4}\*)$")]
+
+
+class Agency(BaseModel):
+    """One sender and its scope. Keys are known by their SHA-256 alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=f"^{AGENCY_PATTERN}$")]
+    key_sha256: Annotated[list[_Sha256], Field(min_length=1)]
+    kinds: Annotated[list[Kind], Field(min_length=1)]
+    jurisdictions: Annotated[list[_Scope], Field(min_length=1)]
+    valid_from: _Instant = _ALWAYS
+    valid_to: _Instant = _FOREVER
+
+    def covers(self, kind: Kind, jurisdiction: str) -> bool:
+        """Whether the scope has this kind in this jurisdiction."""
+        return kind in self.kinds and any(_matches(scope, jurisdiction) for scope in self.jurisdictions)
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether `now` lies in [valid_from, valid_to)."""
+        return self.valid_from <= now < self.valid_to
+
+    def overlaps(self, other: Agency) -> str | None:
+        """What both may send at some instant, or None."""
+        if self.valid_from >= other.valid_to or other.valid_from >= self.valid_to:
+            return None
+        for kind in set(self.kinds) & set(other.kinds):
+            for mine in self.jurisdictions:
+                for theirs in other.jurisdictions:
+                    if _intersect(mine, theirs):
+                        return f"{kind} in {mine if len(mine) >= len(theirs) else theirs}"
+        return None
+
+
+def _matches(scope: str, code: str) -> bool:
+    if scope == "*":
+        return True
+    return code.startswith(scope[:-1]) if scope.endswith("*") else code == scope
+
+
+def _intersect(one: str, other: str) -> bool:
+    if one.endswith("*") and other.endswith("*"):
+        return one.startswith(other[:-1]) or other.startswith(one[:-1])
+    return _matches(one, other) or _matches(other, one)
+
+
+@dataclass(frozen=True, slots=True)
+class Agencies:
+    """The file as read: `sha256` (hex) is over `content`."""
+
+    listed: tuple[Agency, ...]
+    content: bytes
+    sha256: str
+
+    def by_key(self, key: str) -> Agency | None:
+        """The agency that a bearer key belongs to. Only digests are compared, so time tells nothing of a key."""
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        return next((agency for agency in self.listed if digest in agency.key_sha256), None)
+
+    def allowed(self, kind: Kind, jurisdiction: str) -> list[Agency]:
+        """Who may send this kind for this jurisdiction at any time."""
+        return [agency for agency in self.listed if agency.covers(kind, jurisdiction)]
+
+
+def parse(content: bytes) -> Agencies:
+    """Read the file's bytes; ConfigurationError names the agency and the rule."""
+    try:
+        tables = tomllib.loads(content.decode())
+        unknown = set(tables) - {"agency"}
+        if unknown:
+            raise ConfigurationError(f"agencies file: unknown table {sorted(unknown)[0]!r}; only [[agency]] is known")
+        listed = tuple(Agency.model_validate(table) for table in tables.get("agency", []))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"agencies file: {place}: {first['msg']}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"agencies file is not TOML: {error}") from None
+    _check(listed)
+    return Agencies(listed, content, hashlib.sha256(content).hexdigest())
+
+
+def _check(listed: Sequence[Agency]) -> None:
+    for one, other in combinations(listed, 2):
+        if one.name == other.name:
+            raise ConfigurationError(f"agencies file: {one.name} is listed twice")
+        if set(one.key_sha256) & set(other.key_sha256):
+            raise ConfigurationError(f"agencies file: {one.name} and {other.name} share a key")
+        if both := one.overlaps(other):
+            raise ConfigurationError(f"agencies file: the scopes of {one.name} and {other.name} overlap: {both}")
+
+
+class AgenciesFile:
+    """The file on disk. `current` reads it again when it has changed, at most once a second."""
+
+    def __init__(self, path: Path, monotonic: Callable[[], float]) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._looked_at = float("-inf")
+        self._stamp: tuple[int, int] | None = None
+        self._agencies: Agencies | None = None
+        self.problem: str | None = "the agencies file has not been read"
+
+    def current(self) -> Agencies | None:
+        """The newest valid content; the last valid one while the file on disk is not, and `problem` says why."""
+        now = self._monotonic()
+        if now - self._looked_at < 1.0:
+            return self._agencies
+        self._looked_at = now
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            if stamp != self._stamp:
+                self._agencies = parse(self._path.read_bytes())
+                self._stamp = stamp
+            self.problem = None
+        except (OSError, ConfigurationError) as error:
+            self.problem = f"{type(error).__name__}: {error}"
+        return self._agencies
