@@ -1,0 +1,121 @@
+"""deploy.local.process: found again, ended, and never another process in its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local.process import BackgroundProcess
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)",
+]
+PARENT = [
+    sys.executable,
+    "-c",
+    f"import subprocess; subprocess.Popen({SLEEP!r}); print('born', flush=True); import time; time.sleep(60)",
+]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[BackgroundProcess]:
+    process = BackgroundProcess(tmp_path / "run" / "pid", tmp_path / "logs" / "log")
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def bystander() -> Iterator[psutil.Process]:
+    """A process that is not ours to end."""
+    with subprocess.Popen(SLEEP) as child:
+        yield psutil.Process(child.pid)
+        child.kill()
+
+
+def test_a_recycled_pid_is_never_signalled(process: BackgroundProcess, bystander: psutil.Process) -> None:
+    process.pidfile.parent.mkdir()
+    process.pidfile.write_text(json.dumps({"pid": bystander.pid, "started": bystander.create_time() - 3600}))
+    assert not process.alive()
+    process.pause()
+    assert process.stop()
+    process.kill()
+    assert bystander.status() in {psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING}
+    assert not process.pidfile.exists()
+
+
+@pytest.mark.parametrize("content", ["", "12", "{}", '{"pid": "x", "started": 1}', '{"pid": 1}', "null"])
+def test_a_damaged_pidfile_is_no_process(process: BackgroundProcess, content: str) -> None:
+    process.pidfile.parent.mkdir()
+    process.pidfile.write_text(content)
+    assert not process.alive()
+    assert process.stop()
+
+
+def test_another_object_on_the_same_pidfile_finds_and_ends_it(process: BackgroundProcess) -> None:
+    process.spawn(SLEEP)
+    again = BackgroundProcess(process.pidfile, process.log)
+    assert again.find() == process.find()
+    assert again.stop()
+    assert not process.alive()
+
+
+def test_the_pidfile_is_private_and_the_process_leads_a_session(process: BackgroundProcess) -> None:
+    process.spawn(SLEEP)
+    found = process.find()
+    assert found is not None
+    assert os.getsid(found.pid) == found.pid
+    assert process.pidfile.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_paused_process_is_alive_and_can_be_stopped(process: BackgroundProcess) -> None:
+    process.spawn(SLEEP)
+    process.pause()
+    found = process.find()
+    assert found is not None
+    _wait_for(lambda: found.status() == psutil.STATUS_STOPPED)
+    assert process.alive()
+    assert process.stop(seconds=5)
+
+
+def test_one_that_does_not_hear_is_killed_after_the_time_limit(process: BackgroundProcess) -> None:
+    process.spawn(STUBBORN)
+    _wait_for(lambda: "deaf" in process.log.read_text())
+    assert not process.stop(signal.SIGTERM, seconds=0.2)
+    assert not process.alive()
+
+
+def test_kill_takes_the_children_along(process: BackgroundProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.local.process._ORPHANS_SECONDS", 0.1)
+    process.spawn(PARENT)
+    _wait_for(lambda: "born" in process.log.read_text())
+    found = process.find()
+    assert found is not None
+    (child,) = found.children()
+    process.kill()
+    _wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_program_that_ended_by_itself_is_not_alive(process: BackgroundProcess) -> None:
+    process.spawn([sys.executable, "-c", "print('said')"])
+    _wait_for(lambda: not process.alive())
+    assert process.log.read_text() == "said\n"
+
+
+def _wait_for(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
