@@ -178,7 +178,7 @@ class ReportReady(_Part):
     data: ReportReadyData
 
 
-def sha256_of(value: Any) -> str:  # noqa: ANN401  # any JSON value
+def sha256_of(value: Any) -> str:  # any JSON value
     """SHA-256, in hex, of the canonical JSON (RFC 8785) of `value`."""
     return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
 

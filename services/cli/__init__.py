@@ -1,0 +1,1 @@
+"""The `ddor` command."""

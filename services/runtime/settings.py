@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     restatement_weeks: Annotated[int, Field(ge=0, le=520)] = 8
     line_list: Literal["off", "coarse", "full"] = "off"
     demonstration: bool = False
+    note: str | None = Field(default=None, description="Shown in every rendering of a demonstration report.")
     host: str = "127.0.0.1"
     ingest_port: int = 8081
     aggregator_port: int = 8082

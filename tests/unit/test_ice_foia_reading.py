@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.jurisdiction import Operator, registry
-from services.importer.ice_foia import COLUMNS, NotThisFileError, Row, count_rows, read, resolve
+from services.importer.ice_foia import COLUMNS, count_rows, read, resolve
 from services.importer.ice_foia.curated import exactly
 from services.importer.ice_foia.places import states
 from services.importer.ice_foia.spelling import words
+from services.importer.rows import NotThisFileError, Row
 
 ZONE = ZoneInfo("America/New_York")
 AGENCY = "ice-las-vegas"

@@ -81,11 +81,10 @@ def test_an_old_java_is_named(tools: Path) -> None:
     assert any("Java 11 is too old" in sentence for sentence in kafka_jars.missing())
 
 
-def test_docker_comes_first_if_it_answers_and_has_the_image(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_comes_first_if_it_answers_and_has_the_image(tools: Path) -> None:
     tool(tools, "docker", "exit 0")
     assert docker_images.missing("any:1") == []
-    monkeypatch.setenv("DDOR_LOCAL_KAFKA", "docker")
-    assert [source.kind for source in parts.kafka_sources() if not source.missing()][0] == "docker"
+    assert next(source.kind for source in parts.kafka_sources() if not source.missing()) == "docker"
 
 
 def test_a_docker_without_a_daemon_is_passed_over(tools: Path, tmp_path: Path) -> None:

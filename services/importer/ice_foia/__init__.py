@@ -4,24 +4,12 @@ The file names a facility, a state and a city for each detainer; `resolve` finds
 Nothing here guesses: what the names do not decide is a reject with its reason.
 """
 
-from services.importer.ice_foia.reading import (
-    COLUMNS,
-    Event,
-    NotThisFileError,
-    Reject,
-    Row,
-    count_rows,
-    read,
-)
+from services.importer.ice_foia.reading import COLUMNS, count_rows, read
 from services.importer.ice_foia.resolving import Resolved, Unresolved, resolve
 
 __all__ = [
     "COLUMNS",
-    "Event",
-    "NotThisFileError",
-    "Reject",
     "Resolved",
-    "Row",
     "Unresolved",
     "count_rows",
     "read",

@@ -10,15 +10,15 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 from uuid import NAMESPACE_URL, UUID, uuid5
 from zoneinfo import ZoneInfo
 
 from services.importer.ice_foia.resolving import Unresolved, resolve
+from services.importer.rows import Event, NotThisFileError, Reject, Row
 
 COLUMNS = (
     "Prepare Date",
@@ -52,37 +52,6 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _GZIP_MAGIC = b"\x1f\x8b"
 # No detainer is older; before, time zones had offsets in seconds, which RFC 3339 cannot write.
 _FIRST_YEAR = 1970
-
-
-class NotThisFileError(ValueError):
-    """The file is not the released detainer list: its first line lacks the six columns, or it is no CSV."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """The `data` of one event, ready for an envelope; `kind` is its topic's."""
-
-    kind: Literal["issued", "declined"]
-    data: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Why a row (1-based, without the header) gives no event. `detail` names only places and columns."""
-
-    row: int
-    field: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One data row: events, or a reject and none."""
-
-    number: int
-    events: tuple[Event, ...]
-    reject: Reject | None
 
 
 def count_rows(path: Path) -> int:

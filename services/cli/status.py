@@ -1,0 +1,94 @@
+"""`ddor status`: one table of what is late, stuck or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+
+from services.cli.terminal import out, run
+from services.publisher.closer import EndOffsets
+from services.runtime import kafka, postgres, queries, settings
+from services.runtime.settings import Settings
+
+SQL = queries.load("services.cli", "status.sql")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show again every 2 s until Ctrl-C.")] = False,
+) -> None:
+    """Show lag, halted partitions, rejects, weeks on their way and what is not yet sent."""
+    run(_status(as_json, watch))
+
+
+async def _status(as_json: bool, watch: bool) -> None:
+    loaded = settings.load()
+    connection = await postgres.connect(loaded, "ddor-status")
+    ends = EndOffsets(kafka.client(loaded, "ddor-status"))
+    try:
+        await ends.start()
+        if not watch:
+            state = await _read(connection, ends, loaded)
+            out.print_json(json.dumps(state)) if as_json else out.print(_table(state))
+            return
+        with Live(console=out, screen=False) as live:
+            while True:
+                live.update(_table(await _read(connection, ends, loaded)))
+                await asyncio.sleep(2)
+    finally:
+        await ends.stop()
+        await connection.close()
+
+
+async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: Settings) -> dict[str, Any]:
+    end = await ends.read()
+    partitions = []
+    for row in await connection.fetch(SQL["partitions"]):
+        lag = end.get(row["topic"], {}).get(str(row["partition"]), 0) - row["next_offset"]
+        partitions.append({**dict(row), "lag": lag})
+    one = await connection.fetchrow(SQL["totals"])
+    now = datetime.now(UTC)
+    return {
+        "at": now.isoformat(timespec="seconds"),
+        "current_week": str(loaded.calendar.week_of(now)),
+        "partitions": partitions,
+        "workers": [dict(row) for row in await connection.fetch(SQL["workers"])],
+        "rejects": [dict(row) for row in await connection.fetch(SQL["rejects"])],
+        "weeks": [dict(row) for row in await connection.fetch(SQL["weeks"])],
+        "totals": dict(one) if one else {},
+    }
+
+
+def _table(state: dict[str, Any]) -> Group:
+    totals = state["totals"]
+    table = Table(title=f"as of {state['at']}, week {state['current_week']}", show_header=False)
+    partitions = state["partitions"]
+    late = [f"{one['topic']}/{one['partition']}: {one['lag']:,}" for one in partitions if one["lag"] > 0]
+    halted = [
+        f"{one['topic']}/{one['partition']}: {one['halted_reason']}" for one in partitions if one["halted_reason"]
+    ]
+    unowned = [f"{one['topic']}/{one['partition']}" for one in partitions if one["owner"] is None]
+    workers = [
+        f"{one['name']}: seen {one['age_seconds']} s ago, {one['partitions']} partitions" for one in state["workers"]
+    ]
+    for name, lines in (
+        ("workers", workers or ["[red]none: nothing is counted[/red]"]),
+        ("lag (records)", late or ["none"]),
+        ("halted", [f"[red]{line}[/red]" for line in halted] or ["none"]),
+        ("without worker", unowned or ["none"]),
+        ("rejected", [f"{one['topic']} {one['reason']}: {one['n']:,}" for one in state["rejects"]] or ["none"]),
+        ("open conflicts", [f"{totals['open_conflicts']:,}"]),
+        ("weeks", [f"{one['week']}: {one['state']}" for one in state["weeks"]] or ["none asked for or published"]),
+        ("not yet sent", [f"{totals['unsent']:,}"]),
+        ("facts", [f"{totals['ledger']:,} in the ledger, {totals['history']:,} in the history"]),
+    ):
+        table.add_row(name, "\n".join(lines))
+    return Group(table)

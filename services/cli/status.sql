@@ -1,0 +1,18 @@
+-- name: partitions
+SELECT topic, partition, next_offset, epoch, owner, halted_reason, records, duplicates, rejected
+FROM partition_position ORDER BY topic, partition
+
+-- name: workers
+SELECT w.name, round(extract(epoch FROM clock_timestamp() - w.seen_at), 1)::float8 AS age_seconds,
+       (SELECT count(*) FROM partition_position p WHERE p.owner = w.name) AS partitions
+FROM worker w ORDER BY w.name
+
+-- name: rejects
+SELECT topic, reason, count(*) AS n FROM rejected GROUP BY topic, reason ORDER BY n DESC, topic, reason LIMIT 20
+
+-- name: weeks
+SELECT week::text, state, requested_by FROM week_close ORDER BY week DESC LIMIT 10
+
+-- name: totals
+SELECT (SELECT count(*) FROM ledger_entry) AS ledger, (SELECT count(*) FROM history) AS history,
+       (SELECT count(*) FROM open_conflict) AS open_conflicts, (SELECT count(*) FROM outbox WHERE sent_at IS NULL) AS unsent

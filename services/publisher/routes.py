@@ -1,0 +1,137 @@
+"""Reading reports over HTTP: a list, the latest, a week, a revision; as JSON, CSV or a page; as of an instant."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import asyncpg
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from schemas.report import links
+from schemas.week import ReportingCalendar
+from services.publisher import rendering
+from services.publisher.store import SQL
+from services.runtime.http import problem
+
+_NAME = re.compile(r"^(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,6})(?:\.(json|csv|html))?$")
+_ACCEPTED = {"application/json": "json", "text/csv": "csv", "text/html": "html", "*/*": "json", "text/*": "html"}
+
+
+class BadRequestError(Exception):
+    """The address or a header cannot be understood; the response says why."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+class Reports:
+    """The read side. Any number of processes may serve it."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], calendar: ReportingCalendar) -> None:
+        self._pool = pool
+        self._calendar = calendar
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes of the public interface."""
+        return [
+            Route("/", self.front_page),
+            Route("/v1/reports", self.list_reports),
+            Route("/v1/reports/{name}", self.show),
+            Route("/v1/reports/{name}/revisions/{number}", self.show),
+        ]
+
+    async def front_page(self, _: Request) -> Response:
+        """The page for people."""
+        rows = await self._pool.fetch(SQL["reports"], None)
+        return _response(rendering.front_page([_listed(row) for row in rows]), "html")
+
+    async def list_reports(self, request: Request) -> Response:
+        """The newest revision of each week, newest week first."""
+        try:
+            as_of = self._as_of(request)
+        except BadRequestError as error:
+            return error.response
+        rows = await self._pool.fetch(SQL["reports"], as_of)
+        return JSONResponse({"reports": [_listed(row) for row in rows]})
+
+    async def show(self, request: Request) -> Response:
+        """One report: the newest revision of a week, or the one asked for."""
+        try:
+            week, revision, form = _asked(request)
+            as_of = self._as_of(request)
+        except BadRequestError as error:
+            return error.response
+        row = await self._pool.fetchrow(SQL["report"], week, revision, as_of)
+        if row is None:
+            detail = "There is no such report (yet); /v1/reports lists those that are there."
+            return problem(404, "report-not-found", detail)
+        etag = f'"{row["digest"][:32]}-{form}"'
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers={"ETag": etag})
+        return _response(rendering.render(row["figures"], form), form, {"ETag": etag, "Cache-Control": "no-cache"})
+
+    def _as_of(self, request: Request) -> datetime | None:
+        """An RFC 3339 instant, or a date, which means the end of that day in the reporting zone."""
+        text = request.query_params.get("as_of")
+        if text is None:
+            return None
+        try:
+            if len(text) == 10:
+                day = date.fromisoformat(text) + timedelta(days=1)
+                return datetime.combine(day, time.min, self._calendar.zone) - timedelta(microseconds=1)
+            instant = datetime.fromisoformat(text.replace(" ", "+"))
+            if instant.tzinfo is not None:
+                return instant.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        detail = "as_of must be a date (2017-02-06) or an RFC 3339 instant with an offset."
+        raise BadRequestError(problem(400, "bad-as-of", detail))
+
+
+def _asked(request: Request) -> tuple[date | None, int | None, str]:
+    """Week (None: the latest), revision (None: the newest) and format that a request is for."""
+    name = _NAME.match(request.path_params["name"])
+    number = _NAME.match(request.path_params.get("number", "1"))
+    revision_asked = "number" in request.path_params
+    if name is None or number is None or name[1].isdecimal() or not number[1].isdecimal():
+        raise BadRequestError(problem(404, "report-not-found", "A report's address is /v1/reports/2017-01-28[.json]."))
+    try:
+        week = None if name[1] == "latest" else date.fromisoformat(name[1])
+    except ValueError:
+        raise BadRequestError(problem(404, "report-not-found", "There is no such date.")) from None
+    suffix = number[2] if revision_asked else name[2]
+    return week, int(number[1]) if revision_asked else None, suffix or _negotiated(request)
+
+
+def _negotiated(request: Request) -> str:
+    """The format that Accept prefers; by order, as a browser's and a program's headers are written."""
+    for choice in request.headers.get("accept", "*/*").split(","):
+        form = _ACCEPTED.get(choice.partition(";")[0].strip().lower())
+        if form is not None:
+            return form
+    raise BadRequestError(problem(406, "not-acceptable", "Reports are application/json, text/csv and text/html."))
+
+
+def _listed(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "week": row["week"].isoformat(),
+        "revision": row["revision"],
+        "digest": row["digest"],
+        "published_at": row["published_at"].isoformat(),
+        "demonstration": row["demonstration"],
+        "totals": row["totals"],
+        "links": links(row["week"], row["revision"]),
+    }
+
+
+def _response(body: bytes, form: str, headers: dict[str, str] | None = None) -> Response:
+    safe = {"X-Content-Type-Options": "nosniff", "Vary": "Accept"}
+    if form == "html":
+        safe["Content-Security-Policy"] = rendering.content_security_policy()
+    return Response(body, headers=safe | (headers or {}), media_type=rendering.MEDIA_TYPES[form])
