@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.local import parts
+from deploy.local import kafka_jars, parts
 from deploy.local.databases import database_dsn, drop_database, ensure_database
 from deploy.local.kafka_jars import console_consumer
 from deploy.local.parts import KafkaPart, PostgresPart
 from deploy.local.probes import kafka_answers, postgres_answers
+from deploy.local.state import State
 
+# What the project's command line does as far as `up` can see: commands that end, services that are ready.
+COMMAND_LINE = """
+import os, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+if sys.argv[-1] == "serve":
+    port = int(os.environ[f"DDOR_{sys.argv[1].upper()}_PORT"])
+    HTTPServer((os.environ["DDOR_HOST"], port), Ready).serve_forever()
+"""
 KAFKAS = [source for source in parts.kafka_sources() if source.kind != "settings"]
 POSTGRESES = [source for source in parts.postgres_sources() if source.kind != "settings"]
 
@@ -129,8 +146,10 @@ async def test_start_of_a_running_kafka_changes_nothing(kafka: KafkaPart) -> Non
 
 
 async def test_kafkas_own_console_consumer_reads_a_topic(kafka: KafkaPart) -> None:
-    if kafka.kind != "native":
-        pytest.skip("the tools come with the native part")
+    if not kafka.real:
+        pytest.skip("a stand-in is not asked to serve Kafka's own tools")
+    if lacking := kafka_jars.missing():
+        pytest.skip(" ".join(lacking))
     await _create(kafka, "console")
     await _produce(kafka, "console", [b"one", b"two"])
     command = console_consumer(kafka.bootstrap, "console", "--from-beginning", "--max-messages", "2")
@@ -190,6 +209,39 @@ async def test_a_restarted_postgresql_has_the_same_address(postgres: PostgresPar
     postgres.restart()
     assert postgres.dsn == dsn
     assert postgres_answers(dsn)
+
+
+def test_up_and_down_from_the_command_line(tmp_path: Path) -> None:
+    """The background outlives the command that started it, and the next command finds it."""
+    stand_in = tmp_path / "services" / "cli"
+    stand_in.mkdir(parents=True)
+    (stand_in / "main.py").write_text(COMMAND_LINE)
+    state = State(tmp_path / ".local")
+
+    def local(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "deploy.local", *words]
+        # The directory comes first on the path of -m: the stand-in is taken for the project's command line.
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    try:
+        code, said = local("up", "--kafka", "embedded", "--postgres", "native")
+        assert (code, said.count("is ready at")) == (0, 3), said
+        variables = state.read_env()
+        assert kafka_answers(variables["DDOR_KAFKA_BOOTSTRAP"])
+        assert postgres_answers(variables["DDOR_POSTGRES_DSN"])
+        assert local("status")[0] == 0
+        code, said = local("up")
+        assert code == 0, said
+        assert state.read_env() == variables
+        code, said = local("up", "--kafka", "native")
+        assert (code, "down --delete" in said) == (1, True), said
+    finally:
+        code, said = local("down", "--delete")
+    assert code == 0, said
+    assert not kafka_answers(variables["DDOR_KAFKA_BOOTSTRAP"])
+    assert not state.directory.exists()
+    assert local("down")[0] == 0
 
 
 def _expect_failure(request: pytest.FixtureRequest, reason: str) -> None:
@@ -255,7 +307,7 @@ async def _end(kafka: KafkaPart, topic: str) -> int:
 
 async def _batch(consumer: AIOKafkaConsumer) -> list[bytes]:
     batches = await consumer.getmany(timeout_ms=500)
-    return [record.value for records in batches.values() for record in records]
+    return [record.value or b"" for records in batches.values() for record in records]
 
 
 @asynccontextmanager

@@ -1,0 +1,64 @@
+"""Apache Kafka itself: one KRaft node, broker and controller in one JVM."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import uuid
+from typing import Literal
+
+from deploy.local.errors import PartFailedError
+from deploy.local.kafka_jars import KAFKA_VERSION, QUICK_START, java_command
+from deploy.local.kafka_settings import SINGLE_NODE
+from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.probes import kafka_answers
+from deploy.local.process_part import ProcessPart
+
+_JVM = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
+
+
+class NativeKafka(ProcessPart):
+    """Apache Kafka from Maven's jars, as a Java process on 127.0.0.1."""
+
+    name = f"Apache Kafka {KAFKA_VERSION} (native, Maven jars)"
+    kind: Literal["native"] = "native"
+    real = True
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port`, for clients."""
+        return f"{LOOPBACK}:{self.port}"
+
+    def _launch(self) -> None:
+        properties = self.directory / "server.properties"
+        data = self.directory / "data"
+        listeners = f"PLAINTEXT://{self.bootstrap},CONTROLLER://{LOOPBACK}:"
+        controller = free_port()
+        settings = SINGLE_NODE | {
+            "log.dirs": str(data),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listeners": f"{listeners}{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            # Voters by setting, not in the log: so the controller may have another port at each start.
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
+        }
+        properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        if not (data / "meta.properties").exists():
+            self._format(str(properties))
+        self.process.spawn(java_command("kafka.Kafka", str(properties), options=_JVM), cwd=self.directory)
+
+    def _format(self, properties: str) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "a")
+        command = java_command(
+            "kafka.tools.StorageTool",
+            *("format", "--cluster-id", cluster, "--config", properties),
+            options=QUICK_START,
+            log_level="WARN",
+        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            raise PartFailedError(f"Kafka could not format its storage:\n{done.stdout}{done.stderr}")
+
+    def _answers(self) -> bool:
+        return kafka_answers(self.bootstrap)
