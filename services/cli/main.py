@@ -12,7 +12,7 @@ app = typer.Typer(
     "Settings are environment variables with the prefix DDOR_ (see docs/settings.md); "
     "after `make up`, `source .local/env` sets them.",
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
 )
 app.add_typer(serving.ingest, name="ingest")
 app.add_typer(serving.aggregator, name="aggregator")

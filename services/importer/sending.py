@@ -1,8 +1,8 @@
 """Sending a profile's rows through ingest: in batches, resumable, nothing lost and nothing counted twice.
 
 What has been answered is kept in a directory: `progress.json`, `receipts.ndjson` (each event that was stored, and
-where) and `rejects.csv` (each row that was not, and why). After an interruption the same command goes on behind the last row
-that was answered; a batch that was stored but not yet noted is sent again, which cannot count twice.
+where) and `rejects.csv` (each row that was not, and why). After an interruption the same command goes on behind the
+last row that was answered; a batch that was stored but not yet noted is sent again, which cannot count twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -46,8 +45,8 @@ class Progress:
     rows: int = 0
     accepted: int = 0
     rejected: int = 0
-    events: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
+    events: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
     receipts_bytes: int = 0
     rejects_bytes: int = 0
 
@@ -76,7 +75,7 @@ class Journal:
         if not self._progress_file.exists():
             return Progress(dataset, agency)
         kept = json.loads(self._progress_file.read_text())
-        progress = Progress(**{**kept, "events": Counter(kept["events"]), "reasons": Counter(kept["reasons"])})
+        progress = Progress(**kept)
         if (progress.dataset, progress.agency) != (dataset, agency):
             raise CallerError(
                 f"{self._progress_file.parent} belongs to data set {progress.dataset} of {progress.agency}; "
@@ -89,13 +88,14 @@ class Journal:
         with self.receipts_file.open("ab") as file:
             for receipt in receipts:
                 file.write(json.dumps(receipt, separators=(",", ":")).encode() + b"\n")
-                self.progress.events[receipt["kind"]] += 1
+                _count(self.progress.events, receipt["kind"])
             self.progress.receipts_bytes = file.tell()
         self._append_rejects(rejects)
         self.progress.rows += rows
         self.progress.rejected += len(rejects)
         self.progress.accepted = self.progress.rows - self.progress.rejected
-        self.progress.reasons.update(reject["reason"] for reject in rejects)
+        for reject in rejects:
+            _count(self.progress.reasons, reject["reason"])
         temporary = self._progress_file.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(self.progress)))
         temporary.replace(self._progress_file)
@@ -166,6 +166,10 @@ class Sender:
                     raise _TryAgain("not all stored")
                 return receipts
         raise AssertionError("retry_context returns or raises")
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 def _sort(

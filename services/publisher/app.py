@@ -37,18 +37,16 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
         notes = (settings.note or _DEMONSTRATION,) if settings.demonstration else ()
         return Rules(settings.calendar, known, settings.demonstration, notes)
 
-    pool = postgres.pool(settings, "ddor-publisher-http")
-    reports = Reports(pool, settings.calendar)
+    reports = Reports(lambda: postgres.pool(settings, "ddor-publisher-http"), settings.calendar)
     closer = Closer(settings, kafka.client(settings, "ddor-publisher"), first_week, rules, clock)
     supervisor = Supervisor("closing and sending", closer.session)
 
     async def ready() -> str | None:
-        await pool.fetchval("SELECT 1")
-        return supervisor.waiting_for
+        return supervisor.waiting_for or await reports.waiting_for()
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with pool:
+        async with reports.connected():
             task = asyncio.create_task(supervisor.run(), name="closer")
             try:
                 yield

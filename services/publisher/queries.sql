@@ -78,10 +78,10 @@ SELECT min(created_at) FROM outbox WHERE sent_at IS NULL
 -- name: reports
 SELECT DISTINCT ON (week) week, revision, digest, published_at, figures -> 'totals' AS totals,
        (figures ->> 'demonstration')::boolean AS demonstration
-FROM report WHERE published_at <= COALESCE($1, 'infinity') ORDER BY week DESC, revision DESC
+FROM report WHERE published_at <= COALESCE($1::timestamptz, 'infinity') ORDER BY week DESC, revision DESC
 
 -- name: report
 SELECT week, revision, digest, figures, published_at FROM report
-WHERE week = COALESCE($1, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3, 'infinity')))
-  AND revision = COALESCE($2, revision) AND published_at <= COALESCE($3, 'infinity')
+WHERE week = COALESCE($1::date, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')))
+  AND revision = COALESCE($2::integer, revision) AND published_at <= COALESCE($3::timestamptz, 'infinity')
 ORDER BY revision DESC LIMIT 1

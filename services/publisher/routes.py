@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -32,9 +34,15 @@ class BadRequestError(Exception):
 class Reports:
     """The read side. Any number of processes may serve it."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], calendar: ReportingCalendar) -> None:
-        self._pool = pool
+    def __init__(self, connect: Callable[[], asyncpg.Pool[Any]], calendar: ReportingCalendar) -> None:
+        self._connect = connect
         self._calendar = calendar
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Hold the connections that the routes use, for as long as the service runs."""
+        async with self._connect() as self._pool:
+            yield
 
     @property
     def routes(self) -> list[Route]:
@@ -45,6 +53,14 @@ class Reports:
             Route("/v1/reports/{name}", self.show),
             Route("/v1/reports/{name}/revisions/{number}", self.show),
         ]
+
+    async def waiting_for(self) -> str | None:
+        """None when reports can be read, else what is missing."""
+        try:
+            await self._pool.fetchval("SELECT 1")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return f"PostgreSQL: {type(error).__name__}"
+        return None
 
     async def front_page(self, _: Request) -> Response:
         """The page for people."""

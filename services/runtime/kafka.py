@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import Any
 
@@ -66,4 +67,6 @@ def broker(settings: Settings, client_id: str) -> KafkaBroker:
         acks="all",
         enable_idempotence=True,
         graceful_timeout=10.0,
+        logger=logging.getLogger("faststream"),
+        log_level=logging.DEBUG,
     )

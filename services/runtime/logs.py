@@ -9,6 +9,9 @@ import structlog
 
 from services.runtime.settings import Settings
 
+# Never with local variables: they hold keys, passwords and events.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 def configure(settings: Settings, service: str) -> None:
     """Send structlog and the standard library's loggers to stderr in one format, as JSON or for a terminal."""
@@ -20,11 +23,12 @@ def configure(settings: Settings, service: str) -> None:
     ]
     if settings.log_format == "json":
         renderer: list[structlog.typing.Processor] = [
-            structlog.processors.dict_tracebacks,
+            _TRACEBACKS,
             structlog.processors.JSONRenderer(),
         ]
     else:
-        renderer = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback
+        renderer = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -43,6 +47,8 @@ def configure(settings: Settings, service: str) -> None:
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     for chatty in ("aiokafka", "faststream", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Says at every start of a new cluster that nobody leads a group yet; only the lag view has a group.
+    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
 
 
