@@ -79,18 +79,22 @@ async def _published(connection: asyncpg.Connection[Any], week: date) -> asyncpg
 
 
 def _print(report: dict[str, Any]) -> None:
-    totals = report["totals"]
-    out.print(f"[bold]Weekly detainer report[/bold]  {report['week_start']} to {report['week_end']}", highlight=False)
+    totals, top = report["totals"], report["top"]
+    out.print(f"[bold]Weekly detainer report[/bold], {report['week_start']} to {report['week_end']}", highlight=False)
     for note in report["notes"]:
         out.print(f"[italic]{note}[/italic]", highlight=False)
-    out.print(f"issued {totals['issued']:,}   declined {totals['declined']:,}", highlight=False)
-    table = Table(
-        title=f"{report['top_declined']} of {totals['declined']} declined in {len(report['top'])} jurisdictions"
-    )
-    table.add_column("Jurisdiction")
-    table.add_column("Code")
+    out.print(f"issued {totals['issued']:,}, declined {totals['declined']:,}", highlight=False)
+    if top:
+        most = ", ".join(f"{_place(row)} {row['declined']:,}" for row in top[:2])
+        shares = f"{report['top_declined']:,} of {totals['declined']:,} declined in {len(top)} jurisdictions"
+        out.print(f"{shares}; most: {most}", highlight=False)
+    table = Table("Jurisdiction", "Code")
     table.add_column("Declined", justify="right")
-    for row in report["top"]:
-        table.add_row(f"{row['name']} {row['state']}".strip(), row["geoid"], f"{row['declined']:,}")
+    for row in top:
+        table.add_row(_place(row), row["geoid"], f"{row['declined']:,}")
     out.print(table)
     out.print(f"digest {report['digest']}", highlight=False, soft_wrap=True)
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"{row['name']} {row['state']}".strip()

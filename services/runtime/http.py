@@ -81,7 +81,7 @@ def application(routes: Sequence[BaseRoute], ready: Readiness, lifespan: Lifespa
     return Starlette(routes=[*routes, *health], lifespan=live, exception_handlers=handlers)
 
 
-def serve(app: Starlette, host: str, port: int, drain_seconds: int = 20) -> None:
+def serve(app: Starlette, host: str, port: int, drain_seconds: int = 15) -> None:
     """Run until SIGTERM or SIGINT: stop accepting, finish what was read (at most `drain_seconds`), close."""
     config = uvicorn.Config(
         app,

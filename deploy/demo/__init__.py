@@ -1,0 +1,1 @@
+"""The demonstration: the first report's week through the whole system, with nothing but Python and pip."""
