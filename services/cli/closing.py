@@ -82,12 +82,12 @@ def _print(report: dict[str, Any]) -> None:
     totals, top = report["totals"], report["top"]
     out.print(f"[bold]Weekly detainer report[/bold], {report['week_start']} to {report['week_end']}", highlight=False)
     for note in report["notes"]:
-        out.print(f"[italic]{note}[/italic]", highlight=False)
+        out.print(f"[italic]{note}[/italic]", highlight=False, soft_wrap=True)
     out.print(f"issued {totals['issued']:,}, declined {totals['declined']:,}", highlight=False)
     if top:
         most = ", ".join(f"{_place(row)} {row['declined']:,}" for row in top[:2])
         shares = f"{report['top_declined']:,} of {totals['declined']:,} declined in {len(top)} jurisdictions"
-        out.print(f"{shares}; most: {most}", highlight=False)
+        out.print(f"{shares}; most: {most}", highlight=False, soft_wrap=True)
     table = Table("Jurisdiction", "Code")
     table.add_column("Declined", justify="right")
     for row in top:

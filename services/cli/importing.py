@@ -23,7 +23,7 @@ from services.runtime.errors import ConfigurationError
 
 PROFILES: dict[str, ModuleType] = {"ice-foia": ice_foia, "acceptance-week": acceptance_week}
 _NOTES = {
-    "ice-foia": "The file has no date on which a detainer was declined: issued, declined and recorded are assumed to\n"
+    "ice-foia": "The file has no date on which a detainer was declined: issued, declined and recorded are assumed to "
     "be noon on the day the detainer was prepared. Lift reasons other than 'Detainer Declined by LEA' do not count.",
     "acceptance-week": "Demonstration data; each event is a row. Details are synthetic.",
 }
@@ -97,5 +97,5 @@ def _print(journal: Journal, profile: str) -> None:
     ):
         table.add_row(name, f"{count:,}")
     out.print(table)
-    out.print(_NOTES[profile], highlight=False)
+    out.print(_NOTES[profile], highlight=False, soft_wrap=True)
     out.print(f"receipts {journal.receipts_file}   rejects {journal.rejects_file}", highlight=False, soft_wrap=True)

@@ -50,8 +50,6 @@ class Settings(BaseSettings):
     )
     grace: timedelta = timedelta(hours=24)
     first_week: date | None = None
-    restatement_weeks: Annotated[int, Field(ge=0, le=520)] = 8
-    line_list: Literal["off", "coarse", "full"] = "off"
     demonstration: bool = False
     note: str | None = Field(default=None, description="Shown in every rendering of a demonstration report.")
     host: str = "127.0.0.1"
