@@ -88,7 +88,7 @@ def split(body: bytes) -> list[bytes]:
     """The elements of a JSON array, each as its own bytes; NotABatchError when it is none or has too many."""
     try:
         elements = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise NotABatchError("the body must be a JSON array of CloudEvents") from error
     if not elements:
         raise NotABatchError("the batch is empty")
@@ -162,6 +162,6 @@ def _event_id(value: bytes) -> str | None:
     """The event's id for its receipt, where it can be read and may be echoed."""
     try:
         event_id = _decode_id(value).id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return event_id if event_id is not None and len(event_id) <= 128 and event_id.isprintable() else None

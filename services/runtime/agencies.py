@@ -117,7 +117,10 @@ def parse(content: bytes) -> Agencies:
         unknown = set(tables) - {"agency"}
         if unknown:
             raise ConfigurationError(f"agencies file: unknown table {sorted(unknown)[0]!r}; only [[agency]] is known")
-        listed = tuple(Agency.model_validate(table) for table in tables.get("agency", []))
+        agencies = tables.get("agency", [])
+        if not isinstance(agencies, list):
+            raise ConfigurationError("agencies file: write [[agency]], once for each agency")
+        listed = tuple(Agency.model_validate(table) for table in agencies)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -22,14 +22,16 @@ class InvariantError(Exception):
 
 
 _RETRIED_CLASSES: Final = ("08", "40", "53", "57", "58")
-"""SQLSTATE classes: connection, rollback, resources, operator intervention, system error. 55P03 is a lock time-out."""
+"""SQLSTATE classes: connection, rollback, resources, operator intervention, system error."""
+_RETRIED_STATES: Final = ("55P03", "25P04")
+"""A lock time-out, and a transaction time-out (after which the server ends the session)."""
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether waiting can mend it: the database or the broker is away, restarting, full or busy."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
-        return state.startswith(_RETRIED_CLASSES) or state == "55P03"
+        return state.startswith(_RETRIED_CLASSES) or state in _RETRIED_STATES
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error) or "released" in str(error)
     return isinstance(error, KafkaError | OSError | TimeoutError | asyncio.TimeoutError | EOFError)

@@ -42,7 +42,7 @@ class Supervisor:
                     log.warning("session-ended", what=self._what, error=type(error).__name__, attempt=failures)
                 else:
                     log.exception("session-failed", what=self._what, attempt=failures)
-                wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures, 10))
+                wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311  # spreads restarts, hides nothing
 
     def _up(self) -> None:
