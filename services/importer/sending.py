@@ -32,6 +32,10 @@ class ImportRefusedError(CallerError):
     """Ingest refuses the whole request; the message is its own."""
 
 
+class IngestAwayError(CallerError):
+    """Ingest stored nothing for five minutes; what was answered before is kept."""
+
+
 class _TryAgain(Exception):  # noqa: N818  # not a failure: a reason to wait
     """Something was not stored, or ingest did not answer."""
 
@@ -126,7 +130,7 @@ class Sender:
         remaining = islice(rows, journal.progress.rows, None)
         while chunk := list(islice(remaining, ROWS_PER_REQUEST)):
             events = [(row.number, event) for row in chunk for event in row.events]
-            receipts = await self._post([self._envelope(number, event) for number, event in events]) if events else []
+            receipts = await self._answer([self._envelope(number, event) for number, event in events]) if events else []
             stored, refused = _sort(events, receipts)
             rejects = [
                 {"row": row.number, "field": row.reject.field, "reason": row.reject.reason, "detail": row.reject.detail}
@@ -149,6 +153,13 @@ class Sender:
             "data": event.data,
         }
 
+    async def _answer(self, envelopes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            return await self._post(envelopes)
+        except (_TryAgain, httpx.TransportError) as error:
+            reason = str(error) or type(error).__name__
+            raise IngestAwayError(f"ingest stores nothing ({reason}); the same command goes on where it was") from error
+
     async def _post(self, envelopes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The receipts of one batch. Waits, up to five minutes, while ingest or Kafka is away."""
         body = json.dumps(envelopes, separators=(",", ":")).encode()
@@ -158,12 +169,12 @@ class Sender:
             with attempt:
                 response = await self._client.post("/v1/events", content=body, headers=self._headers)
                 if response.status_code in (429, 502, 503, 504):
-                    raise _TryAgain(response.status_code)
+                    raise _TryAgain(f"it answers {response.status_code}")
                 if response.status_code not in (200, 207):
                     raise ImportRefusedError(_reason(response))
                 receipts: list[dict[str, Any]] = response.json()["receipts"]
                 if any(receipt["status"] == "unavailable" for receipt in receipts):
-                    raise _TryAgain("not all stored")
+                    raise _TryAgain("it has not stored all")
                 return receipts
         raise AssertionError("retry_context returns or raises")
 

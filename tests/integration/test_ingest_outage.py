@@ -69,6 +69,7 @@ async def test_it_starts_without_kafka_says_so_and_recovers(
     assert (await post(http, _value(1))).status_code == 202
 
 
+@pytest.mark.real_kafka("loses acknowledged records when it is ended while clients write")
 async def test_a_stopped_kafka_is_an_outage_and_no_loss(
     ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart
 ) -> None:

@@ -51,6 +51,7 @@ async def test_a_position_moves_over_an_aborted_transaction_to_the_end_of_the_lo
     assert await connection.fetchval("SELECT count(*) FROM partition_position WHERE halted_reason IS NOT NULL") == 0
 
 
+@pytest.mark.real_kafka("hides what a producer committed behind an aborted transaction from who reads from there")
 async def test_a_restart_begins_well_before_between_and_behind_markers(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:

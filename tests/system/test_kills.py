@@ -30,7 +30,7 @@ from tests.support.stacks import looking, stack
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.real_kafka(
-    "loses acknowledged records on kill -9, and is not asked to stand in for such tests"
+    "is not asked to stand in where processes are killed"
 )
 
 _ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ import stamina
 
 from services.importer import sending
 from services.importer.rows import Event, Reject, Row
-from services.importer.sending import ImportRefusedError, Journal, Sender
+from services.importer.sending import ImportRefusedError, IngestAwayError, Journal, Sender
 from services.runtime.errors import CallerError
 
 ROWS = 10
@@ -242,6 +242,17 @@ async def test_what_was_not_stored_is_sent_again(
     assert (journal.progress.rows, journal.progress.accepted) == (10, 8)
     assert len(ingest.requests) == 3 + 4
     assert len({request.content for request in ingest.requests[:4]}) == 1, "the same bytes: it cannot count twice"
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(503), httpx.ConnectError("refused")], ids=["503", "refused"])
+async def test_an_ingest_that_stays_away_ends_the_import_with_a_sentence(
+    ingest: Ingest, tmp_path: Path, answer: httpx.Response | Exception
+) -> None:
+    ingest.answers = [answer] * 20
+    with pytest.raises(IngestAwayError, match="the same command goes on where it was"):
+        await send(ingest, tmp_path / "journal")
+    journal = await send(ingest, tmp_path / "journal")
+    assert journal.progress.rows == 10
 
 
 @pytest.mark.parametrize(
