@@ -61,6 +61,17 @@ types: .venv/dev
 contracts: .venv/dev
 	@$(BIN)/python -m schemas.export --check
 
+# promtool where it is on PATH, else the one in the image that docker-compose.yml runs.
+PROMTOOL ?= $(shell command -v promtool || echo docker run --rm --volume $(CURDIR)/deploy/prometheus:/rules:ro \
+	--workdir /rules --entrypoint promtool prom/prometheus:v3.5.0)
+
+.PHONY: alerts compose-try
+alerts:  ## promtool on the alerts and their tests; needs promtool or Docker
+	@cd deploy/prometheus && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules alerts_test.yml
+
+compose-try:  ## docker-compose.yml for real: build, stream, close, down, up, compare; needs Docker
+	@deploy/compose/try
+
 lock:  ## resolve requirements/*.txt anew from pyproject.toml (needs uv)
 	@for set in runtime: local:--extra=local dev:--extra=dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

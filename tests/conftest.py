@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 import pytest
@@ -16,7 +17,7 @@ from deploy import migrations
 from deploy.local import parts
 from deploy.local.databases import drop_database, ensure_database
 from deploy.local.errors import LocalError
-from deploy.local.parts import KafkaPart, PostgresPart
+from deploy.local.parts import KafkaPart, Part, PostgresPart
 from services.runtime import postgres as connecting
 from services.runtime.settings import Settings
 from tests.support import kafka_log
@@ -29,6 +30,8 @@ _NAMING = {"DDOR_KAFKA_BOOTSTRAP", "DDOR_POSTGRES_DSN"}
 _EMBEDDED = "the embedded broker"
 
 MakeSettings: TypeAlias = Callable[..., Settings]
+_P = TypeVar("_P", bound=Part)
+NewPostgres: TypeAlias = Callable[[], AbstractContextManager[PostgresPart]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,8 +83,11 @@ def _said(config: pytest.Config) -> list[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, by name, what the embedded broker cannot do."""
     marked = [item for item in items if item.get_closest_marker("real_kafka")]
-    if not marked or _kafka_kind(config) != "embedded":
-        return
+    try:
+        if not marked or _kafka_kind(config) != "embedded":
+            return
+    except LocalError:
+        return  # the fixtures say what is missing, and only where it is needed
     for item in marked:
         marker = item.get_closest_marker("real_kafka")
         assert marker is not None
@@ -113,18 +119,20 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     part = _kafka(request.config, tmp_path_factory.mktemp("kafka"))
     part.start()
     try:
-        kafka_log.make_topics(part)
-        yield part
+        with kafka_log.topics(part):
+            yield part
     finally:
         part.destroy()
 
 
 @pytest.fixture(scope="module")
 def own_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaPart]:
-    """A Kafka that a module may stop, pause, kill, or whose topics it may delete."""
+    """A Kafka that a module may stop, pause, kill, or whose topics it may delete: never one that the settings name."""
+    directory = tmp_path_factory.mktemp("own-kafka")
     if _kafka_kind(request.config) == "settings":
-        pytest.skip("a Kafka that the settings name is not ours to stop")
-    part = _kafka(request.config, tmp_path_factory.mktemp("own-kafka"))
+        part = _local(lambda: parts.choose_kafka(directory, real_only=True))
+    else:
+        part = _kafka(request.config, directory)
     part.start()
     try:
         kafka_log.make_topics(part)
@@ -134,14 +142,53 @@ def own_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresPart]:
+def new_postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewPostgres:
+    """`with new_postgres() as part`: one more PostgreSQL of the kind of this run."""
+
+    @contextmanager
+    def started() -> Iterator[PostgresPart]:
+        part = parts.choose_postgres(tmp_path_factory.mktemp("postgres"), environ=_environ(request.config))
+        part.start()
+        try:
+            yield part
+        finally:
+            part.destroy()
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def postgres(new_postgres: NewPostgres) -> Iterator[PostgresPart]:
     """The run's PostgreSQL."""
-    part = parts.choose_postgres(tmp_path_factory.mktemp("postgres"), environ=_environ(request.config))
+    with new_postgres() as part:
+        yield part
+
+
+@pytest.fixture(scope="module")
+def own_postgres(
+    postgres: PostgresPart, new_postgres: NewPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PostgresPart]:
+    """A PostgreSQL that a module may stop or kill: never one that the settings name."""
+    if postgres.kind != "settings":
+        with new_postgres() as part:
+            yield part
+        return
+    part = _local(lambda: parts.choose_postgres(tmp_path_factory.mktemp("own-postgres")))
     part.start()
     try:
         yield part
     finally:
         part.destroy()
+
+
+def _local(choose: Callable[[], _P]) -> _P:
+    """A part of this machine beside the one that the settings name; without one its tests are skipped by name."""
+    try:
+        return choose()
+    except LocalError as error:
+        if os.environ.get(REAL_ONLY) == "1":
+            raise
+        pytest.skip(f"what the settings name is not ours to stop, and there is no other here: {error}")
 
 
 @pytest.fixture

@@ -28,10 +28,12 @@ class LagView:
 
     def __init__(self, client: Mapping[str, Any], partitions: Iterable[Partition]) -> None:
         self._partitions = [theirs(one) for one in partitions]
+        self._shown: set[Partition] = set()
         self._consumer = AIOKafkaConsumer(**client, group_id=GROUP, enable_auto_commit=False, auto_offset_reset="none")
 
     async def start(self) -> None:
         """Connect; KafkaError when no broker answers."""
+        metrics.LAG.clear()
         self._consumer.assign(self._partitions)
         await self._consumer.start()
         self._consumer.pause(*self._partitions)
@@ -45,6 +47,10 @@ class LagView:
         for partition, position in next_offsets.items():
             lag = max(0, ends.get(partition, position) - position)
             metrics.LAG.labels(partition.topic, partition.number).set(lag)
+        # What is no longer read here is another worker's to show.
+        for partition in self._shown - next_offsets.keys():
+            metrics.LAG.remove(partition.topic, partition.number)
+        self._shown = set(next_offsets)
         if not next_offsets:
             return
         try:

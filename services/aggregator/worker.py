@@ -59,9 +59,9 @@ class Worker:
 
     async def session(self, up: Callable[[], None]) -> None:
         """Connect, claim the name, then heartbeat until something fails."""
-        consumer = await self._consumer()
         async with AsyncExitStack() as stack:
             session = await self._open(stack)
+            consumer = await self._consumer()
             reader = Reader(consumer)
             consumer.pause(*map(theirs, PARTITIONS))
             self._reader, self._session = reader, session
@@ -75,11 +75,11 @@ class Worker:
 
     async def _open(self, stack: AsyncExitStack) -> _Session:
         looking = Log(self._client)
-        await looking.start()
         stack.push_async_callback(looking.stop)
+        await looking.start()
         lag = LagView(self._client, PARTITIONS)
-        await lag.start()
         stack.push_async_callback(lag.stop)
+        await lag.start()
         leasing = await postgres.connect(self._settings, "ddor-aggregator-lease")
         stack.push_async_callback(leasing.close, timeout=2)
         writing = await postgres.connect(self._settings, "ddor-aggregator-writer")
@@ -110,6 +110,7 @@ class Worker:
         if epochs.keys() - reader.next_offsets.keys():
             async with self._writing:
                 await self._gain(session, reader)
+        metrics.UNREAD.set(len(epochs.keys() - reader.next_offsets.keys()))
         now = asyncio.get_running_loop().time()
         if now - session.shown_at >= _SHOW_EVERY:
             session.shown_at = now

@@ -71,6 +71,7 @@ class Door:
 
     def _reachable(self) -> EventProducer:
         if self.producer is None:
+            metrics.INGEST_EVENTS.labels("unknown", "unavailable", "kafka-unavailable").inc()
             detail = "Events cannot be stored now; send them again."
             raise Answered(problem(503, "kafka-unavailable", detail, {"Retry-After": "5"}))
         return self.producer

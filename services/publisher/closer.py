@@ -57,10 +57,11 @@ class Closer:
             while not await store.lead():
                 up()
                 await asyncio.sleep(_TICK_SECONDS)
-            ends = EndOffsets(self._client)
-            await ends.start()
-            stack.push_async_callback(ends.stop)
             relay = Relay(self._client, connection)
+            await relay.show_age(self._clock())
+            ends = EndOffsets(self._client)
+            stack.push_async_callback(ends.stop)
+            await ends.start()
             stack.push_async_callback(relay.stop)
             await relay.start(self._clock())
             while True:
@@ -78,6 +79,8 @@ class Closer:
             metrics.WEEK_STATE.labels(state).set(weeks)
         positions = await store.positions()
         grace, calendar = self._settings.grace, self._settings.calendar
+        open_week = closing.next_by_itself(calendar, self._first_week, closes)
+        metrics.WEEK_DUE.set((open_week.ends_at + grace).timestamp())
         step = closing.next_step(
             calendar=calendar,
             first_week=self._first_week,
@@ -90,11 +93,16 @@ class Closer:
             case Wait():
                 return False
             case CaptureBarrier(week):
+                if halted := await store.halted():
+                    log.debug("week-held-up", week=str(week), halted=halted)
+                    return False
                 barrier = await ends.read()
+                # A log that ends below what was counted would give a barrier that proves nothing.
+                _check_log(positions, barrier)
                 await store.store_barrier(week, barrier, now)
                 log.info("barrier-captured", week=str(week))
             case Drain(week, behind):
-                await self._check_log(closes[week.first].barrier or {}, ends)
+                _check_log(closes[week.first].barrier or {}, await ends.read())
                 log.debug("draining", week=str(week), partitions=len(behind))
                 return False
             case Publish(week):
@@ -102,9 +110,11 @@ class Closer:
                 log.info("week-closed", week=str(week), revision=report.revision, digest=report.digest)
         return True
 
-    async def _check_log(self, barrier: Offsets, ends: EndOffsets) -> None:
-        if gone := closing.lost(barrier, await ends.read()):
-            raise LogLostError(f"the log of {', '.join(gone)} ends before the barrier; see the runbook for LogLost")
+
+def _check_log(seen: Offsets, ends: Offsets) -> None:
+    """LogLostError where the log now ends below offsets that were there: of a barrier, or counted ones."""
+    if gone := closing.lost(seen, ends):
+        raise LogLostError(f"the log of {', '.join(gone)} ends before what it held; see the runbook for LogLost")
 
 
 class EndOffsets:

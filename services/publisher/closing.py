@@ -72,11 +72,17 @@ def next_step(
     asked = sorted(week for week, close in closes.items() if week < first_week and close.state != "published")
     if asked:
         return _advance(calendar.week(asked[0]), closes, positions)
+    week = next_by_itself(calendar, first_week, closes)
+    due = week.ends_at + grace
+    return Wait(due) if now < due else _advance(week, closes, positions)
+
+
+def next_by_itself(calendar: ReportingCalendar, first_week: date, closes: Mapping[date, Close]) -> ReportingWeek:
+    """The earliest week from `first_week` on that is not published."""
     week = calendar.week(first_week)
     while (close := closes.get(week.first)) is not None and close.state == "published":
         week = calendar.next(week)
-    due = week.ends_at + grace
-    return Wait(due) if now < due else _advance(week, closes, positions)
+    return week
 
 
 def _advance(week: ReportingWeek, closes: Mapping[date, Close], positions: Offsets) -> Step:

@@ -52,6 +52,7 @@ class Relay:
 
     async def run(self, now: datetime) -> int:
         """Send all that is unsent, oldest first; answers how many."""
+        await self.show_age(now)
         rows = await self._connection.fetch(SQL["unsent"])
         for row in rows:
             async with asyncio.timeout(_SEND_SECONDS):
@@ -65,9 +66,14 @@ class Relay:
                 )
             await self._connection.execute(SQL["mark_sent"], row["id"], now, written.offset)
             log.info("sent", topic=row["topic"], key=row["key"].decode(), offset=written.offset)
+        if rows:
+            await self.show_age(now)
+        return len(rows)
+
+    async def show_age(self, now: datetime) -> None:
+        """Set the metric; before sending too, for sending may fail for as long as Kafka is away."""
         oldest = await self._connection.fetchval(SQL["outbox_oldest"])
         metrics.OUTBOX_AGE.set((now - oldest).total_seconds() if oldest else 0)
-        return len(rows)
 
     async def _already_sent(self) -> dict[str, int]:
         """The offset of each message on the topic, by its id."""

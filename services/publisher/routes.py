@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -41,8 +42,14 @@ class Reports:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """Hold the connections that the routes use, for as long as the service runs."""
-        async with self._connect() as self._pool:
+        self._pool = await self._connect()
+        try:
             yield
+        finally:
+            # A server that is cut off answers no farewell. A pool whose closing is cut short is terminated.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._pool.close()
 
     @property
     def routes(self) -> list[Route]:

@@ -41,6 +41,11 @@ class Store:
         """The next offset of each partition."""
         return _vector(await self._connection.fetch(SQL["positions"]))
 
+    async def halted(self) -> list[str]:
+        """The partitions that are halted."""
+        rows = await self._connection.fetch(SQL["positions"])
+        return [f"{row['topic']}/{row['partition']}" for row in rows if row["halted_reason"] is not None]
+
     async def store_barrier(self, week: ReportingWeek, barrier: Offsets, now: datetime) -> None:
         """Keep the barrier of a week; one that is there already stays."""
         await self._connection.execute(SQL["store_barrier"], week.first, barrier, now)
@@ -148,6 +153,7 @@ def _vector(rows: list[asyncpg.Record]) -> dict[str, dict[str, int]]:
     return vector
 
 
-def states(closes: Mapping[date, Close]) -> Counter[str]:
-    """How many weeks are in each state."""
-    return Counter({"requested": 0, "draining": 0, "published": 0}) + Counter(one.state for one in closes.values())
+def states(closes: Mapping[date, Close]) -> dict[str, int]:
+    """How many weeks are in each state, 0 too: a gauge that is not set again would keep its last value."""
+    counts = Counter(one.state for one in closes.values())
+    return {state: counts[state] for state in ("requested", "draining", "published")}

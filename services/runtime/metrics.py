@@ -22,12 +22,22 @@ BATCH_SECONDS = Histogram(
     "From the first decoded record of a batch to its commit.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+UNREAD = Gauge(
+    "ddor_aggregator_unread_partitions", "Partitions that this worker has a lease for and does not read: halted ones."
+)
 LAG = Gauge("ddor_aggregator_lag_records", "End offset less position.", ["topic", "partition"])
 AGENCY_LAST_EVENT = Gauge(
     "ddor_agency_last_event_timestamp_seconds", "When the last event of an agency was accepted.", ["agency"]
 )
 OUTBOX_AGE = Gauge("ddor_publisher_outbox_oldest_age_seconds", "Age of the oldest message not yet on Kafka; 0 if none.")
 WEEK_STATE = Gauge("ddor_publisher_week_state", "Weeks by state.", ["state"])
+WEEK_DUE = Gauge(
+    "ddor_publisher_week_due_timestamp_seconds",
+    "End and grace of the earliest week that closes by itself and is not published; 0 before this process has led.",
+)
+SESSION_UP = Gauge(
+    "ddor_session_up", "1 while the service has what it needs for this part of its work, else 0.", ["what"]
+)
 _BUILD = Gauge("ddor_build_info", "Always 1; the labels say what runs.", ["version", "revision"])
 
 

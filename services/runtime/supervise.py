@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+from services.runtime import metrics
 from services.runtime.errors import is_transient
 from services.runtime.logs import get
 
@@ -24,6 +25,7 @@ class Supervisor:
         self._what = what
         self._session = session
         self.waiting_for: str | None = f"{what}: starting"
+        metrics.SESSION_UP.labels(what).set(0)
 
     async def run(self) -> None:
         """Run until cancelled. Waits between attempts grow from 0.2 s to 5 s and start anew after a healthy spell."""
@@ -34,10 +36,15 @@ class Supervisor:
             try:
                 await self._session(self._up)
             except Exception as error:  # whatever ended the session, the next one is the cure
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # Closing a connection failed on the way out: that must not hide that the end was ordered.
+                    raise asyncio.CancelledError from error
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
                 self.waiting_for = f"{self._what}: {type(error).__name__}"
+                metrics.SESSION_UP.labels(self._what).set(0)
                 if is_transient(error):
                     log.warning("session-ended", what=self._what, error=type(error).__name__, attempt=failures)
                 else:
@@ -49,3 +56,4 @@ class Supervisor:
         if self.waiting_for is not None:
             log.info("session-up", what=self._what)
         self.waiting_for = None
+        metrics.SESSION_UP.labels(self._what).set(1)

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deploy.local.docker_images import KAFKA_IMAGE, POSTGRES_IMAGE
 from deploy.local.kafka_settings import SINGLE_NODE
 from deploy.local.state import current_week
 from services.runtime import agencies
 from services.runtime.settings import Settings
-
-yaml: Any = pytest.importorskip("yaml")
 
 _ROOT = Path(__file__).parents[2]
 _COMPOSE: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.runtime import metrics
-
-yaml: Any = pytest.importorskip("yaml")
 
 _ROOT = Path(__file__).parents[2]
 _PROMETHEUS = _ROOT / "deploy" / "prometheus"

@@ -21,7 +21,7 @@ from tests.support.positions import Connection, accounts, next_offsets
 
 # The database is emptied by `_counted`, not by fixtures; no limit on time stands for a speed.
 THOROUGH = examples(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,16 +45,36 @@ def make_topics(part: KafkaPart) -> None:
     A Kafka that the settings name and that has them already may hold what somebody needs: tests end there.
     """
 
+    names = {topic.name for topic in TOPICS}
+
     async def make() -> None:
         async with admin(part.bootstrap) as client:
-            there = set(await client.list_topics()) & {topic.name for topic in TOPICS}
+            there = names & set(await client.list_topics())
             if there and part.kind == "settings":
                 raise RuntimeError(f"{part.name} already has {sorted(there)}: name an empty one for tests")
-            await create_topics(client, [topic.name for topic in TOPICS])
+            await create_topics(client, names)
 
-    # A thread of its own: the caller is a fixture inside a running event loop.
+    _in_a_loop_of_its_own(make())
+
+
+@contextmanager
+def topics(part: KafkaPart) -> Iterator[None]:
+    """`make_topics`, and away with them at the end if the Kafka is somebody else's."""
+    make_topics(part)
+    yield
+    if part.kind == "settings":
+
+        async def delete() -> None:
+            async with admin(part.bootstrap) as client:
+                await client.delete_topics([topic.name for topic in TOPICS])
+
+        _in_a_loop_of_its_own(delete())
+
+
+def _in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
+    # In a thread: the caller is a fixture inside a running event loop.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, make()).result()
+        thread.submit(asyncio.run, work).result()
 
 
 async def create_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> None:

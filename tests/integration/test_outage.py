@@ -1,0 +1,154 @@
+"""Aggregator and publisher while Kafka or PostgreSQL is away: they wait, say so, recover, and end when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from deploy import migrations
+from deploy.local.databases import ensure_database
+from deploy.local.parts import KafkaPart, PostgresPart
+from deploy.local.service import Service
+from schemas.topics import REPORT_READY
+from services.publisher.store import Store
+from services.runtime.settings import Settings
+from tests.support import events, kafka_log, processes
+from tests.support.agencies import write_agencies
+from tests.support.positions import Connection
+from tests.support.publishing import new_week, rules
+from tests.support.stacks import looking
+from tests.support.waiting import until
+
+_DRAIN_SECONDS = 40.0
+Part: TypeAlias = "KafkaPart | PostgresPart"
+PARTS = ["Kafka", "PostgreSQL"]
+ROLES = ["aggregator", "publisher"]
+
+
+@pytest.fixture(scope="module")
+async def dsn(own_postgres: PostgresPart) -> str:
+    database = ensure_database(own_postgres.dsn, "outage")
+    connection = await asyncpg.connect(database)
+    try:
+        await migrations.apply(connection)
+    finally:
+        await connection.close()
+    return database
+
+
+@pytest.fixture
+def variables(own_kafka: KafkaPart, dsn: str, tmp_path: Path) -> dict[str, str]:
+    return {
+        "DDOR_KAFKA_BOOTSTRAP": own_kafka.bootstrap,
+        "DDOR_POSTGRES_DSN": dsn,
+        "DDOR_AGENCIES_FILE": str(write_agencies(tmp_path / "agencies.toml")),
+        "DDOR_FIRST_WEEK": "2090-01-07",
+    }
+
+
+@pytest.fixture(params=ROLES)
+def service(
+    request: pytest.FixtureRequest,
+    variables: dict[str, str],
+    tmp_path: Path,
+    own_kafka: KafkaPart,
+    own_postgres: PostgresPart,
+) -> Iterator[Service]:
+    """Not started. Both parts run before and after each test."""
+    one = processes.service(request.param, tmp_path, variables)
+    try:
+        yield one
+    finally:
+        for part in (own_kafka, own_postgres):
+            part.resume()
+            part.start()
+        one.stop(_DRAIN_SECONDS)
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator[Connection]:
+    async with looking(dsn) as found:
+        yield found
+
+
+@pytest.mark.parametrize("what", PARTS)
+async def test_it_starts_without_a_part_and_begins_when_it_comes(
+    service: Service, own_kafka: KafkaPart, own_postgres: PostgresPart, what: str
+) -> None:
+    part: Part = own_kafka if what == "Kafka" else own_postgres
+    await asyncio.to_thread(part.stop)
+    processes.start_unready(service)
+    async with processes.client(service) as http:
+        waiting = await http.get("/readyz")
+        assert waiting.status_code == 503
+        assert waiting.json()["code"] == "not-ready"
+    await until(lambda: _said(service, "session-ended", 3), "three attempts")
+    await asyncio.to_thread(part.start)
+    await asyncio.to_thread(service.wait_ready)
+    log = service.process.log.read_text()
+    assert "Traceback" not in log
+    assert "Unclosed" not in log, "what could not be started is closed"
+
+
+@pytest.mark.parametrize("how", ["stopped", "paused"])
+@pytest.mark.parametrize("what", PARTS)
+async def test_sigterm_ends_it_while_a_part_is_away(
+    service: Service, own_kafka: KafkaPart, own_postgres: PostgresPart, what: str, how: str
+) -> None:
+    await asyncio.to_thread(service.start)
+    part: Part = own_kafka if what == "Kafka" else own_postgres
+    await asyncio.to_thread(part.stop if how == "stopped" else part.pause)
+    assert await asyncio.to_thread(service.stop, _DRAIN_SECONDS), "it ended by itself"
+
+
+@pytest.mark.real_kafka("loses acknowledged records when it is ended while clients write")
+@pytest.mark.parametrize("service", ["aggregator"], indirect=True)
+async def test_the_aggregator_goes_on_exactly_when_a_part_comes_back(
+    service: Service, own_kafka: KafkaPart, own_postgres: PostgresPart, dsn: str
+) -> None:
+    await asyncio.to_thread(service.start)
+    for round_, part in enumerate((own_kafka, own_postgres, own_kafka)):
+        told = [events.message("issued", events.issued(n)) for n in range(round_ * 200, round_ * 200 + 200)]
+        await kafka_log.append(own_kafka.bootstrap, told[:100])
+        await asyncio.to_thread(part.kill)
+        await asyncio.to_thread(part.start)
+        await kafka_log.append(own_kafka.bootstrap, told[100:])
+        await asyncio.to_thread(service.wait_ready)
+        async with looking(dsn) as connection:
+            await kafka_log.counted(connection, own_kafka.bootstrap)
+            assert await connection.fetchval("SELECT count(*) FROM ledger") == (round_ + 1) * 200
+            assert await connection.fetchval("SELECT sum(records) FROM partition_position") == (round_ + 1) * 200
+
+
+@pytest.mark.parametrize("service", ["publisher"], indirect=True)
+async def test_sigterm_ends_a_publisher_whose_message_cannot_be_sent_and_the_next_one_sends_it_once(
+    service: Service, own_kafka: KafkaPart, variables: dict[str, str], connection: Connection
+) -> None:
+    week = new_week()
+    chosen = Settings(agencies_file=Path(variables["DDOR_AGENCIES_FILE"]))
+    await asyncio.to_thread(service.start)
+    await asyncio.to_thread(own_kafka.pause)
+    async with kafka_log.connected(Settings(postgres_dsn=SecretStr(variables["DDOR_POSTGRES_DSN"]))) as writing:
+        await Store(writing).publish(week, rules(chosen), week.ends_at + timedelta(days=1))
+    await until(lambda: _said(service, "session-ended", 1), "an attempt that failed")
+    assert await asyncio.to_thread(service.stop, _DRAIN_SECONDS), "it ended by itself"
+    await asyncio.to_thread(own_kafka.resume)
+    await asyncio.to_thread(service.start)
+
+    async def sent() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
+
+    await until(sent, "the message sent")
+    records = await kafka_log.read(own_kafka.bootstrap, REPORT_READY)
+    assert [record.key for record in records].count(str(week).encode()) == 1
+
+
+async def _said(service: Service, event: str, times: int) -> bool:
+    return service.process.log.read_text().count(f'"event": "{event}"') >= times
