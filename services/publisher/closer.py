@@ -58,11 +58,11 @@ class Closer:
                 up()
                 await asyncio.sleep(_TICK_SECONDS)
             relay = Relay(self._client, connection)
+            stack.push_async_callback(relay.stop)
             await relay.show_age(self._clock())
             ends = EndOffsets(self._client)
             stack.push_async_callback(ends.stop)
             await ends.start()
-            stack.push_async_callback(relay.stop)
             await relay.start(self._clock())
             while True:
                 acted = await self.step(store, ends)

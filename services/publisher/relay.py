@@ -23,6 +23,7 @@ log = get(__name__)
 _PARTITION = TopicPartition(REPORT_READY, 0)
 _READ_SECONDS = 30
 _SEND_SECONDS = 15
+_STOP_SECONDS = 5
 
 
 class Relay:
@@ -47,8 +48,14 @@ class Relay:
                 log.info("found-on-topic", outbox=row["id"], offset=offset)
 
     async def stop(self) -> None:
-        """Close the connection."""
-        await self._producer.stop()
+        """Close the connection; given up when Kafka stays away, for what was not sent is in the outbox."""
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._producer.stop()
+        except TimeoutError:
+            # Its sender must not go on behind our back: the next relay looks on the topic for what was sent before.
+            await self._producer._sender.close()
+            await self._producer.client.close()
 
     async def run(self, now: datetime) -> int:
         """Send all that is unsent, oldest first; answers how many."""

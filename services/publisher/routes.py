@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -42,14 +42,15 @@ class Reports:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """Hold the connections that the routes use, for as long as the service runs."""
-        self._pool = await self._connect()
+        stack = AsyncExitStack()
+        self._pool = await stack.enter_async_context(self._connect())
         try:
             yield
         finally:
             # A server that is cut off answers no farewell. A pool whose closing is cut short is terminated.
             with suppress(TimeoutError):
                 async with asyncio.timeout(2):
-                    await self._pool.close()
+                    await stack.aclose()
 
     @property
     def routes(self) -> list[Route]:
