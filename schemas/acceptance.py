@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind
 from schemas.envelope import INSTANT_PATTERN, UUID_PATTERN
-from schemas.fact import Fact, microseconds, normal
+from schemas.fact import Fact, normal
+from schemas.instant import microseconds
 
 RULES_VERSION: Final = 1
 MAX_EVENT_BYTES: Final = 16_384

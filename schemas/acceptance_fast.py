@@ -1,8 +1,8 @@
 """The acceptance function for hot paths: the same answers as `acceptance.accept`, several times faster.
 
-It reads the ordinary form of an event with msgspec and checks each field with a set, a pattern or a comparison.
-Whatever is not plainly right (an escape, a character beyond ASCII, an instant in another notation, any broken rule) goes
-to `accept`, which decides. So only one thing must hold here: what this path accepts, `accept` accepts as the same fact.
+It reads the ordinary form of an event with msgspec and checks each field with a set, a pattern or a comparison. What
+is not plainly right (an escape, a character beyond ASCII, an instant in another notation, any broken rule) goes to
+`accept`, which decides. So only one thing must hold here: what this path accepts, `accept` accepts as the same fact.
 A test compares the two over a generated corpus.
 
 Repeated members, which msgspec lets pass, are found by counting: without escapes, a document has exactly two quotation
@@ -21,8 +21,9 @@ from msgspec import UNSET, UnsetType
 from schemas import taxonomy
 from schemas.acceptance import A_NUMBER, MAX_EVENT_BYTES, accept
 from schemas.detainer import MAX_OFFENSES, MAX_VERSION, Kind
-from schemas.envelope import AGENCY_PATTERN, EARLIEST, EVENT_ID_PATTERN, FACILITY_PATTERN, LATEST, URI_PATTERN
-from schemas.fact import Fact, Offenses, microseconds, normal
+from schemas.envelope import AGENCY_PATTERN, EVENT_ID_PATTERN, FACILITY_PATTERN, URI_PATTERN
+from schemas.fact import Fact, Offenses, normal
+from schemas.instant import EARLIEST, LATEST, microseconds
 from schemas.jurisdiction import Operator, registry
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from schemas.detainer import Kind
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Offenses = tuple[tuple[str, str], ...]
 """(category, basis), sorted, each once."""
@@ -69,13 +65,3 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 def normal(offenses: Iterable[tuple[str, str]]) -> Offenses:
     """Sorted, each once: a person with two counts of one offense has that offense."""
     return tuple(sorted(set(offenses)))
-
-
-def microseconds(instant: datetime) -> int:
-    """Microseconds since 1970 of an instant that carries an offset."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def instant(us: int) -> datetime:
-    """The instant, UTC, of microseconds since 1970."""
-    return _EPOCH + us * _MICROSECOND

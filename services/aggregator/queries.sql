@@ -1,6 +1,6 @@
 -- name: create_staging
 CREATE TEMP TABLE IF NOT EXISTS incoming (
-    detainer_id uuid, fingerprint uuid, version bigint, kafka_offset bigint, kind detainer_kind, week date,
+    detainer_id uuid, fingerprint bytea, version bigint, kafka_offset bigint, kind detainer_kind, week date,
     agency smallint, partition smallint, withdrawn boolean, jurisdiction text, form text, winner boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_decline (
@@ -92,11 +92,28 @@ ON CONFLICT (agency, detainer_id) DO UPDATE SET
     issued_at = EXCLUDED.issued_at, declined_at = EXCLUDED.declined_at, recorded_at = EXCLUDED.recorded_at,
     operator = EXCLUDED.operator, reason = EXCLUDED.reason, citizenship = EXCLUDED.citizenship, offenses = EXCLUDED.offenses
 
--- name: add_reject
-INSERT INTO rejected (topic, partition, kafka_offset, reason, field, detail, sha256) VALUES ($1, $2, $3, $4, $5, $6, $7)
+-- name: announce_rejects
+INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)
+SELECT 'detainer-rejected', key, value, jsonb_build_object('content-type', $3::text, 'id', id), $5, $6
+FROM unnest($1::bytea[], $2::bytea[], $4::text[]) AS notice (key, value, id)
 
--- name: add_reject_raw
-INSERT INTO rejected_raw (topic, partition, kafka_offset, key, value) VALUES ($1, $2, $3, $4, $5)
+-- name: halt_broken
+-- The breaker: too many internal errors, or too many rejects among the last records, stop the partition, in the same
+-- transaction as the records that did it, so that a restart finds it stopped.
+UPDATE partition_position p SET halted_offset = p.next_offset, halted_reason =
+    CASE WHEN seen.internal >= $3 THEN 'InternalErrors: ' || seen.internal || ' records failed inside this program'
+         ELSE 'TooManyRejects: ' || seen.recent || ' of the last ' || $4 || ' offsets were no events' END
+FROM (
+    SELECT q.topic, q.partition,
+           count(*) FILTER (WHERE r.reason = 'internal_error') AS internal,
+           count(*) FILTER (WHERE r.kafka_offset >= q.next_offset - $4) AS recent
+    FROM partition_position q
+    JOIN unnest($1::text[], $2::integer[]) AS judged (topic, partition) USING (topic, partition)
+    JOIN rejected r ON r.topic = q.topic AND r.partition = q.partition AND r.kafka_offset >= q.resumed_offset
+    GROUP BY q.topic, q.partition
+) AS seen
+WHERE p.topic = seen.topic AND p.partition = seen.partition AND (seen.internal >= $3 OR seen.recent > $5)
+RETURNING p.topic, p.partition, p.halted_reason
 
 -- name: move_positions
 UPDATE partition_position p

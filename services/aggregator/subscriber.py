@@ -32,7 +32,7 @@ async def _undecoded(message: KafkaMessage) -> Sequence[Record]:
 
 
 def subscribe(
-    broker: KafkaBroker, partitions: Sequence[Partition], write: Callable[[Sequence[Record]], Awaitable[None]]
+    broker: KafkaBroker, partitions: Sequence[Partition], take: Callable[[Sequence[Record]], Awaitable[None]]
 ) -> Callable[[], AIOKafkaConsumer]:
     """Declare the subscriber; answers a function that gives its consumer once the broker has started."""
     subscriber = broker.subscriber(
@@ -53,7 +53,7 @@ def subscribe(
 
     @subscriber
     async def count(message: KafkaMessage) -> None:
-        await write(cast("Sequence[Record]", message.raw_message))
+        await take(cast("Sequence[Record]", message.raw_message))
 
     def consumer() -> AIOKafkaConsumer:
         assert isinstance(subscriber, BatchSubscriber)
