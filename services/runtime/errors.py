@@ -29,6 +29,8 @@ _RETRIED_STATES: Final = ("55P03", "25P04")
 
 def is_transient(error: BaseException) -> bool:
     """Whether waiting can mend it: the database or the broker is away, restarting, full or busy."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_transient(one) for one in error.exceptions)
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(_RETRIED_CLASSES) or state in _RETRIED_STATES

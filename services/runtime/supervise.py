@@ -37,9 +37,10 @@ class Supervisor:
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
-                self.waiting_for = f"{self._what}: {type(error).__name__}"
+                name = _name(error)
+                self.waiting_for = f"{self._what}: {name}"
                 if is_transient(error):
-                    log.warning("session-ended", what=self._what, error=type(error).__name__, attempt=failures)
+                    log.warning("session-ended", what=self._what, error=name, attempt=failures)
                 else:
                     log.exception("session-failed", what=self._what, attempt=failures)
                 wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures - 1, 10))
@@ -49,3 +50,8 @@ class Supervisor:
         if self.waiting_for is not None:
             log.info("session-up", what=self._what)
         self.waiting_for = None
+
+
+def _name(error: BaseException) -> str:
+    """The error's name; of a group, that of the first one in it."""
+    return _name(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else type(error).__name__
