@@ -100,6 +100,8 @@ CREATE TABLE rejected (
     detail       text    NOT NULL,
     sha256       bytea   NOT NULL,
     rejected_at  timestamptz NOT NULL DEFAULT now(),
+    redriven_at  timestamptz,
+    redriven_to  text,
     PRIMARY KEY (topic, partition, kafka_offset)
 );
 COMMENT ON COLUMN rejected.detail IS 'says which rule was broken; never quotes a value';
