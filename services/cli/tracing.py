@@ -94,13 +94,14 @@ async def _trace_record(connection: asyncpg.Connection[Any], loaded: Settings, p
     return 0
 
 
-async def _facts(connection: asyncpg.Connection[Any], detainer_id: str) -> list[asyncpg.Record]:
+async def _facts(connection: asyncpg.Connection[Any], detainer_id: str) -> list[dict[str, Any]]:
     agencies = [row["id"] for row in await connection.fetch(SQL["agencies"])]
-    return await connection.fetch(SQL["facts_of"], detainer_id, agencies)
+    return [dict(row) for row in await connection.fetch(SQL["facts_of"], detainer_id, agencies)]
 
 
-async def _vectors(connection: asyncpg.Connection[Any], facts: Sequence[Mapping[str, Any]]) -> list[asyncpg.Record]:
-    return await connection.fetch(SQL["vectors"], sorted({fact["week"] for fact in facts}))
+async def _vectors(connection: asyncpg.Connection[Any], facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    weeks = sorted({fact["week"] for fact in facts})
+    return [dict(row) for row in await connection.fetch(SQL["vectors"], weeks)]
 
 
 def _is(row: Mapping[str, Any], fact: Fact) -> bool:
