@@ -41,6 +41,7 @@ A_NUMBER = re.compile(
 )
 _SHAPED = re.compile(f"{UUID_PATTERN}|{INSTANT_PATTERN}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_DEPTH = 32
 _SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
 
 
@@ -108,18 +109,21 @@ def _not_a_number(_: str) -> NoReturn:
     raise Refused("not-a-number", None, "NaN and Infinity are not JSON")
 
 
-def _no_person_in(value: object, path: str) -> None:
+def _no_person_in(value: object, path: str, depth: int = 0) -> None:
     """Refuse control characters and alien registration numbers in any string, names of members included.
 
     Eight or nine digits alone are refused where they are the whole string; inside a longer one they may be a date.
+    No event is deeper than four; how deep an interpreter can go must not decide what is accepted.
     """
+    if depth > _MAX_DEPTH:
+        raise Refused("not-json", None, "an event is one JSON object (RFC 8259)")
     if isinstance(value, dict):
         for name, member in value.items():
-            _no_person_in(name, path)
-            _no_person_in(member, f"{path}.{_shown(name)}" if path else _shown(name))
+            _no_person_in(name, path, depth)
+            _no_person_in(member, f"{path}.{_shown(name)}" if path else _shown(name), depth + 1)
     elif isinstance(value, list):
         for index, member in enumerate(value):
-            _no_person_in(member, f"{path}.{index}")
+            _no_person_in(member, f"{path}.{index}", depth + 1)
     elif isinstance(value, str):
         if _CONTROL.search(value):
             raise Refused("control-character", path or None, "has a control character")
@@ -129,12 +133,13 @@ def _no_person_in(value: object, path: str) -> None:
 
 def _shown(name: str) -> str:
     """A member's name if it can be shown: it comes from outside and may hold anything."""
-    return name if _SAFE_NAME.match(name) and not A_NUMBER.search(name) else f"(a name of {len(name)} characters)"
+    return name if _SAFE_NAME.fullmatch(name) and not A_NUMBER.search(name) else f"(a name of {len(name)} characters)"
 
 
 def _refuse(error: ValidationError) -> NoReturn:
+    """By the first problem; a field that should not be there comes before all, for it may hold personal data."""
     problems = error.errors(include_url=False, include_input=False)
-    first = problems[0]
+    first = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     path = [_shown(part) if isinstance(part, str) else str(part) for part in first["loc"]]
     context = first.get("ctx", {})
     if "field" in context:

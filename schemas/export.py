@@ -1,8 +1,7 @@
 """Write the JSON Schemas of what travels: `python -m schemas.export`, or compare them with `--check`.
 
-The files in `schemas/golden` are committed, so that a change of a contract is seen as one. A schema is necessary, not
-sufficient: `schemas.acceptance` also has rules that JSON Schema cannot say, and refuses nothing that is not an error
-here or there.
+The files in `schemas/golden` are committed, so that a change of a contract is seen as one. What a schema refuses is
+never accepted; what it allows may still be refused, by the rules of `schemas.acceptance` that JSON Schema cannot say.
 """
 
 from __future__ import annotations

@@ -146,6 +146,8 @@ class Worker:
         """Show the lag, and step over a gap at the log's end that will never deliver a record."""
         positions = session.reader.next_offsets
         ends = await session.log.ends(positions) if positions else {}
+        # A log that ends before what was read from it: lost here, checked when it is gained again, and halted.
+        session.reader.lose([partition for partition, at in positions.items() if ends[partition] < at])
         await session.lag.show(positions, ends)
         behind = {partition: at for partition, at in positions.items() if ends[partition] > at}
         still = {partition for partition, at in behind.items() if session.behind.get(partition) == at}

@@ -118,7 +118,7 @@ def _issued(row: dict[str, str], issued_at: datetime, rng: random.Random) -> Eve
 
 
 def _declined(row: dict[str, str], recorded_at: datetime, week: ReportingWeek, rng: random.Random) -> Event:
-    """Declined up to four days before it was recorded, issued before the week: so the file's issued are all there are."""
+    """Declined up to four days before it was recorded; issued before the week, where the file's issued do not count."""
     declined_at = recorded_at - timedelta(hours=rng.randrange(96))
     waited = timedelta(days=rng.randrange(20) if rng.random() < 0.7 else rng.randrange(20, 3 * 365))
     details = {

@@ -122,15 +122,21 @@ def parse(content: bytes) -> Agencies:
         agencies = tables.get("agency", [])
         if not isinstance(agencies, list):
             raise ConfigurationError("agencies file: write [[agency]], once for each agency")
-        listed = tuple(Agency.model_validate(table) for table in agencies)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"agencies file: {place}: {first['msg']}") from None
+        listed = tuple(_agency(table) for table in agencies)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"agencies file is not TOML: {error}") from None
     _check(listed)
     return Agencies(listed, content, hashlib.sha256(content).hexdigest())
+
+
+def _agency(table: object) -> Agency:
+    try:
+        return Agency.model_validate(table)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = table.get("name", "one without a name") if isinstance(table, dict) else "what is no table"
+        place = ".".join(str(part) for part in (name, *first["loc"]))
+        raise ConfigurationError(f"agencies file: {place}: {first['msg']}") from None
 
 
 def _check(listed: Sequence[Agency]) -> None:

@@ -15,19 +15,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from schemas.week import ReportingCalendar, Weekday
 from services.runtime.errors import ConfigurationError
 
-_SECRETS = ("postgres_dsn", "kafka_sasl_password")
+_SECRETS = ("postgres_dsn", "kafka_sasl_password", "agency_key")
 
 
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError) as error:
+    except (ValueError, KeyError, OSError) as error:
         raise ValueError("is not an IANA time zone, such as America/New_York") from error
     return name
 
 
 def _weekday(value: object) -> object:
     return Weekday[value.upper()] if isinstance(value, str) and value.upper() in Weekday.__members__ else value
+
+
+def _duration(value: object) -> object:
+    return timedelta(seconds=int(value)) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Settings(BaseSettings):
@@ -45,10 +49,8 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr = SecretStr("postgresql://ddor@127.0.0.1:5432/ddor")
     agencies_file: Path = Path("agencies.toml")
     zone: Annotated[str, AfterValidator(_zone)] = "America/New_York"
-    weeks_start_on: Annotated[Weekday, BeforeValidator(_weekday), Field(validation_alias="DDOR_WEEK_STARTS_ON")] = (
-        Weekday.SATURDAY
-    )
-    grace: timedelta = timedelta(hours=24)
+    week_starts_on: Annotated[Weekday, BeforeValidator(_weekday)] = Weekday.SATURDAY
+    grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=24)
     first_week: date | None = None
     demonstration: bool = False
     note: str | None = Field(default=None, description="Shown in every rendering of a demonstration report.")
@@ -79,7 +81,7 @@ class Settings(BaseSettings):
     @property
     def calendar(self) -> ReportingCalendar:
         """The calendar that decides which week an instant belongs to."""
-        return ReportingCalendar(ZoneInfo(self.zone), self.weeks_start_on)
+        return ReportingCalendar(ZoneInfo(self.zone), self.week_starts_on)
 
     @property
     def worker_name(self) -> str:

@@ -1,43 +1,23 @@
-"""One conformance suite for every Kafka and every PostgreSQL that this machine can run: they are alike for us."""
+"""One conformance suite for every Kafka that this machine can run: they are alike for us."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local import kafka_jars, parts
-from deploy.local.databases import database_dsn, drop_database, ensure_database
 from deploy.local.kafka_jars import console_consumer
-from deploy.local.parts import KafkaPart, PostgresPart
-from deploy.local.probes import kafka_answers, postgres_answers
-from deploy.local.state import State
+from deploy.local.parts import KafkaPart
+from deploy.local.probes import kafka_answers, wait_until
 
-# What the project's command line does as far as `up` can see: commands that end, services that are ready.
-COMMAND_LINE = """
-import os, sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-class Ready(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-
-if sys.argv[-1] == "serve":
-    port = int(os.environ[f"DDOR_{sys.argv[1].upper()}_PORT"])
-    HTTPServer((os.environ["DDOR_HOST"], port), Ready).serve_forever()
-"""
 KAFKAS = [source for source in parts.kafka_sources() if source.kind != "settings"]
-POSTGRESES = [source for source in parts.postgres_sources() if source.kind != "settings"]
 
 
 # Module scope: a Kafka takes seconds to start, and each test leaves it running.
@@ -46,19 +26,6 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if lacking := request.param.missing():
         pytest.skip(" ".join(lacking))
     part: KafkaPart = request.param.build(tmp_path_factory.mktemp("kafka"), 0)
-    part.start()
-    try:
-        yield part
-    finally:
-        part.destroy()
-    assert not part.running()
-
-
-@pytest.fixture(scope="module", params=POSTGRESES, ids=lambda source: source.kind)
-def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresPart]:
-    if lacking := request.param.missing():
-        pytest.skip(" ".join(lacking))
-    part: PostgresPart = request.param.build(tmp_path_factory.mktemp("postgres"), 0)
     part.start()
     try:
         yield part
@@ -121,7 +88,7 @@ async def test_a_paused_kafka_does_not_answer_and_goes_on(kafka: KafkaPart) -> N
         assert not kafka_answers(kafka.bootstrap, timeout=0.5)
     finally:
         kafka.resume()
-    assert await _soon(lambda: kafka_answers(kafka.bootstrap))
+    wait_until(lambda: kafka_answers(kafka.bootstrap), seconds=60, what="a resumed Kafka")
 
 
 async def test_a_topic_that_nobody_created_is_not_created_by_asking(
@@ -155,93 +122,6 @@ async def test_kafkas_own_console_consumer_reads_a_topic(kafka: KafkaPart) -> No
     command = console_consumer(kafka.bootstrap, "console", "--from-beginning", "--max-messages", "2")
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines() == ["one", "two"]
-
-
-async def test_committed_rows_outlive_a_kill_and_the_address_stays(postgres: PostgresPart) -> None:
-    dsn = ensure_database(postgres.dsn, "killed")
-    async with _connection(dsn) as connection:
-        await connection.execute("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)")
-        postgres.kill()
-        assert not postgres.running()
-    postgres.start()
-    assert database_dsn(postgres.dsn, "killed") == dsn
-    async with _connection(dsn) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM t") == 1000
-
-
-async def test_it_is_postgresql_18_and_as_durable_as_by_default(postgres: PostgresPart) -> None:
-    async with _connection(postgres.dsn) as connection:
-        assert connection.get_server_version().major == 18
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            assert await connection.fetchval("SELECT current_setting($1)", setting) == "on"
-        assert await connection.fetchval("SELECT current_setting('server_encoding')") == "UTF8"
-
-
-async def test_a_wrong_password_is_refused(postgres: PostgresPart) -> None:
-    before, _, after = postgres.dsn.partition("@")
-    assert not postgres_answers(f"{before}x@{after}")
-
-
-async def test_databases_are_made_once_and_dropped(postgres: PostgresPart) -> None:
-    dsn = ensure_database(postgres.dsn, "once")
-    assert ensure_database(postgres.dsn, "once") == dsn
-    assert postgres_answers(dsn)
-    drop_database(postgres.dsn, "once")
-    assert not postgres_answers(dsn)
-    with pytest.raises(ValueError, match="plain"):
-        ensure_database(postgres.dsn, 'a"; drop')
-
-
-async def test_a_paused_postgresql_does_not_answer_and_goes_on(postgres: PostgresPart) -> None:
-    async with _connection(postgres.dsn) as connection:
-        postgres.pause()
-        try:
-            with pytest.raises(TimeoutError):
-                await connection.fetchval("SELECT 1", timeout=0.5)
-            assert not postgres_answers(postgres.dsn, timeout=0.5)
-        finally:
-            postgres.resume()
-        assert await _soon(lambda: postgres_answers(postgres.dsn))
-
-
-async def test_a_restarted_postgresql_has_the_same_address(postgres: PostgresPart) -> None:
-    dsn = postgres.dsn
-    postgres.restart()
-    assert postgres.dsn == dsn
-    assert postgres_answers(dsn)
-
-
-def test_up_and_down_from_the_command_line(tmp_path: Path) -> None:
-    """The background outlives the command that started it, and the next command finds it."""
-    stand_in = tmp_path / "services" / "cli"
-    stand_in.mkdir(parents=True)
-    (stand_in / "main.py").write_text(COMMAND_LINE)
-    state = State(tmp_path / ".local")
-
-    def local(*words: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "deploy.local", *words]
-        # The directory comes first on the path of -m: the stand-in is taken for the project's command line.
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-        return done.returncode, done.stdout + done.stderr
-
-    try:
-        code, said = local("up", "--kafka", "embedded", "--postgres", "native")
-        assert (code, said.count("is ready at")) == (0, 3), said
-        variables = state.read_env()
-        assert kafka_answers(variables["DDOR_KAFKA_BOOTSTRAP"])
-        assert postgres_answers(variables["DDOR_POSTGRES_DSN"])
-        assert local("status")[0] == 0
-        code, said = local("up")
-        assert code == 0, said
-        assert state.read_env() == variables
-        code, said = local("up", "--kafka", "native")
-        assert (code, "down --delete" in said) == (1, True), said
-    finally:
-        code, said = local("down", "--delete")
-    assert code == 0, said
-    assert not kafka_answers(variables["DDOR_KAFKA_BOOTSTRAP"])
-    assert not state.directory.exists()
-    assert local("down")[0] == 0
 
 
 def _expect_failure(request: pytest.FixtureRequest, reason: str) -> None:
@@ -308,21 +188,3 @@ async def _end(kafka: KafkaPart, topic: str) -> int:
 async def _batch(consumer: AIOKafkaConsumer) -> list[bytes]:
     batches = await consumer.getmany(timeout_ms=500)
     return [record.value or b"" for records in batches.values() for record in records]
-
-
-@asynccontextmanager
-async def _connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        connection.terminate()
-
-
-async def _soon(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.1)
-    return True

@@ -1,0 +1,84 @@
+"""What `deploy/compose/try` asks the running system; run inside a container: check.py report | prometheus.
+
+Prints one line of findings and exits 0, or says what is wrong and exits 1. Standard library only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import Any
+
+WEEK = "2017-01-28"
+REPORT = f"http://publisher:8083/v1/reports/{WEEK}"
+PROMETHEUS = "http://prometheus:9090/api/v1"
+JOBS = {"ingest", "aggregator", "publisher"}
+# Two scrapes and an evaluation, with something to spare.
+SCRAPED_WITHIN = 90.0
+
+
+def main() -> int:
+    """Run the check that the first argument names."""
+    try:
+        line = {"report": report, "prometheus": prometheus}[sys.argv[1]]()
+    except (AssertionError, OSError, KeyError) as wrong:
+        sys.stderr.write(f"{type(wrong).__name__}: {wrong}\n")
+        return 1
+    sys.stdout.write(line + "\n")
+    return 0
+
+
+def report() -> str:
+    """The acceptance week's figures as JSON and CSV, and that every record in Kafka is counted."""
+    figures = json.loads(_get(f"{REPORT}.json"))
+    declined = {row["name"] + " " + row["state"]: row["declined"] for row in figures["top"]}
+    _same("totals", figures["totals"], {"issued": 3083, "declined": 206})
+    _same("jurisdictions in the table", len(declined), 10)
+    _same("declined in the ten", sum(declined.values()), 157)
+    _same("declined in Clark", declined["Clark County NV"], 51)
+    _same("declined in Nassau", declined["Nassau County NY"], 38)
+    rows = list(csv.DictReader(io.StringIO(_get(f"{REPORT}.csv"))))
+    for kind, total in figures["totals"].items():
+        _same(f"{kind} in the CSV", sum(int(row[kind] or 0) for row in rows), total)
+    status = json.loads(subprocess.run(["ddor", "status", "--json"], check=True, capture_output=True).stdout)  # noqa: S607
+    read = sum(row["next_offset"] for row in status["partitions"])
+    _same("records not yet counted", sum(row["lag"] for row in status["partitions"]), 0)
+    _same("reports not yet sent", status["totals"]["unsent"], 0)
+    return f"3,083 issued, 206 declined, 157 in ten, Clark 51, Nassau 38; {read:,} records, digest {figures['digest']}"
+
+
+def prometheus() -> str:
+    """All three services are scraped, every rule can be evaluated, and no alert fires."""
+    give_up = time.monotonic() + SCRAPED_WITHIN
+    while True:
+        targets = json.loads(_get(f"{PROMETHEUS}/targets?state=active"))["data"]["activeTargets"]
+        health = {target["labels"]["job"]: target["health"] for target in targets}
+        groups = json.loads(_get(f"{PROMETHEUS}/rules?type=alert"))["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        seen = {rule["health"] for rule in rules}
+        if health == dict.fromkeys(JOBS, "up") and seen == {"ok"}:
+            break
+        assert time.monotonic() < give_up, f"targets {health}, rules {sorted(seen)}"
+        time.sleep(1)
+    firing = [rule["name"] for rule in rules if rule["state"] == "firing"]
+    assert not firing, f"alerts fire: {firing}"
+    return f"{', '.join(sorted(health))} up; {len(rules)} alerts evaluated, none fires"
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # our own addresses
+        body: bytes = answer.read()
+    return body.decode()
+
+
+def _same(what: str, found: Any, wanted: Any) -> None:
+    assert found == wanted, f"{what}: {found}, must be {wanted}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

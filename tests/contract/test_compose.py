@@ -1,0 +1,133 @@
+"""docker-compose.yml, the Dockerfile and what prepares them: the promises that a reader cannot see at a glance.
+
+Whether all of it runs is for Docker to say: `deploy/compose/try`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.docker_images import KAFKA_IMAGE, POSTGRES_IMAGE
+from deploy.local.kafka_settings import SINGLE_NODE
+from deploy.local.state import current_week
+from services.runtime import agencies
+from services.runtime.settings import Settings
+
+yaml: Any = pytest.importorskip("yaml")
+
+_ROOT = Path(__file__).parents[2]
+_COMPOSE: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+_SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
+_OURS = {name: one for name, one in _SERVICES.items() if "build" in one}
+_DOCKERFILE = (_ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+
+every_service = pytest.mark.parametrize("service", _SERVICES.values(), ids=_SERVICES.keys())
+our_services = pytest.mark.parametrize("service", _OURS.values(), ids=_OURS.keys())
+
+
+@every_service
+def test_ports_are_published_on_the_loopback_address_only(service: dict[str, Any]) -> None:
+    for port in service.get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\$\{DDOR_[A-Z]+_PORT:-(\d+)\}:\1", port)
+
+
+@every_service
+def test_no_secret_is_in_the_file(service: dict[str, Any]) -> None:
+    for name in service.get("environment", {}):
+        assert name.endswith("_FILE") or not re.search("PASSWORD|SECRET|DSN|KEY", name)
+
+
+@every_service
+def test_nothing_has_more_rights_than_it_needs(service: dict[str, Any]) -> None:
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "cap_add" not in service
+
+
+@our_services
+def test_our_services_write_nowhere_and_set_only_what_is_a_setting(service: dict[str, Any]) -> None:
+    assert service["read_only"] is True
+    known = {str(field.validation_alias or f"DDOR_{name.upper()}") for name, field in Settings.model_fields.items()}
+    assert {name.removesuffix("_FILE") if "DSN" in name else name for name in service["environment"]} <= known
+
+
+def test_versions_are_those_that_tests_use() -> None:
+    assert _SERVICES["kafka"]["image"] == KAFKA_IMAGE
+    assert _SERVICES["postgres"]["image"] == POSTGRES_IMAGE
+    assert "version" not in _COMPOSE
+
+
+def test_kafka_is_told_what_every_local_kafka_is_told() -> None:
+    told = _SERVICES["kafka"]["environment"]
+    same = {name: value for name, value in SINGLE_NODE.items() if "KAFKA_" + name.upper().replace(".", "_") in told}
+    assert "auto.create.topics.enable" in same
+    assert {name: str(told["KAFKA_" + name.upper().replace(".", "_")]) for name in same} == same
+
+
+def test_ingest_starts_without_postgresql() -> None:
+    needed, waiting = set(), ["ingest"]
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        waiting += _SERVICES[name].get("depends_on", {})
+    assert needed == {"ingest", "topics", "kafka"}
+
+
+@pytest.mark.parametrize("name", ["ingest", "aggregator", "publisher"])
+def test_a_service_is_healthy_when_it_is_ready_and_is_given_time_to_end(name: str) -> None:
+    service = _SERVICES[name]
+    port = service["ports"][0].rpartition(":")[2]
+    assert f"127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
+    assert service["restart"] == "unless-stopped"
+    assert service["stop_grace_period"] == "30s"
+    assert service["mem_limit"]
+
+
+def test_the_image_runs_as_nobody_special_from_hashed_wheels() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f'image.version="{project["version"]}"' in _DOCKERFILE
+    assert re.search(r"^USER \d+:\d+$", _DOCKERFILE, re.MULTILINE)
+    assert 'ENTRYPOINT ["ddor"]' in _DOCKERFILE
+    for install in re.findall(r"pip .*install (.*)", _DOCKERFILE):
+        assert "--require-hashes" in install or "--no-index" in install
+
+
+def test_prepare_makes_what_the_services_read_and_keeps_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    weeks = {str(current_week(datetime.now(UTC)))}
+    _prepare(state)
+    weeks.add(str(current_week(datetime.now(UTC))))
+    made = _texts(state)
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert made["services.env"].strip().removeprefix("DDOR_FIRST_WEEK=") in weeks
+
+    key = made["agency.env"].strip().rpartition("=")[2]
+    known = agencies.parse((state / "agencies" / "agencies.toml").read_bytes()).by_key(key)
+    assert known is not None
+    assert known.name == "demo"
+    assert f"DDOR_AGENCY_KEY={key}\n" in made["env"]
+    assert f":{made['postgres-password']}@postgres:5432/" in made["postgres-dsn"]
+
+    _prepare(state, DDOR_INGEST_PORT="1234")
+    again = _texts(state)
+    assert "DDOR_INGEST_URL=http://127.0.0.1:1234\n" in again.pop("env")
+    del made["env"]
+    assert again == made
+
+
+def _prepare(state: Path, **more: str) -> None:
+    environment = {"PATH": os.environ["PATH"], "DDOR_COMPOSE_STATE": str(state), **more}
+    subprocess.run([_ROOT / "deploy" / "compose" / "prepare"], env=environment, check=True, capture_output=True)
+
+
+def _texts(state: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in state.iterdir() if path.is_file()}

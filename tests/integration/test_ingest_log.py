@@ -1,0 +1,112 @@
+"""Invariant 3 at the door: what ingest acknowledges is on the log, at that place, with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.parts import KafkaPart
+from deploy.local.service import Service
+from tests.support import events, kafka_log, processes
+from tests.support.agencies import LAS_VEGAS, write_agencies
+from tests.support.processes import BATCH, post
+
+
+@pytest.fixture(scope="module")
+def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    state = tmp_path_factory.mktemp("ingest")
+    agencies = write_agencies(state / "agencies.toml")
+    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
+    one = processes.service("ingest", state, variables)
+    one.start()
+    try:
+        yield one
+    finally:
+        assert one.stop(), "SIGTERM ended it"
+
+
+@pytest.fixture
+async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with processes.client(ingest) as client:
+        yield client
+
+
+def _odd(number: int) -> bytes:
+    """A valid event that no encoder of ours would write: spaces, another order, escapes, upper case."""
+    data = events.issued(number, detainer_id=events.detainer_id(number).upper())
+    document = events.envelope("issued", data, id=f"odd/{number}")
+    text = json.dumps(dict(reversed(document.items())), indent=1)
+    return text.replace('"county"', '"c\\u006funty"').encode()
+
+
+async def test_one_event_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+    value = _odd(1)
+    response = await post(http, value, "application/cloudevents+json; charset=UTF-8")
+    assert response.status_code == 202, response.text
+    receipt = response.json()
+    assert (receipt["line"], receipt["id"], receipt["status"]) == (1, "odd/1", "accepted")
+    await _is_there(kafka, receipt, value, events.detainer_id(1))
+
+
+async def test_a_batch_of_1000_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+    values = [_odd(number) if number % 10 == 0 else _value(number) for number in range(1_000)]
+    response = await post(http, b" [\n" + b" ,\n".join(values) + b"\n] ", BATCH)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["summary"] == {"lines": 1_000, "accepted": 1_000, "rejected": 0, "unavailable": 0}
+    places = {(one["topic"], one["partition"], one["offset"]) for one in answer["receipts"]}
+    assert len(places) == 1_000
+    assert {partition for _, partition, _ in places} == set(range(12))
+    starts: dict[tuple[str, int], int] = {}
+    for topic, partition, offset in places:
+        starts[topic, partition] = min(offset, starts.get((topic, partition), offset))
+    there = {
+        (record.topic, record.partition, record.offset): record
+        for (topic, partition), start in starts.items()
+        for record in await kafka_log.read(kafka.bootstrap, topic, partition, start)
+    }
+    for number, (receipt, value) in enumerate(zip(answer["receipts"], values, strict=True)):
+        record = there[receipt["topic"], receipt["partition"], receipt["offset"]]
+        _is(record, receipt, value, events.detainer_id(number))
+
+
+async def test_both_kinds_in_one_batch_go_to_their_topics(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+    issued = events.encoded(events.envelope("issued", events.issued(7)))
+    declined = events.encoded(events.envelope("declined", events.declined(7)))
+    receipts = (await post(http, processes.batch([declined, issued, declined]), BATCH)).json()["receipts"]
+    assert [one["topic"] for one in receipts] == ["detainer-declined", "detainer-issued", "detainer-declined"]
+    for receipt, value in zip(receipts, (declined, issued, declined), strict=True):
+        await _is_there(kafka, receipt, value, events.detainer_id(7))
+    assert receipts[2]["offset"] > receipts[0]["offset"], "sent twice, stored twice: the aggregator knows duplicates"
+
+
+async def test_events_of_one_partition_keep_their_order(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+    values = [events.encoded(events.envelope("issued", events.issued(5, version=v))) for v in range(1, 501)]
+    receipts = (await post(http, processes.batch(values), BATCH)).json()["receipts"]
+    offsets = [one["offset"] for one in receipts]
+    assert offsets == list(range(offsets[0], offsets[0] + 500))
+    records = await kafka_log.read(kafka.bootstrap, "detainer-issued", receipts[0]["partition"], offsets[0])
+    assert [record.value for record in records] == values
+
+
+def _value(number: int) -> bytes:
+    return events.encoded(events.envelope("issued", events.issued(number), agency=LAS_VEGAS))
+
+
+async def _is_there(kafka: KafkaPart, receipt: dict[str, Any], value: bytes, detainer_id: str) -> None:
+    place = (receipt["topic"], receipt["partition"], receipt["offset"])
+    record = (await kafka_log.read(kafka.bootstrap, *place))[0]
+    assert record.offset == receipt["offset"]
+    _is(record, receipt, value, detainer_id)
+
+
+def _is(record: Any, receipt: dict[str, Any], value: bytes, detainer_id: str) -> None:
+    assert record.value == value
+    assert record.key == detainer_id.encode() == record.key.lower()
+    assert record.partition == receipt["partition"] == zlib.crc32(record.key) % 12
+    assert record.headers == (("content-type", b"application/cloudevents+json; charset=UTF-8"),)

@@ -1,0 +1,92 @@
+"""The schema's migrations on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from deploy import migrations
+from services.runtime.errors import ConfigurationError
+from tests.support.positions import Connection
+
+
+@pytest.fixture
+async def empty(empty_database: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(empty_database)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _schema(connection: Connection) -> list[tuple[str, str, str]]:
+    rows = await connection.fetch(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'ddor'"
+        " ORDER BY 1, ordinal_position"
+    )
+    return [(row["table_name"], row["column_name"], row["data_type"]) for row in rows]
+
+
+async def test_applied_twice_is_applied_once(empty: Connection) -> None:
+    assert await migrations.apply(empty) == migrations.migrations()
+    schema = await _schema(empty)
+    assert await migrations.apply(empty) == []
+    assert await _schema(empty) == schema
+
+
+async def test_the_tables_that_others_may_read_are_there(empty: Connection) -> None:
+    await migrations.apply(empty)
+    found: dict[str, set[str]] = {}
+    for table, column, _ in await _schema(empty):
+        found.setdefault(table, set()).add(column)
+    for table, columns in {
+        "weekly_counter": {"week", "jurisdiction", "kind", "n"},
+        "ledger": {"kind", "agency", "detainer_id", "version", "week", "jurisdiction", "withdrawn"},
+        "partition_position": {"topic", "partition", "next_offset", "epoch", "owner", "halted_reason"},
+        "rejected": {"topic", "partition", "kafka_offset", "reason", "field", "detail", "sha256"},
+        "report": {"week", "revision", "digest", "figures", "published_at"},
+    }.items():
+        assert columns <= found[table], table
+
+
+async def test_applied_by_several_at_once_is_applied_once(empty_database: str) -> None:
+    connections = [await asyncpg.connect(empty_database) for _ in range(4)]
+    try:
+        applied = await asyncio.gather(*(migrations.apply(connection) for connection in connections))
+    finally:
+        for connection in connections:
+            await connection.close()
+    assert sorted(map(len, applied)) == [0, 0, 0, len(migrations.migrations())]
+
+
+async def test_a_file_changed_after_it_was_applied_is_refused(
+    empty: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = migrations.migrations()
+    await migrations.apply(empty)
+    changed = [replace(known[0], sha256="0" * 64), *known[1:]]
+    monkeypatch.setattr(migrations, "migrations", lambda: changed)
+    with pytest.raises(ConfigurationError, match=r"0001_initial\.sql was changed after it was applied"):
+        await migrations.apply(empty)
+
+
+async def test_a_database_of_a_newer_program_is_refused(empty: Connection) -> None:
+    await migrations.apply(empty)
+    await empty.execute("INSERT INTO ddor.migration (number, name, sha256) VALUES (9999, 'from_the_future', 'x')")
+    with pytest.raises(ConfigurationError, match="migration 9999, which this program does not know"):
+        await migrations.apply(empty)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = migrations.migrations()
+    bad = migrations.Migration(9998, "bad", "CREATE TABLE half (n int); SELECT 1 / 0", "x" * 64)
+    monkeypatch.setattr(migrations, "migrations", lambda: [*known, bad])
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrations.apply(empty)
+    assert await empty.fetchval("SELECT to_regclass('ddor.half')") is None
+    monkeypatch.setattr(migrations, "migrations", lambda: known)
+    assert await migrations.apply(empty) == [], "and the others stay applied"

@@ -1,0 +1,156 @@
+"""Positions and the log: gaps that hold no record, and a log that is no longer the same log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+
+from deploy.local.parts import KafkaPart
+from schemas.topics import EVENT_TOPICS
+from services.aggregator import app
+from services.runtime.settings import Settings
+from tests.conftest import MakeSettings
+from tests.support import database_outcome, events, kafka_log, model
+from tests.support.batches import accepted
+from tests.support.in_process import is_ready, running
+from tests.support.kafka_log import Message
+from tests.support.positions import Connection, next_offsets
+from tests.support.waiting import until
+
+ISSUED, DECLINED = (topic.name for topic in EVENT_TOPICS)
+
+
+def _at(partition: int, numbers: Sequence[int], kind: str = "issued") -> list[Message]:
+    make = events.issued if kind == "issued" else events.declined
+    told = [events.message(kind, make(number)) for number in numbers]
+    return [Message(one.topic, one.value, one.key, partition) for one in told]
+
+
+async def test_a_position_moves_over_an_aborted_transaction_to_the_end_of_the_log(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    committed, aborted, last = _at(0, [1, 2]), _at(0, [3, 4]), _at(1, [5])
+    async with running(app.create(settings(worker="one"))) as client:
+        await until(lambda: is_ready(client), "the aggregator ready")
+        async with kafka_log.producer(kafka.bootstrap, transactional_id="a-test") as producer:
+            async with producer.transaction():
+                await kafka_log.send(producer, committed)
+            await producer.begin_transaction()
+            await kafka_log.send(producer, aborted)
+            await producer.abort_transaction()
+            async with producer.transaction():
+                await kafka_log.send(producer, last)
+        # The log of partition 0 ends with an aborted transaction and markers: no record will ever come from there.
+        await kafka_log.counted(connection, kafka.bootstrap)
+        await kafka_log.append(kafka.bootstrap, _at(0, [6]))
+        await kafka_log.counted(connection, kafka.bootstrap)
+    assert await database_outcome.outcome(connection) == model.outcome(accepted([*committed, *last, *_at(0, [6])]))
+    assert await connection.fetchval("SELECT sum(records) FROM partition_position") == 4
+    assert await connection.fetchval("SELECT count(*) FROM partition_position WHERE halted_reason IS NOT NULL") == 0
+
+
+async def test_a_restart_begins_well_before_between_and_behind_markers(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    told: list[Message] = []
+    for number in range(0, 9, 3):
+        async with kafka_log.producer(kafka.bootstrap, transactional_id="a-test") as producer:
+            async with producer.transaction():
+                await kafka_log.send(producer, _at(2, [number]))
+            await producer.begin_transaction()
+            await kafka_log.send(producer, _at(2, [number + 1]))
+            await producer.abort_transaction()
+        told += _at(2, [number])
+        async with running(app.create(settings(worker="one"))):
+            await kafka_log.counted(connection, kafka.bootstrap)
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
+
+
+class TestPositionLost:
+    """The log is not the one that was read: that partition stops, with its reason, and the others go on."""
+
+    pytestmark = pytest.mark.real_kafka("creates a deleted topic anew when it is asked about it")
+
+    async def test_a_topic_made_anew_and_refilled_beyond_the_position_halts(
+        self, own_settings: MakeSettings, connection: Connection, own_kafka: KafkaPart
+    ) -> None:
+        """Only the digest of the last record read can tell: its offset is there again."""
+        first = [*_at(3, range(5)), *_at(4, range(10, 13)), *_at(3, range(3), "declined")]
+        await kafka_log.append(own_kafka.bootstrap, first)
+        async with running(app.create(own_settings(worker="one"))):
+            await kafka_log.counted(connection, own_kafka.bootstrap)
+        before = await next_offsets(connection)
+
+        await kafka_log.make_anew(own_kafka.bootstrap, ISSUED)
+        again = [*_at(3, range(100, 109)), *_at(4, range(10, 15)), *_at(5, [50])]
+        await kafka_log.append(own_kafka.bootstrap, again)
+        more = _at(3, [7], "declined")
+        await kafka_log.append(own_kafka.bootstrap, more)
+        for _ in range(2):  # a restart respects the halt
+            async with running(app.create(own_settings(worker="one"))) as client:
+                await until(partial(is_ready, client), "the aggregator ready")
+                await until(lambda: _position(connection, ISSUED, 5, 1), "the partition without a past counted")
+                await until(lambda: _position(connection, ISSUED, 4, 5), "the partition with the same past counted")
+                await until(lambda: _position(connection, DECLINED, 3, 4), "the other topic counted")
+                assert list((await _halted(connection)).items()) == [
+                    ((ISSUED, 3), "PositionLost: the record at 4 is not the one that was read: the topic was made anew")
+                ]
+        assert (await next_offsets(connection))[ISSUED, 3] == before[ISSUED, 3]
+        counted = [*first, *again[-6:], *more]
+        assert await database_outcome.outcome(connection) == model.outcome(accepted(counted))
+
+    async def test_a_log_that_ends_before_the_position_halts(
+        self, own_settings: MakeSettings, connection: Connection, own_kafka: KafkaPart
+    ) -> None:
+        start = await kafka_log.ends(own_kafka.bootstrap)
+        await kafka_log.append(own_kafka.bootstrap, _at(0, range(200, 206), "declined"))
+        async with running(app.create(own_settings(worker="one"))):
+            await kafka_log.counted(connection, own_kafka.bootstrap)
+        await kafka_log.make_anew(own_kafka.bootstrap, DECLINED)
+        await kafka_log.append(own_kafka.bootstrap, _at(0, range(300, 302), "declined"))
+        async with running(app.create(own_settings(worker="one"))):
+            await until(lambda: _halted(connection), "a halt")
+        end = start[DECLINED, 0] + 6
+        assert (await _halted(connection))[DECLINED, 0] == (
+            f"PositionLost: the log ends at 2, before the position {end}: records were lost"
+        )
+
+    async def test_a_log_that_loses_its_end_under_a_running_worker_halts(
+        self, own_settings: MakeSettings, connection: Connection, own_kafka: KafkaPart
+    ) -> None:
+        """The consumer's own answer would be to go on at the end, in silence."""
+        await kafka_log.append(own_kafka.bootstrap, _at(6, range(400, 420)))
+        async with running(app.create(own_settings(worker="one"))) as client:
+            await until(lambda: is_ready(client), "the aggregator ready")
+            await kafka_log.counted(connection, own_kafka.bootstrap)
+            await kafka_log.make_anew(own_kafka.bootstrap, ISSUED)
+            await kafka_log.append(own_kafka.bootstrap, _at(6, range(500, 505)))
+            await until(lambda: _is_halted(connection, ISSUED, 6), "the partition halted")
+            assert "before the position" in (await _halted(connection))[ISSUED, 6]
+
+
+@pytest.fixture
+async def own_settings(store_settings: MakeSettings, own_kafka: KafkaPart) -> MakeSettings:
+    """Settings on the module's own Kafka, positions at its ends."""
+
+    def make(**changes: object) -> Settings:
+        return store_settings(**{"kafka_bootstrap": own_kafka.bootstrap, "kafka_replication": 1, **changes})
+
+    async with kafka_log.connected(store_settings()) as looking:
+        await kafka_log.begin_at_the_ends(looking, own_kafka.bootstrap)
+    return make
+
+
+async def _halted(connection: Connection) -> dict[tuple[str, int], str]:
+    rows = await connection.fetch("SELECT * FROM partition_position WHERE halted_reason IS NOT NULL")
+    return {(row["topic"], row["partition"]): row["halted_reason"] for row in rows}
+
+
+async def _is_halted(connection: Connection, topic: str, partition: int) -> bool:
+    return (topic, partition) in await _halted(connection)
+
+
+async def _position(connection: Connection, topic: str, partition: int, at: int) -> bool:
+    return (await next_offsets(connection))[topic, partition] == at

@@ -1,0 +1,126 @@
+"""Records that are no events: a row that says why, nothing personal kept, and nothing else lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from aiokafka import AIOKafkaProducer
+
+from deploy.local.parts import KafkaPart
+from services.aggregator import app
+from tests.conftest import MakeSettings
+from tests.support import database_outcome, events, kafka_log, model
+from tests.support.batches import accepted
+from tests.support.in_process import is_ready, running
+from tests.support.kafka_log import Message
+from tests.support.positions import Connection, accounts
+from tests.support.waiting import until
+
+ISSUED = "detainer-issued"
+BAD_HEADER = [("content-type", b"\xff\xfe\x00"), ("", b"")]
+A_NUMBER = "A987654321"
+NAME = "Doe"
+
+
+def _with(**changes: object) -> bytes:
+    return events.encoded(events.envelope("issued", events.issued(1, **changes)))
+
+
+# What it is: the record, the reason and the field of its rejection, and whether its bytes may be kept.
+POISON = {
+    "not JSON": (Message(ISSUED, b"not json"), "not-json", None, True),
+    "a null value": (Message(ISSUED, None, b"key"), "no-value", None, True),
+    "no value, no key, bytes for headers": (Message(ISSUED, b"", headers=BAD_HEADER), "not-json", None, True),
+    "broken UTF-8": (Message(ISSUED, b'{"type":"\xff"}'), "not-utf8", None, True),
+    "a list": (Message(ISSUED, b"[]", b"\xff\x00key"), "not-json", None, True),
+    "two of one name": (Message(ISSUED, b'{"type":1,"type":2}'), "duplicate-key", "type", True),
+    "NaN": (Message(ISSUED, b'{"version":NaN}'), "not-a-number", None, True),
+    "another topic's event": (
+        Message(ISSUED, events.encoded(events.envelope("declined", events.declined(1)))), "wrong-topic", "type", True,
+    ),
+    "an unknown jurisdiction": (
+        Message(ISSUED, _with(jurisdiction="32999")), "unknown-jurisdiction", "data.jurisdiction", True,
+    ),
+    "a naive timestamp": (
+        Message(ISSUED, _with(issued_at="2017-01-30T12:00:00")), "naive-timestamp", "data.issued_at", True,
+    ),
+    "an A-number": (Message(ISSUED, _with(facility=A_NUMBER)), "a-number", "data.facility", False),
+    "an unknown field": (Message(ISSUED, _with(last_name=NAME)), "unknown-field", "data.last_name", False),
+    "a NUL": (Message(ISSUED, _with(facility="AB\x00C")), "control-character", "data.facility", True),
+    "one event too large": (Message(ISSUED, b" " * 20_000), "too-large", None, True),
+    "deeper than any event": (Message(ISSUED, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"), "not-json", None, True),
+}  # fmt: skip
+
+
+async def test_poison_becomes_rows_that_say_why_and_nothing_else_is_lost(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    good = [events.message("issued", events.issued(number)) for number in range(len(POISON))]
+    mixed = [one for pair in zip(good, (poison for poison, *_ in POISON.values()), strict=True) for one in pair]
+    async with running(app.create(settings(worker="one"))) as client:
+        await until(lambda: is_ready(client), "the aggregator ready")
+        where = (await kafka_log.append(kafka.bootstrap, mixed))[1::2]
+        await kafka_log.counted(connection, kafka.bootstrap)
+        assert await is_ready(client)
+    rows = await connection.fetch("SELECT * FROM rejected")
+    rejected = {(row["topic"], row["partition"], row["kafka_offset"]): row for row in rows}
+    assert rejected.keys() == set(where)
+    for place, (name, (poison, reason, field, _)) in zip(where, POISON.items(), strict=True):
+        row = rejected[place]
+        assert (row["reason"], row["field"]) == (reason, field), name
+        assert row["sha256"] == hashlib.sha256(poison.value or b"").digest(), name
+        assert row["detail"], name
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(good))
+    for account in (await accounts(connection)).values():
+        assert account["records"] == account["facts"] + account["duplicates"] + account["rejected"]
+
+
+async def test_no_value_of_a_rejected_record_is_told_and_what_is_personal_is_not_kept(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    async with running(app.create(settings(worker="one"))):
+        where = await kafka_log.append(kafka.bootstrap, [poison for poison, *_ in POISON.values()])
+        await kafka_log.counted(connection, kafka.bootstrap)
+    told = [dict(row) for row in await connection.fetch("SELECT reason, field, detail FROM rejected")]
+    for secret in (A_NUMBER, NAME, "2017-01-30", "32999", events.detainer_id(1)):
+        assert secret not in json.dumps(told)
+    raw = {
+        (row["topic"], row["partition"], row["kafka_offset"]): (row["key"], row["value"])
+        for row in await connection.fetch("SELECT * FROM rejected_raw")
+    }
+    kept = {
+        place: (poison.key, poison.value)
+        for place, (poison, _, _, may_be_kept) in zip(where, POISON.values(), strict=True)
+        if may_be_kept
+    }
+    assert raw == kept
+
+
+async def test_a_valid_event_counts_whatever_its_key_and_headers(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """Acceptance is a function of the value: a foreign producer's key or header neither stops nor hides an event."""
+    values = [events.message("issued", events.issued(number)).value for number in range(4)]
+    told = [
+        Message(ISSUED, values[0], None, 0, headers=BAD_HEADER),
+        Message(ISSUED, values[1], b"\xff\xfe", 1, headers=BAD_HEADER),
+        Message(ISSUED, values[2], b"somebody else's", 2),
+        Message(ISSUED, values[3], b"", 3, headers=[("content-type", b"text/plain")]),
+    ]
+    async with running(app.create(settings(worker="one"))):
+        await kafka_log.append(kafka.bootstrap, told)
+        await kafka_log.counted(connection, kafka.bootstrap)
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
+    assert len(accepted(told)) == 4
+
+
+async def test_a_batch_of_nothing_but_poison_moves_the_positions(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    producer: AIOKafkaProducer
+    async with running(app.create(settings(worker="one"))), kafka_log.producer(kafka.bootstrap) as producer:
+        await kafka_log.send(producer, [Message(ISSUED, b"{", partition=n % 12) for n in range(300)])
+        await kafka_log.counted(connection, kafka.bootstrap)
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 300
+    assert await connection.fetchval("SELECT sum(rejected) FROM partition_position") == 300

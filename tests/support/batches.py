@@ -1,0 +1,75 @@
+"""Records without a Kafka, and the batches that a reader would make of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from schemas.acceptance import Refused, accept
+from schemas.week import ReportingCalendar
+from services.aggregator import tally
+from services.aggregator.leases import Partition
+from services.aggregator.tally import Batch
+from tests.support.kafka_log import Message
+from tests.support.model import ZONE, Fact
+from tests.support.positions import Connection
+
+CALENDAR = ReportingCalendar(ZONE)
+OWNER = "one"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the aggregator sees of a record."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def at(self) -> Partition:
+        """Its partition."""
+        return Partition(self.topic, self.partition)
+
+
+def logged(messages: Iterable[Message]) -> list[Record]:
+    """Messages in the order written, each with the offset that it gets."""
+    ends: Counter[tuple[str, int]] = Counter()
+    records = []
+    for one in messages:
+        records.append(Record(*one.place, ends[one.place], one.key, one.value))
+        ends[one.place] += 1
+    return records
+
+
+def batch(records: Sequence[Record], epoch: int = 1, start: int | None = None) -> Batch:
+    """One batch of these records; each partition's span starts at its first record, or at `start`."""
+    spans = []
+    for partition in sorted({record.at for record in records}):
+        mine = [record for record in records if record.at == partition]
+        spans.append((partition, epoch, mine[0].offset if start is None else start, mine))
+    return tally.batch(spans, CALENDAR)
+
+
+def accepted(messages: Iterable[Message]) -> list[Fact]:
+    """The facts among these records, as plain dicts; the same fact as often as it was told."""
+    found: list[Fact] = []
+    for one in messages:
+        try:
+            fact = accept(one.value, one.topic)
+        except Refused:
+            continue
+        found.append({name: getattr(fact, name) for name in fact.__dataclass_fields__})
+    return found
+
+
+async def lease(connection: Connection, partitions: Iterable[Partition], owner: str = OWNER, epoch: int = 1) -> None:
+    """Give partitions to a worker."""
+    await connection.executemany(
+        "INSERT INTO partition_position (topic, partition, owner, epoch) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (topic, partition) DO UPDATE SET owner = EXCLUDED.owner, epoch = EXCLUDED.epoch",
+        [(one.topic, one.number, owner, epoch) for one in partitions],
+    )

@@ -1,0 +1,166 @@
+"""Valid events: by hand, and Hypothesis strategies that make versions, withdrawals, moves and conflicts."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from hypothesis import strategies as st
+
+from schemas.topics import CONTENT_TYPE
+from tests.support.agencies import LAS_VEGAS, NEW_YORK
+from tests.support.kafka_log import Message
+
+CLARK, NASSAU = "32003", "36059"
+MONDAY = "2017-01-30T12:00:00-05:00"
+HEADERS = [("content-type", CONTENT_TYPE.encode())]
+
+Document = dict[str, Any]
+
+
+def detainer_id(number: int) -> str:
+    """A UUID for a small number."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
+
+
+def issued(number: int = 1, **changes: Any) -> Document:
+    """`data` of an issued detainer; None takes a field out."""
+    data = {
+        "detainer_id": detainer_id(number),
+        "version": 1,
+        "jurisdiction": CLARK,
+        "operator": "county",
+        "issued_at": MONDAY,
+    }
+    return _changed(data, changes)
+
+
+def declined(number: int = 1, **changes: Any) -> Document:
+    """`data` of a declined detainer; None takes a field out."""
+    return issued(number, declined_at=MONDAY, recorded_at=MONDAY) | changes
+
+
+def envelope(kind: str, data: Document, *, agency: str = LAS_VEGAS, **changes: Any) -> Document:
+    """A CloudEvent around `data`; None takes an attribute out."""
+    attributes = {
+        "specversion": "1.0",
+        "id": "event-1",
+        "source": f"/agencies/{agency}",
+        "type": f"detainer-{kind}",
+        "subject": data.get("detainer_id"),
+        "time": MONDAY,
+        "dataschema": f"/schemas/detainer-{kind}/1",
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return _changed(attributes, changes)
+
+
+def encoded(document: Document) -> bytes:
+    """A document's bytes."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def message(kind: str, data: Document, *, agency: str = LAS_VEGAS) -> Message:
+    """A record as ingest would write it."""
+    value = encoded(envelope(kind, data, agency=agency))
+    return Message(f"detainer-{kind}", value, data["detainer_id"].lower().encode(), headers=HEADERS)
+
+
+def _changed(document: Document, changes: Document) -> Document:
+    return {name: value for name, value in (document | changes).items() if value is not None}
+
+
+# Few of each, so that versions, conflicts and cells of the counters meet.
+_IDENTITIES = [detainer_id(number) for number in range(4)]
+_PLACES = [
+    (CLARK, "county"),
+    (NASSAU, "county"),
+    (NASSAU, "city"),
+    ("32", "state"),
+    ("US", "federal"),
+    ("2430", "tribal"),
+]
+_BEGINS = datetime(2017, 1, 28, 5, tzinfo=UTC)
+_INSTANTS = [
+    _BEGINS - timedelta(microseconds=1),
+    _BEGINS,
+    _BEGINS + timedelta(days=3),
+    _BEGINS + timedelta(days=7) - timedelta(microseconds=1),
+    _BEGINS + timedelta(days=7),
+    datetime(2017, 3, 11, 5, tzinfo=UTC),  # a week of 167 hours begins
+    datetime(2017, 3, 18, 4, tzinfo=UTC) - timedelta(seconds=1),
+    datetime(2017, 11, 11, 5, tzinfo=UTC) - timedelta(seconds=1),  # a week of 169 hours ends
+    datetime(2031, 6, 1, tzinfo=UTC),
+]
+_OFFENSES = [{"category": code, "basis": basis} for code in ("90D", "13A", "09A") for basis in ("charged", "convicted")]
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> tuple[str, str, Document]:
+    """Kind, agency and `data` of one fact."""
+    place, operator = draw(st.sampled_from(_PLACES))
+    data: Document = {
+        "detainer_id": draw(st.sampled_from(_IDENTITIES)),
+        "version": draw(st.integers(1, 3)),
+        "jurisdiction": place,
+        "operator": operator,
+        "issued_at": draw(st.sampled_from(_INSTANTS)),
+    }
+    if draw(st.integers(0, 3)) == 0:
+        data |= {"withdrawn": True, "withdrawn_reason": draw(st.sampled_from(["entered-in-error", "wrong-person"]))}
+    kind = draw(st.sampled_from(["issued", "declined"]))
+    if kind == "declined":
+        data["declined_at"] = max(data["issued_at"], draw(st.sampled_from(_INSTANTS)))
+        data["recorded_at"] = max(data["declined_at"], draw(st.sampled_from(_INSTANTS)))
+        data |= draw(st.sampled_from([{}, {"reason": "policy"}, {"reason": "not-stated"}]))
+    data |= draw(st.sampled_from([{}, {"form": "I-247D"}, {"form": "I-247N"}]))
+    data |= draw(st.sampled_from([{}, {"citizenship": "MEX"}]))
+    if draw(st.booleans()):
+        data["offenses"] = draw(st.lists(st.sampled_from(_OFFENSES), max_size=3))
+    return kind, draw(st.sampled_from([LAS_VEGAS, NEW_YORK])), data
+
+
+@st.composite
+def retellings(draw: st.DrawFn, kind: str, agency: str, data: Document) -> Message:
+    """One record that tells this fact: other event id, time, key order, offsets, case; the same fact."""
+    told = dict(data)
+    if draw(st.booleans()):
+        told["detainer_id"] = told["detainer_id"].upper()
+    if draw(st.booleans()):
+        told.setdefault("withdrawn", False)
+    if "offenses" in told:
+        again = st.sampled_from(told["offenses"]) if told["offenses"] else st.nothing()
+        repeated = [*told["offenses"], *draw(st.lists(again, max_size=1))] if told["offenses"] else []
+        told["offenses"] = draw(st.permutations(repeated))
+    zone = draw(st.sampled_from([UTC, timezone(timedelta(hours=-5)), timezone(timedelta(hours=5, minutes=30))]))
+    for name in ("issued_at", "declined_at", "recorded_at"):
+        if name in told:
+            told[name] = told[name].astimezone(zone).isoformat()
+    document = envelope(
+        kind,
+        dict(draw(st.permutations(list(told.items())))),
+        agency=agency,
+        id=draw(st.sampled_from(["first", "again", "retry-3"])),
+        time=draw(st.sampled_from([MONDAY, "2031-01-01T00:00:00Z"])),
+    )
+    value = encoded(dict(draw(st.permutations(list(document.items())))))
+    return Message(f"detainer-{kind}", value, data["detainer_id"].encode())
+
+
+NO_EVENTS = (b"", b"not json", b"[]", b'{"a":1,"a":2}', b'{"specversion":"1.0"}', b"\xff\xfe", None)
+
+
+@st.composite
+def records(draw: st.DrawFn, max_facts: int = 8, max_records: int = 24) -> Sequence[Message]:
+    """A multiset of records: facts told once or several times, and records that are no events."""
+    known = draw(st.lists(facts(), min_size=1, max_size=max_facts))
+    told = [draw(retellings(*fact)) for fact in known]
+    again = draw(st.lists(st.sampled_from(known), max_size=max_records - max_facts))
+    told += [draw(retellings(*fact)) for fact in again]
+    junk = draw(st.lists(st.sampled_from(NO_EVENTS), max_size=3))
+    told += [Message("detainer-declined", value, partition=draw(st.integers(0, 2))) for value in junk]
+    return told

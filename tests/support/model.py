@@ -1,0 +1,88 @@
+"""What must come out, computed from the set of accepted facts alone: plain dicts, one pass, no SQL.
+
+Written from the design, not from the services: it shares no code with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+ZONE = ZoneInfo("America/New_York")
+
+Fact = Mapping[str, Any]
+"""The fields of an accepted fact by name, as the acceptance function answers them."""
+
+
+def week_of(instant: datetime) -> date:
+    """The Saturday, in New York, on or before the instant's day there."""
+    day = instant.astimezone(ZONE).date()
+    while day.isoweekday() != 6:
+        day -= timedelta(days=1)
+    return day
+
+
+def counted_in(fact: Fact) -> date:
+    """Issued counts in the week of issued_at, declined in the week of recorded_at."""
+    return week_of(fact["issued_at"] if fact["kind"] == "issued" else fact["recorded_at"])
+
+
+def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
+    """Ledger, history, open conflicts, weekly counters and details of declines that these facts make."""
+    versions: dict[tuple[str, str, str], dict[tuple[int, bytes], Fact]] = defaultdict(dict)
+    for fact in facts:
+        identity = (str(fact["kind"]), fact["agency"], fact["detainer_id"])
+        versions[identity][fact["version"], fact["fingerprint"]] = fact
+    ledger, history, conflicts, declines = {}, {}, {}, {}
+    counters: Counter[tuple[date, str, str]] = Counter()
+    for identity, known in versions.items():
+        top = max(known)
+        winner = known[top]
+        ledger[identity] = _row(winner)
+        history.update({(*identity, *rank): _row(fact) for rank, fact in known.items() if rank != top})
+        same_version = sum(version == top[0] for version, _ in known)
+        if same_version > 1:
+            conflicts[identity] = (top[0], same_version)
+        if not winner["withdrawn"]:
+            counters[counted_in(winner), winner["jurisdiction"], identity[0]] += 1
+        if identity[0] == "declined":
+            declines[identity[1:]] = _details(winner)
+    return {
+        "ledger": ledger,
+        "history": history,
+        "open conflicts": conflicts,
+        "counters": dict(counters),
+        "decline details": declines,
+    }
+
+
+def distinct(facts: Iterable[Fact]) -> int:
+    """How many different facts there are; all others are duplicates."""
+    return len({(str(f["kind"]), f["agency"], f["detainer_id"], f["version"], f["fingerprint"]) for f in facts})
+
+
+def _row(fact: Fact) -> dict[str, Any]:
+    return {
+        "version": fact["version"],
+        "fingerprint": fact["fingerprint"],
+        "week": counted_in(fact),
+        "jurisdiction": fact["jurisdiction"],
+        "withdrawn": fact["withdrawn"],
+        "form": fact["form"],
+    }
+
+
+def _details(fact: Fact) -> dict[str, Any]:
+    offenses = fact["offenses"]
+    return {
+        "issued_at": fact["issued_at"],
+        "declined_at": fact["declined_at"],
+        "recorded_at": fact["recorded_at"],
+        "operator": fact["operator"],
+        "reason": fact["reason"],
+        "citizenship": fact["citizenship"],
+        "offenses": None if offenses is None else sorted({f"{category}:{basis}" for category, basis in offenses}),
+    }

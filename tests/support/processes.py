@@ -1,0 +1,53 @@
+"""The services as processes of their own, over real HTTP."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.local.ports import free_port
+from deploy.local.probes import http_ready, wait_until
+from deploy.local.service import Service
+from tests.support.agencies import LAS_VEGAS, key_of
+
+SINGLE = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
+
+
+def service(role: str, state: Path, variables: Mapping[str, str], name: str | None = None) -> Service:
+    """One service, not started, on a free port."""
+    port = free_port()
+    listening = {"DDOR_HOST": "127.0.0.1", f"DDOR_{role.upper()}_PORT": str(port), "DDOR_LOG_FORMAT": "json"}
+    argv = [sys.executable, "-m", "services.cli.main", role, "serve"]
+    env = {**os.environ, **variables, **listening}
+    return Service(name or role, argv, env=env, port=port, state=state)
+
+
+def start_unready(one: Service) -> None:
+    """Start a service and return when it answers at all, ready or not."""
+    one.spawn()
+    wait_until(lambda: http_ready(one.port, "/livez"), seconds=60, what=one.name, alive=one.running)
+
+
+@asynccontextmanager
+async def client(one: Service, agency: str = LAS_VEGAS) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with an agency's key."""
+    headers = {"Authorization": f"Bearer {key_of(agency)}"}
+    async with httpx.AsyncClient(base_url=one.url, headers=headers, timeout=60, trust_env=False) as http:
+        yield http
+
+
+async def post(http: httpx.AsyncClient, body: Any, content_type: str = SINGLE, **headers: str) -> httpx.Response:
+    """POST events."""
+    return await http.post("/v1/events", content=body, headers={"Content-Type": content_type, **headers})
+
+
+def batch(values: list[bytes]) -> bytes:
+    """A batch of events as they are."""
+    return b"[" + b",".join(values) + b"]"

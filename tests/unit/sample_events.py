@@ -1,0 +1,71 @@
+"""Events to test with: the two examples beside the schemas, whole or with a member changed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+
+from schemas.acceptance import Fact, Refused, accept
+from schemas.export import GOLDEN
+
+Document = dict[str, Any]
+_ABSENT = object()
+
+quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Enough examples to find what is there to find, few enough for a suite that runs at each save."""
+
+
+def _example(kind: str) -> Document:
+    document: Document = json.loads((GOLDEN / f"detainer-{kind}.example.json").read_text())
+    return document
+
+
+_EXAMPLES = {kind: _example(kind) for kind in ("issued", "declined")}
+
+
+def event(kind: str = "issued", **data: object) -> Document:
+    """The example of `kind` with members of its data replaced; `...` removes one."""
+    document = copy.deepcopy(_EXAMPLES[kind])
+    for name, value in data.items():
+        document["data"][name] = value
+        if value is ...:
+            del document["data"][name]
+    document["subject"] = document["data"].get("detainer_id", document["subject"])
+    return document
+
+
+def changed(document: Document, path: str, value: object = _ABSENT) -> Document:
+    """A copy with the member at a dotted path replaced, or removed when no value is given."""
+    result = copy.deepcopy(document)
+    *parents, last = path.split(".")
+    place: Any = result
+    for name in parents:
+        place = place[int(name)] if isinstance(place, list) else place[name]
+    key = int(last) if isinstance(place, list) else last
+    if value is _ABSENT:
+        del place[key]
+    else:
+        place[key] = value
+    return result
+
+
+def encoded(document: object) -> bytes:
+    """The event as an agency would send it."""
+    return json.dumps(document).encode()
+
+
+def fact(kind: str = "issued", **data: object) -> Fact:
+    """What the example with these data is read as."""
+    return accept(encoded(event(kind, **data)))
+
+
+def refusal(value: bytes | None, topic: str | None = None) -> Refused:
+    """The refusal of these bytes; AssertionError when they are accepted."""
+    try:
+        accept(value, topic)
+    except Refused as refused:
+        return refused
+    raise AssertionError("accepted")

@@ -1,0 +1,248 @@
+"""services.runtime.agencies: who may send what, never two of them the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.detainer import Kind
+from services.runtime.agencies import Agencies, AgenciesFile, parse
+from services.runtime.errors import ConfigurationError
+from tests.unit.sample_events import quick
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def table(name: str, jurisdictions: str = "32*", kinds: str = "issued", more: str = "", key: str | None = None) -> str:
+    return (
+        f'[[agency]]\nname = "{name}"\nkey_sha256 = ["{sha256(key or name)}"]\n'
+        f"kinds = {kinds.split()}\njurisdictions = {jurisdictions.split()}\n{more}\n"
+    )
+
+
+def read(*tables: str) -> Agencies:
+    return parse("\n".join(tables).encode())
+
+
+def refused(*tables: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read(*tables)
+    return str(caught.value)
+
+
+def test_an_agency_is_known_by_its_key_alone() -> None:
+    known = read(table("vegas", key="one"), table("reno", "41*", key="two"))
+    found = known.by_key("two")
+    assert found is not None
+    assert found.name == "reno"
+    assert known.by_key("three") is None
+    assert known.by_key("") is None
+    assert known.by_key(sha256("two")) is None
+
+
+def test_an_agency_can_have_an_old_and_a_new_key() -> None:
+    known = read(table("vegas").replace(f'"{sha256("vegas")}"', f'"{sha256("old")}", "{sha256("new")}"'))
+    assert known.by_key("old") is known.by_key("new") is known.listed[0]
+
+
+@pytest.mark.parametrize(
+    ("scope", "inside", "outside"),
+    [
+        ("32*", ["32003", "32", "3235"], ["31003", "US", "03200"]),
+        ("32003", ["32003"], ["3200", "320033", "32"]),
+        ("32", ["32"], ["32003"]),
+        ("US", ["US"], ["32003"]),
+        ("*", ["US", "32", "2430", "32003"], []),
+    ],
+)
+def test_a_scope_is_a_code_or_all_codes_that_begin_so(scope: str, inside: list[str], outside: list[str]) -> None:
+    (agency,) = read(table("vegas", scope)).listed
+    assert all(agency.covers(Kind.ISSUED, code) for code in inside)
+    assert not any(agency.covers(Kind.ISSUED, code) for code in outside)
+    assert not agency.covers(Kind.DECLINED, inside[0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("32003", "32003", "32003"),
+        ("32*", "32003", "32003"),
+        ("32003", "32*", "32003"),
+        ("3*", "32*", "32*"),
+        ("*", "US", "US"),
+        ("01001 US", "36* US", "US"),
+        ("32*", "32", "32*"),
+    ],
+)
+def test_scopes_that_overlap_are_refused_and_the_pair_is_named(one: str, other: str, both: str) -> None:
+    message = refused(table("vegas", one), table("reno", other), table("far-away", "51*"))
+    assert "the scopes of vegas and reno overlap" in message
+    assert message.endswith(f"issued in {both}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("32003", "32005"), ("32*", "33*"), ("US", "32*"), ("320*", "321*"), ("US", "32")]
+)
+def test_scopes_beside_each_other_are_well(one: str, other: str) -> None:
+    assert len(read(table("vegas", one), table("reno", other)).listed) == 2
+
+
+def test_one_place_may_have_an_agency_for_each_kind() -> None:
+    known = read(table("vegas", kinds="issued"), table("reno", kinds="declined"))
+    assert [one.name for one in known.allowed(Kind.DECLINED, "32003")] == ["reno"]
+    assert "declined in 32*" in refused(table("vegas", kinds="issued declined"), table("reno", kinds="declined"))
+
+
+def test_a_scope_can_be_handed_over_in_time() -> None:
+    until = "valid_to = 2017-07-01T00:00:00Z"
+    since = "valid_from = 2017-06-30T20:00:00-04:00"
+    known = read(table("old", more=until), table("new", more=since))
+    at = datetime(2017, 7, 1, tzinfo=UTC)
+    assert [one.name for one in known.listed if one.is_valid(at)] == ["new"]
+    assert [one.name for one in known.allowed(Kind.ISSUED, "32003")] == ["old", "new"]
+    read(table("new", more=since), table("old", more=until))
+    assert "overlap" in refused(table("old", more=until), table("new", more="valid_from = 2017-06-30T23:59:59Z"))
+
+
+def test_validity_includes_its_first_instant_and_not_its_last() -> None:
+    (agency,) = read(table("vegas", more="valid_from = 2017-01-01\nvalid_to = 2018-01-01T00:00:00Z")).listed
+    begin, end = datetime(2017, 1, 1, tzinfo=UTC), datetime(2018, 1, 1, tzinfo=UTC)
+    assert agency.is_valid(begin)
+    assert not agency.is_valid(end)
+
+
+@given(st.lists(st.sampled_from(["*", "3*", "32*", "33*", "32003", "33001", "US", "32"]), min_size=2, max_size=2))
+@quick
+def test_two_scopes_overlap_exactly_when_some_code_is_in_both(scopes: list[str]) -> None:
+    (one,), (other,) = (read(table("one", scope)).listed for scope in scopes)
+    codes = ["US", "01", "01001", "3", "31001", "32", "32003", "32005", "33", "33001", "33003"]
+    both = [code for code in codes if one.covers(Kind.ISSUED, code) and other.covers(Kind.ISSUED, code)]
+    assert bool(both) == (one.overlaps(other) is not None) == (other.overlaps(one) is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (table("vegas", more='phone = "555"'), "vegas.phone"),
+        (table("Las Vegas"), "Las Vegas.name"),
+        (table("vegas", "Nevada"), "vegas.jurisdictions.0"),
+        (table("vegas", "3200*"), None),
+        (table("vegas", "320031"), "vegas.jurisdictions.0"),
+        (table("vegas", kinds="lifted"), "vegas.kinds.0"),
+        (table("vegas", ""), "vegas.jurisdictions"),
+        (table("vegas", kinds=""), "vegas.kinds"),
+        (table("vegas").replace(sha256("vegas"), "plain-key"), "vegas.key_sha256.0"),
+        (table("vegas", more="valid_from = 2017-01-01T00:00:00"), "vegas.valid_from"),
+        (table("vegas", more='valid_from = "soon"'), "vegas.valid_from"),
+        ("[agency]\n", "[[agency]]"),
+        ("agency = 5\n", "[[agency]]"),
+        ('agency = ["vegas"]\n', "agencies file"),
+        ("[[agencies]]\n", "agencies"),
+        ("[[agency]\n", "not TOML"),
+        ("[[agency]]\n", "one without a name"),
+        (table("vegas") + table("vegas", "41*", key="two"), "listed twice"),
+        (table("vegas") + table("reno", "41*", key="vegas"), "share a key"),
+    ],
+)
+def test_a_file_with_a_mistake_is_refused_and_says_where(text: str, said: str | None) -> None:
+    if said is None:
+        read(text)
+    else:
+        assert said in refused(text)
+
+
+def test_a_refusal_does_not_quote_a_key() -> None:
+    assert "plain-key" not in refused(table("vegas").replace(sha256("vegas"), "plain-key"))
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="not TOML"):
+        parse(b"\xff")
+
+
+def test_an_empty_file_lists_nobody() -> None:
+    assert parse(b"").listed == ()
+
+
+class Clock:
+    """Seconds, as the test says."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def names(file: AgenciesFile) -> list[str]:
+    known = file.current()
+    assert known is not None
+    return [one.name for one in known.listed]
+
+
+def rewrite(path: Path, text: str, at: int) -> None:
+    path.write_text(text)
+    os.utime(path, ns=(at, at))
+
+
+def test_the_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    path, clock = tmp_path / "agencies.toml", Clock()
+    rewrite(path, table("vegas"), 1)
+    file = AgenciesFile(path, clock)
+    assert names(file) == ["vegas"]
+    rewrite(path, table("paris"), 2)
+    assert names(file) == ["vegas"], "looked at less than a second ago"
+    clock.now += 1
+    assert names(file) == ["paris"]
+    assert file.problem is None
+
+
+def test_the_last_valid_content_stays_while_the_file_is_bad(tmp_path: Path) -> None:
+    path, clock = tmp_path / "agencies.toml", Clock()
+    rewrite(path, table("vegas"), 1)
+    file = AgenciesFile(path, clock)
+    assert names(file) == ["vegas"]
+    for number, text in enumerate(("[[", "agency = 5", None), start=2):
+        path.unlink() if text is None else rewrite(path, text, number)
+        clock.now += 1
+        assert names(file) == ["vegas"]
+        assert file.problem is not None
+    rewrite(path, table("reno"), 9)
+    clock.now += 1
+    assert names(file) == ["reno"]
+    assert file.problem is None
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+    path, clock = tmp_path / "agencies.toml", Clock()
+    rewrite(path, table("vegas"), 1)
+    file = AgenciesFile(path, clock)
+    before = file.current()
+    clock.now += 1
+    assert file.current() is before
+
+
+def test_a_bad_file_stays_a_problem_however_often_it_is_looked_at(tmp_path: Path) -> None:
+    path, clock = tmp_path / "agencies.toml", Clock()
+    rewrite(path, table("vegas"), 1)
+    file = AgenciesFile(path, clock)
+    file.current()
+    rewrite(path, "[[", 2)
+    for _ in range(3):
+        clock.now += 1
+        file.current()
+        assert file.problem is not None
+
+
+def test_without_a_file_nobody_is_known(tmp_path: Path) -> None:
+    file = AgenciesFile(tmp_path / "missing.toml", Clock())
+    assert file.problem is not None
+    assert file.current() is None
+    assert "missing.toml" in (file.problem or "")

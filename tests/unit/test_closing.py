@@ -1,0 +1,208 @@
+"""services.publisher.closing: the whole life of weeks, with a clock that the test moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schemas.week import ReportingCalendar
+from services.publisher import closing
+from services.publisher.closing import CaptureBarrier, Close, Drain, Offsets, Publish, Step, Wait
+
+CALENDAR = ReportingCalendar(ZoneInfo("America/New_York"))
+GRACE = timedelta(hours=24)
+FIRST = date(2017, 1, 28)
+SECOND = date(2017, 2, 4)
+DUE = datetime(2017, 2, 5, 5, tzinfo=UTC)
+"""When the first week has ended and grace has passed."""
+
+EMPTY: Offsets = {"detainer-issued": {"0": 0, "1": 0}, "detainer-declined": {"0": 0}}
+READ: Offsets = {"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 3}}
+WEEK = timedelta(days=7)
+
+
+@dataclass
+class Life:
+    """A publisher without a database: it does what each step says, and remembers in which order."""
+
+    ends: Offsets = field(default_factory=lambda: READ)
+    positions: Offsets = field(default_factory=lambda: READ)
+    closes: dict[date, Close] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+
+    def step(self, now: datetime) -> Step:
+        found = closing.next_step(
+            calendar=CALENDAR,
+            first_week=FIRST,
+            grace=GRACE,
+            closes=self.closes,
+            positions=self.positions,
+            now=now,
+        )
+        match found:
+            case CaptureBarrier(week):
+                self.done.append(f"barrier {week}")
+                self.closes[week.first] = Close("draining", self.ends)
+            case Publish(week):
+                self.done.append(f"publish {week}")
+                self.closes[week.first] = Close("published", self.closes[week.first].barrier)
+            case Wait() | Drain():
+                pass
+        return found
+
+    def run(self, now: datetime) -> Step:
+        """Step until nothing more is due."""
+        while isinstance(found := self.step(now), CaptureBarrier | Publish):
+            pass
+        return found
+
+
+def test_nothing_happens_before_the_week_has_ended_and_grace_has_passed() -> None:
+    life = Life()
+    for now in (DUE - 10 * WEEK, DUE - GRACE, DUE - timedelta(microseconds=1)):
+        assert life.run(now) == Wait(DUE)
+    assert life.done == []
+
+
+def test_at_the_end_of_grace_the_barrier_is_captured_and_the_week_published() -> None:
+    life = Life()
+    assert isinstance(life.step(DUE), CaptureBarrier)
+    assert isinstance(life.step(DUE), Publish)
+    assert life.run(DUE) == Wait(DUE + WEEK)
+    assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
+
+
+def test_a_week_of_summer_time_is_due_by_local_midnight() -> None:
+    life = Life(closes={FIRST + WEEK * n: Close("published", EMPTY) for n in range(7)})
+    assert life.run(DUE) == Wait(datetime(2017, 3, 26, 4, tzinfo=UTC))
+
+
+def test_grace_is_real_hours() -> None:
+    found = closing.next_step(
+        calendar=CALENDAR, first_week=date(2017, 3, 4), grace=GRACE, closes={}, positions=EMPTY, now=DUE
+    )
+    assert found == Wait(datetime(2017, 3, 12, 5, tzinfo=UTC)), "clocks change in the hours of grace"
+
+
+def test_it_waits_until_every_position_has_reached_the_barrier() -> None:
+    life = Life(positions={"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 1}})
+    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {"detainer-issued/0": 1, "detainer-declined/0": 2})
+    life.positions = {"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 2}}
+    assert life.run(DUE + GRACE) == Drain(CALENDAR.week(FIRST), {"detainer-declined/0": 1})
+    life.positions = READ
+    assert isinstance(life.step(DUE + GRACE), Publish)
+
+
+def test_positions_beyond_the_barrier_are_evidence_too() -> None:
+    life = Life(positions={"detainer-issued": {"0": 99, "1": 5}, "detainer-declined": {"0": 3}})
+    life.run(DUE)
+    assert life.done[-1] == "publish 2017-01-28"
+
+
+def test_the_barrier_is_captured_once_though_the_log_grows() -> None:
+    life = Life(positions=EMPTY)
+    life.run(DUE)
+    life.ends = {"detainer-issued": {"0": 1_000, "1": 1_000}, "detainer-declined": {"0": 1_000}}
+    life.run(DUE + GRACE)
+    assert life.done == ["barrier 2017-01-28"]
+    life.positions = READ
+    assert isinstance(life.step(DUE + GRACE), Publish)
+
+
+def test_partitions_without_data_hold_nothing_up() -> None:
+    life = Life(ends=EMPTY, positions=EMPTY)
+    life.run(DUE)
+    assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
+
+
+def test_a_partition_that_nobody_has_a_position_of_holds_up() -> None:
+    life = Life(positions={"detainer-issued": {"0": 10, "1": 0}})
+    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {"detainer-declined/0": 3})
+
+
+def test_a_partition_at_zero_that_nobody_has_a_position_of_holds_nothing_up() -> None:
+    assert closing.shortfall(EMPTY, {}) == {}
+
+
+def test_weeks_close_in_order_and_empty_ones_too() -> None:
+    life = Life()
+    assert life.run(DUE + 3 * WEEK) == Wait(DUE + 4 * WEEK)
+    weeks = ["2017-01-28", "2017-02-04", "2017-02-11", "2017-02-18"]
+    assert life.done == [f"{step} {week}" for week in weeks for step in ("barrier", "publish")]
+
+
+def test_a_week_that_cannot_close_holds_up_the_next() -> None:
+    life = Life(positions=EMPTY)
+    assert isinstance(life.run(DUE + 3 * WEEK), Drain)
+    assert life.done == ["barrier 2017-01-28"]
+
+
+def test_a_clock_that_is_set_back_publishes_nothing_twice() -> None:
+    life = Life()
+    life.run(DUE)
+    before = list(life.done)
+    assert life.run(DUE - WEEK) == Wait(DUE + WEEK)
+    assert life.run(DUE) == Wait(DUE + WEEK)
+    assert life.done == before
+
+
+def test_a_clock_that_is_set_back_while_draining_keeps_the_barrier() -> None:
+    life = Life(positions=EMPTY)
+    life.run(DUE)
+    assert life.run(DUE - timedelta(seconds=1)) == Wait(DUE)
+    life.positions = READ
+    life.run(DUE)
+    assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
+
+
+def test_weeks_before_the_first_close_only_when_asked_for() -> None:
+    life = Life()
+    asked = FIRST - 4 * WEEK
+    life.closes[asked] = Close("requested")
+    life.run(DUE - WEEK)
+    assert life.done == [f"barrier {asked}", f"publish {asked}"], "and without grace"
+    life.run(DUE)
+    assert life.done[2:] == ["barrier 2017-01-28", "publish 2017-01-28"]
+
+
+def test_asked_weeks_go_first_oldest_first() -> None:
+    life = Life(closes={FIRST - WEEK: Close("requested"), FIRST - 5 * WEEK: Close("requested")})
+    life.run(DUE)
+    published = [one for one in life.done if one.startswith("publish")]
+    assert published == [f"publish {FIRST - 5 * WEEK}", f"publish {FIRST - WEEK}", f"publish {FIRST}"]
+
+
+def test_an_asked_week_needs_the_same_evidence() -> None:
+    life = Life(positions=EMPTY, closes={FIRST - WEEK: Close("requested")})
+    assert isinstance(life.run(DUE), Drain)
+    assert life.done == [f"barrier {FIRST - WEEK}"]
+
+
+def test_asking_for_a_week_that_closes_by_itself_does_not_close_it_early() -> None:
+    life = Life(closes={FIRST: Close("requested"), SECOND: Close("requested")})
+    assert life.run(DUE - timedelta(seconds=1)) == Wait(DUE)
+    life.run(DUE)
+    assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
+
+
+def test_an_earlier_first_week_closes_what_was_left_out() -> None:
+    life = Life(closes={SECOND: Close("published", EMPTY)})
+    life.run(DUE + WEEK)
+    assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "gone"),
+    [
+        (READ, []),
+        ({"detainer-issued": {"0": 11, "1": 5}, "detainer-declined": {"0": 3}}, []),
+        ({"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 3}}, ["detainer-issued/0"]),
+        ({"detainer-issued": {"0": 10, "1": 0}}, ["detainer-declined/0"]),
+        ({}, ["detainer-issued/0", "detainer-declined/0"]),
+    ],
+)
+def test_a_log_that_ends_below_the_barrier_is_lost(ends: Offsets, gone: list[str]) -> None:
+    assert closing.lost(READ, ends) == gone

@@ -1,0 +1,108 @@
+"""services.runtime.errors: what waiting can mend."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, RequestTimedOutError
+
+from services.runtime.errors import CallerError, ConfigurationError, InvariantError, is_transient
+
+
+def postgres(sqlstate: str) -> asyncpg.PostgresError:
+    """The error as it is made of the server's answer."""
+    error = asyncpg.PostgresError.new({"C": sqlstate, "M": "planted"})
+    assert isinstance(error, asyncpg.PostgresError)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "what"),
+    [
+        ("08000", "connection"),
+        ("08006", "connection failure"),
+        ("40001", "serialization failure"),
+        ("40P01", "deadlock"),
+        ("53100", "disk full"),
+        ("53300", "too many connections"),
+        ("57014", "statement cancelled"),
+        ("57P01", "shut down by an operator"),
+        ("57P03", "starting up"),
+        ("58030", "input or output"),
+        ("55P03", "lock time-out"),
+        ("25P04", "transaction time-out"),
+    ],
+)
+def test_waiting_mends_a_database_that_is_away_or_busy(sqlstate: str, what: str) -> None:
+    assert is_transient(postgres(sqlstate)), what
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "what"),
+    [
+        ("22001", "value too long"),
+        ("22P02", "malformed value"),
+        ("23505", "not unique"),
+        ("23514", "check violated"),
+        ("25006", "read only"),
+        ("25P02", "failed transaction"),
+        ("28P01", "wrong password"),
+        ("42501", "not allowed"),
+        ("42P01", "no such table"),
+        ("55000", "not in the right state"),
+        ("XX000", "internal"),
+        ("", "unknown"),
+    ],
+)
+def test_waiting_does_not_mend_what_is_wrong(sqlstate: str, what: str) -> None:
+    assert not is_transient(postgres(sqlstate)), what
+
+
+def test_an_error_without_a_state_is_not_mended() -> None:
+    assert not is_transient(asyncpg.PostgresError("planted"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.TransactionTimeoutError("terminating"),
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.InterfaceError("cannot call Connection.fetch(): connection is closed"),
+        asyncpg.InterfaceError("cannot call Connection.fetch(): connection has been released back to the pool"),
+        KafkaError(),
+        KafkaConnectionError(),
+        NodeNotReadyError(),
+        RequestTimedOutError(),
+        OSError("planted"),
+        ConnectionRefusedError(),
+        TimeoutError(),
+        asyncio.IncompleteReadError(b"", 4),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_waiting_mends_a_broken_connection(error: Exception) -> None:
+    assert is_transient(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InterfaceError("cannot perform operation: another operation is in progress"),
+        InvariantError("planted"),
+        ConfigurationError("planted"),
+        CallerError("planted"),
+        ValueError("planted"),
+        KeyError("planted"),
+        AssertionError("planted"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_waiting_does_not_mend_a_mistake(error: Exception) -> None:
+    assert not is_transient(error)
+
+
+def test_a_configuration_is_the_callers_and_an_invariant_is_ours() -> None:
+    assert issubclass(ConfigurationError, CallerError)
+    assert not issubclass(InvariantError, CallerError)

@@ -1,0 +1,287 @@
+"""services.ingest.routes: `POST /v1/events` without a Kafka."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from services.ingest.intake import MAX_BODY_BYTES, Accepted
+from services.ingest.producing import EventProducer
+from services.ingest.routes import BATCH, SINGLE, Door
+from services.runtime import http
+from services.runtime.agencies import AgenciesFile
+from tests.support.agencies import EXPIRED, LAS_VEGAS, key_of, write_agencies
+from tests.unit.sample_events import changed, encoded, event
+
+NOW = datetime(2017, 2, 1, tzinfo=UTC)
+
+
+class Producer:
+    """Stores every event at the next offset, but for the lines it is told to lose."""
+
+    def __init__(self) -> None:
+        self.stored: list[Accepted] = []
+        self.lost: set[int] = set()
+
+    async def store(self, events: Sequence[Accepted]) -> dict[int, int]:
+        self.stored += events
+        return {one.line: 100 + one.line for one in events if one.line not in self.lost}
+
+
+@pytest.fixture
+def producer() -> Producer:
+    return Producer()
+
+
+@pytest.fixture
+def door(tmp_path: Path, producer: Producer) -> Door:
+    file = write_agencies(tmp_path / "agencies.toml")
+    door = Door(AgenciesFile(file, lambda: 0.0), lambda: NOW)
+    door.producer = cast("EventProducer", producer)
+    return door
+
+
+@pytest.fixture
+async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
+    async def ready() -> str | None:
+        return None
+
+    app = http.application(door.routes, ready, cast("http.Lifespan", None))
+    headers = {"Authorization": f"Bearer {key_of(LAS_VEGAS)}"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://ingest", headers=headers) as client:
+        yield client
+
+
+async def post(client: httpx.AsyncClient, content: Any, media_type: str = SINGLE, **headers: str) -> httpx.Response:
+    return await client.post("/v1/events", content=content, headers={"Content-Type": media_type, **headers})
+
+
+def batch(*values: bytes) -> bytes:
+    return b"[" + b",".join(values) + b"]"
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
+    assert body["detail"]
+    assert body["title"]
+    return body
+
+
+GOOD, BAD, OURS_NOT = encoded(event()), encoded(event(version=0)), encoded(event(jurisdiction="06037"))
+
+
+async def test_an_event_is_answered_202_with_its_place(client: httpx.AsyncClient, producer: Producer) -> None:
+    answer = await post(client, GOOD)
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "accepted"
+    assert answer.json()["offset"] == 101
+    assert [one.value for one in producer.stored] == [GOOD]
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        f"Basic {key_of(LAS_VEGAS)}",
+        key_of(LAS_VEGAS),
+        f"Bearer {key_of(EXPIRED)}",
+        f"Bearer {key_of(LAS_VEGAS)} x",
+    ],
+)
+async def test_without_a_key_of_an_agency_that_may_send_now_it_is_401(
+    client: httpx.AsyncClient, producer: Producer, authorization: str | None
+) -> None:
+    del client.headers["Authorization"]
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = await post(client, GOOD, **headers)
+    body = assert_problem(answer, 401, "unknown-key")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert key_of(LAS_VEGAS) not in json.dumps(body)
+    assert producer.stored == []
+
+
+async def test_the_scheme_is_read_in_any_case(client: httpx.AsyncClient) -> None:
+    assert (await post(client, GOOD, Authorization=f"bearer  {key_of(LAS_VEGAS)}")).status_code == 202
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH"])
+async def test_another_method_is_405(client: httpx.AsyncClient, producer: Producer, method: str) -> None:
+    answer = await client.request(method, "/v1/events", headers={"Content-Type": SINGLE})
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert producer.stored == []
+
+
+@pytest.mark.parametrize("media_type", ["", "application/json", "text/plain", "application/cloudevents", f"x/{SINGLE}"])
+async def test_another_media_type_is_415(client: httpx.AsyncClient, media_type: str) -> None:
+    assert SINGLE in assert_problem(await post(client, GOOD, media_type), 415, "unsupported-media-type")["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])
+async def test_another_encoding_is_415(client: httpx.AsyncClient, encoding: str) -> None:
+    assert_problem(await post(client, GOOD, **{"Content-Encoding": encoding}), 415, "unsupported-encoding")
+
+
+@pytest.mark.parametrize("media_type", [f"{SINGLE}; charset=utf-8", SINGLE.upper(), f" {SINGLE} ; charset=UTF-8"])
+async def test_a_media_type_may_have_parameters(client: httpx.AsyncClient, media_type: str) -> None:
+    assert (await post(client, GOOD, media_type, **{"Content-Encoding": "identity"})).status_code == 202
+
+
+@pytest.mark.parametrize("media_type", [SINGLE, BATCH])
+async def test_an_empty_body_is_400(client: httpx.AsyncClient, media_type: str) -> None:
+    assert_problem(await post(client, b"", media_type), 400, "empty-body")
+
+
+async def test_a_body_that_says_it_is_too_large_is_413_unread(client: httpx.AsyncClient) -> None:
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append("a part")
+        yield b"["
+
+    answer = await post(client, body(), BATCH, **{"Content-Length": str(MAX_BODY_BYTES + 1)})
+    assert read == []
+    assert_problem(answer, 413, "too-large")
+
+
+async def test_a_body_that_grows_too_large_is_413(client: httpx.AsyncClient, producer: Producer) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"[" * 65_536
+
+    assert_problem(await post(client, endless(), BATCH), 413, "too-large")
+    assert producer.stored == []
+
+
+async def test_a_body_of_exactly_the_limit_is_read(client: httpx.AsyncClient) -> None:
+    assert (await post(client, batch(GOOD).ljust(MAX_BODY_BYTES), BATCH)).status_code == 200
+    assert_problem(await post(client, batch(GOOD).ljust(MAX_BODY_BYTES + 1), BATCH), 413, "too-large")
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "code"),
+    [
+        (b"x", 400, "not-json"),
+        (b"[]", 400, "not-json"),
+        (b"\xff", 400, "not-utf8"),
+        (b'{"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", 400, "not-json"),
+        (GOOD.ljust(20_000), 413, "too-large"),
+        (BAD, 422, "out-of-range"),
+        (OURS_NOT, 422, "jurisdiction-not-allowed"),
+        (encoded(changed(event(), "source", "/agencies/x")), 422, "source-not-allowed"),
+    ],
+)
+async def test_a_single_event_that_is_refused_has_the_status_of_its_code(
+    client: httpx.AsyncClient, producer: Producer, value: bytes, status: int, code: str
+) -> None:
+    body = assert_problem(await post(client, value), status, code)
+    assert body["receipt"]["code"] == code
+    assert producer.stored == []
+
+
+async def test_a_batch_that_is_all_stored_is_200(client: httpx.AsyncClient) -> None:
+    answer = await post(client, batch(GOOD, GOOD), BATCH)
+    assert answer.status_code == 200
+    assert [one["offset"] for one in answer.json()["receipts"]] == [101, 102]
+    assert answer.json()["summary"] == {"lines": 2, "accepted": 2, "rejected": 0, "unavailable": 0}
+    assert "retry-after" not in answer.headers
+
+
+async def test_a_batch_with_refusals_is_207_and_the_rest_is_stored(
+    client: httpx.AsyncClient, producer: Producer
+) -> None:
+    answer = await post(client, batch(BAD, GOOD, b"1", OURS_NOT, GOOD), BATCH)
+    assert answer.status_code == 207
+    receipts = answer.json()["receipts"]
+    assert [(one["line"], one["status"], one.get("code")) for one in receipts] == [
+        (1, "rejected", "out-of-range"),
+        (2, "accepted", None),
+        (3, "rejected", "not-json"),
+        (4, "rejected", "jurisdiction-not-allowed"),
+        (5, "accepted", None),
+    ]
+    assert answer.json()["summary"] == {"lines": 5, "accepted": 2, "rejected": 3, "unavailable": 0}
+    assert [one.line for one in producer.stored] == [2, 5]
+
+
+async def test_one_bad_event_does_not_take_the_batch_with_it(client: httpx.AsyncClient) -> None:
+    deep = b'{"x": ' + b"[" * 900 + b"]" * 900 + b"}"
+    answer = await post(client, batch(GOOD, deep), BATCH)
+    assert answer.status_code == 207
+    assert [one["status"] for one in answer.json()["receipts"]] == ["accepted", "rejected"]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"[", b"[" * 100_000, batch(*[b"1"] * 1_001)])
+async def test_a_body_that_is_no_batch_is_400(client: httpx.AsyncClient, body: bytes) -> None:
+    assert_problem(await post(client, body, BATCH), 400, "not-a-batch")
+
+
+async def test_while_kafka_is_away_it_is_503_with_a_time_to_retry(
+    client: httpx.AsyncClient, door: Door, producer: Producer
+) -> None:
+    door.producer = None
+    answer = await post(client, GOOD)
+    assert_problem(answer, 503, "kafka-unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert producer.stored == []
+
+
+async def test_a_single_event_that_was_not_acknowledged_is_503_and_may_be_sent_again(
+    client: httpx.AsyncClient, producer: Producer
+) -> None:
+    producer.lost = {1}
+    answer = await post(client, GOOD)
+    body = assert_problem(answer, 503, "not-acknowledged")
+    assert body["receipt"]["retryable"] is True
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_batch_that_was_not_all_acknowledged_is_207_and_says_which(
+    client: httpx.AsyncClient, producer: Producer
+) -> None:
+    producer.lost = {2}
+    answer = await post(client, batch(GOOD, GOOD, BAD), BATCH)
+    assert answer.status_code == 207
+    assert [one["status"] for one in answer.json()["receipts"]] == ["accepted", "unavailable", "rejected"]
+    assert answer.json()["summary"] == {"lines": 3, "accepted": 1, "rejected": 1, "unavailable": 1}
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_without_an_agencies_file_it_is_503(tmp_path: Path) -> None:
+    door = Door(AgenciesFile(tmp_path / "missing", lambda: 0.0), lambda: NOW)
+
+    async def ready() -> str | None:
+        return "the agencies file"
+
+    app = http.application(door.routes, ready, cast("http.Lifespan", None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        assert_problem(await post(client, GOOD), 503, "agencies-unknown")
+        assert_problem(await client.get("/readyz"), 503, "not-ready")
+        assert (await client.get("/livez")).status_code == 200
+
+
+async def test_what_was_answered_is_counted(client: httpx.AsyncClient) -> None:
+    await post(client, batch(GOOD, OURS_NOT), BATCH)
+    lines = (await client.get("/metrics")).text.splitlines()
+    counted = [line for line in lines if line.startswith("ddor_ingest_events_total{")]
+    assert any('kind="issued"' in line and 'outcome="accepted"' in line and 'code=""' in line for line in counted)
+    assert any('code="jurisdiction-not-allowed"' in line and 'outcome="rejected"' in line for line in counted)
+    assert any(line.startswith(f'ddor_agency_last_event_timestamp_seconds{{agency="{LAS_VEGAS}"}}') for line in lines)
+
+
+async def test_an_unknown_address_is_a_problem_too(client: httpx.AsyncClient) -> None:
+    assert_problem(await client.get("/v2/events"), 404, "not-found")

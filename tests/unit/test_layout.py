@@ -1,0 +1,127 @@
+"""The house: who may import whom, and what no file may be called."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import schemas
+
+ROOT = Path(schemas.__path__[0]).parent
+PACKAGES = ("schemas", "services", "deploy")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+SERVICES = ("ingest", "aggregator", "publisher")
+NAMES_OF_NOTHING = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "misc", "base"}
+INPUT_AND_OUTPUT = {
+    "aiokafka",
+    "asyncio",
+    "asyncpg",
+    "faststream",
+    "httpx",
+    "os",
+    "requests",
+    "socket",
+    "starlette",
+    "subprocess",
+    "time",
+    "urllib",
+    "uvicorn",
+}
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full name of each module that a file imports, wherever in it; `from a import b` gives a.b."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{place(path)} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def of(package: str) -> list[Path]:
+    return [path for path in FILES if place(path).startswith(f"{package}/")]
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert all(len(of(package)) > 5 for package in PACKAGES)
+    assert all(of(f"services/{service}") for service in SERVICES)
+
+
+@pytest.mark.parametrize("path", of("schemas"), ids=place)
+def test_schemas_know_no_service_and_do_no_input_or_output(path: Path) -> None:
+    for name in imported(path):
+        assert not within(name, "services", "deploy", "tests"), name
+        assert name.partition(".")[0] not in INPUT_AND_OUTPUT, name
+
+
+@pytest.mark.parametrize("path", [path for service in SERVICES for path in of(f"services/{service}")], ids=place)
+def test_a_service_knows_the_runtime_and_no_other_service(path: Path) -> None:
+    own = place(path).split("/")[1]
+    for name in imported(path):
+        if within(name, "services"):
+            assert within(name, f"services.{own}", "services.runtime"), name
+        assert not within(name, "deploy", "tests"), name
+
+
+@pytest.mark.parametrize("path", of("services/runtime"), ids=place)
+def test_the_runtime_knows_no_service(path: Path) -> None:
+    for name in imported(path):
+        assert not within(name, "services") or within(name, "services.runtime"), name
+        assert not within(name, "deploy", "tests"), name
+
+
+@pytest.mark.parametrize("path", FILES, ids=place)
+def test_nothing_that_is_installed_needs_the_tests(path: Path) -> None:
+    assert not [name for name in imported(path) if within(name, "tests", "pytest", "hypothesis")]
+
+
+PURE = {
+    "services/ingest/intake.py",
+    "services/aggregator/leases.py",
+    "services/aggregator/tally.py",
+    "services/publisher/closing.py",
+    "services/publisher/report.py",
+    "services/publisher/rendering.py",
+}
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_a_core_does_no_input_or_output_and_reads_no_clock(name: str) -> None:
+    path = ROOT / name
+    assert not {one.partition(".")[0] for one in imported(path)} & INPUT_AND_OUTPUT
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    assert not {call for call in calls if call.endswith((".now", ".utcnow", ".today"))}
+
+
+def test_one_module_reads_the_wall_clock() -> None:
+    """Cores and stores are given `now`. What stamps an envelope to be sent is no core."""
+    readers = {
+        place(path)
+        for path in {*of("services")} - {*of("services/cli")}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"datetime.now", "date.today", "datetime.utcnow"}
+    }
+    assert readers == {"services/runtime/clock.py", "services/importer/sending.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=place)
+def test_a_module_says_what_it_is(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not tree.body or ast.get_docstring(tree), "write a docstring: one sentence"
+
+
+@pytest.mark.parametrize("path", sorted({*FILES, *(ROOT / "tests").rglob("*.py")}), ids=place)
+def test_no_module_is_named_after_nothing(path: Path) -> None:
+    assert not {path.stem, *(part for part in place(path).split("/")[:-1])} & NAMES_OF_NOTHING

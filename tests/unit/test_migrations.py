@@ -1,0 +1,62 @@
+"""deploy.migrations: numbered without gaps, never changed once applied, never behind the database."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from deploy import migrations
+from deploy.migrations import Migration, _missing
+from services.runtime.errors import ConfigurationError
+
+
+def migration(number: int) -> Migration:
+    sql = f"SELECT {number}"
+    return Migration(number, f"step_{number}", sql, hashlib.sha256(sql.encode()).hexdigest())
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> list[Migration]:
+    known = [migration(number) for number in (1, 2, 3)]
+    monkeypatch.setattr(migrations, "migrations", lambda: known)
+    return known
+
+
+def applied(*some: Migration) -> dict[int, str]:
+    return {one.number: one.sha256 for one in some}
+
+
+def test_files_are_numbered_from_one_without_a_gap() -> None:
+    found = migrations.migrations()
+    assert [one.number for one in found] == list(range(1, len(found) + 1))
+    assert len({one.name for one in found}) == len(found)
+
+
+def test_each_file_says_what_it_is_for_and_is_known_by_its_digest() -> None:
+    for one in migrations.migrations():
+        assert one.sql.startswith("--"), one.name
+        assert one.sha256 == hashlib.sha256(one.sql.encode()).hexdigest()
+
+
+def test_a_new_database_lacks_all(three: list[Migration]) -> None:
+    assert _missing({}) == three
+
+
+def test_what_is_applied_is_not_applied_again(three: list[Migration]) -> None:
+    assert _missing(applied(three[0])) == three[1:]
+    assert _missing(applied(*three)) == []
+
+
+def test_what_was_left_out_is_applied_in_order(three: list[Migration]) -> None:
+    assert _missing(applied(three[1])) == [three[0], three[2]]
+
+
+def test_a_file_that_was_changed_after_it_was_applied_stops_everything(three: list[Migration]) -> None:
+    with pytest.raises(ConfigurationError, match=r"0002_step_2\.sql was changed after it was applied"):
+        _missing(applied(*three[:1]) | {2: "0" * 64})
+
+
+def test_a_newer_database_is_refused(three: list[Migration]) -> None:
+    with pytest.raises(ConfigurationError, match=r"migration 0007, which this program does not know"):
+        _missing(applied(*three) | {7: "0" * 64})

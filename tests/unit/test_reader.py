@@ -1,0 +1,134 @@
+"""services.aggregator.reader: exactly the records from the position on, whatever the stream delivers."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka import TopicPartition
+
+from services.aggregator.log import theirs
+from services.aggregator.reader import Reader, Span
+from services.aggregator.tally import Claim
+from tests.unit.sample_records import DECLINED_0, ISSUED_0, ISSUED_1, lease, records
+
+
+class Recording:
+    """A consumer that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self.told.append(("pause", *partitions))
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self.told.append(("resume", *partitions))
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.told.append(("seek", partition, offset))
+
+
+@pytest.fixture
+def consumer() -> Recording:
+    return Recording()
+
+
+@pytest.fixture
+def reader(consumer: Recording) -> Reader:
+    return Reader(consumer)
+
+
+def offsets(spans: list[Span]) -> list[tuple[str, int, int, list[int]]]:
+    return [(str(partition), epoch, start, [one.offset for one in some]) for partition, epoch, start, some in spans]
+
+
+def test_a_gained_partition_is_sought_before_it_is_resumed(reader: Reader, consumer: Recording) -> None:
+    reader.gain(lease(ISSUED_0, 40))
+    assert consumer.told == [("seek", theirs(ISSUED_0), 40), ("resume", theirs(ISSUED_0))]
+    assert reader.next_offsets == {ISSUED_0: 40}
+    assert reader.epoch(ISSUED_0) == 1
+
+
+def test_a_lost_partition_is_paused_and_forgotten(reader: Reader, consumer: Recording) -> None:
+    reader.gain(lease(ISSUED_0, 40))
+    reader.lose([ISSUED_0, ISSUED_1])
+    assert consumer.told[2:] == [("pause", theirs(ISSUED_0))]
+    assert reader.next_offsets == {}
+    assert reader.epoch(ISSUED_0) is None
+    assert reader.spans(records(ISSUED_0, 40)) == []
+
+
+def test_records_of_partitions_not_held_are_dropped(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 0))
+    spans = reader.spans([*records(ISSUED_1, 0, 1), *records(ISSUED_0, 0), *records(DECLINED_0, 0)])
+    assert offsets(spans) == [("detainer-issued/0", 1, 0, [0])]
+
+
+def test_records_from_before_the_position_are_dropped(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 3))
+    assert reader.spans(records(ISSUED_0, 0, 1, 2)) == []
+    assert offsets(reader.spans(records(ISSUED_0, 2, 3, 4))) == [("detainer-issued/0", 1, 3, [3, 4])]
+
+
+def test_one_delivery_can_have_several_partitions(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 5, epoch=7))
+    reader.gain(lease(DECLINED_0, 0, epoch=2))
+    spans = reader.spans([*records(DECLINED_0, 0, 1), *records(ISSUED_0, 5)])
+    assert offsets(spans) == [("detainer-declined/0", 2, 0, [0, 1]), ("detainer-issued/0", 7, 5, [5])]
+
+
+def test_a_first_batch_beyond_the_position_is_sought_again(reader: Reader, consumer: Recording) -> None:
+    reader.gain(lease(ISSUED_0, 40))
+    del consumer.told[:]
+    assert reader.spans(records(ISSUED_0, 43)) == []
+    assert consumer.told == [("seek", theirs(ISSUED_0), 40)]
+
+
+def test_a_gap_that_is_still_there_after_that_is_a_gap_of_the_log(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 40))
+    reader.spans(records(ISSUED_0, 43))
+    assert offsets(reader.spans(records(ISSUED_0, 43, 44))) == [("detainer-issued/0", 1, 40, [43, 44])]
+
+
+def test_a_gap_between_batches_is_claimed_with_what_follows_it(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 0))
+    reader.spans(records(ISSUED_0, 0))
+    reader.committed([Claim(ISSUED_0, 1, 0, 1, 1)])
+    assert offsets(reader.spans(records(ISSUED_0, 2))) == [("detainer-issued/0", 1, 1, [2])]
+
+
+def test_a_batch_left_from_an_earlier_lease_is_never_skipped_over(reader: Reader, consumer: Recording) -> None:
+    """Lost at 40 with 50 in flight, and gained again: what comes first may be the old 50."""
+    reader.gain(lease(ISSUED_0, 40))
+    assert offsets(reader.spans(records(ISSUED_0, 40, 41))) != []
+    reader.lose([ISSUED_0])
+    reader.gain(lease(ISSUED_0, 40, epoch=2))
+    del consumer.told[:]
+    assert reader.spans(records(ISSUED_0, 50, 51)) == []
+    assert consumer.told == [("seek", theirs(ISSUED_0), 40)]
+    assert offsets(reader.spans(records(ISSUED_0, 40, 41))) == [("detainer-issued/0", 2, 40, [40, 41])]
+
+
+def test_old_records_alone_do_not_end_the_suspicion(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 40))
+    assert reader.spans(records(ISSUED_0, 38, 39)) == []
+    assert reader.spans(records(ISSUED_0, 43)) == []
+    assert offsets(reader.spans(records(ISSUED_0, 40))) == [("detainer-issued/0", 1, 40, [40])]
+
+
+def test_a_commit_moves_the_position_on(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 0))
+    reader.committed([Claim(ISSUED_0, 1, 0, 5, 5), Claim(ISSUED_1, 1, 0, 9, 9)])
+    assert reader.next_offsets == {ISSUED_0: 5}
+    assert reader.spans(records(ISSUED_0, 4)) == []
+
+
+def test_a_commit_under_another_epoch_moves_nothing(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 0, epoch=2))
+    reader.committed([Claim(ISSUED_0, 1, 0, 5, 5)])
+    assert reader.next_offsets == {ISSUED_0: 0}
+
+
+def test_a_batch_that_was_not_committed_comes_again_from_the_same_start(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 0))
+    first = offsets(reader.spans(records(ISSUED_0, 0, 1)))
+    assert offsets(reader.spans(records(ISSUED_0, 0, 1))) == first

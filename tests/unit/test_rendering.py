@@ -1,0 +1,180 @@
+"""services.publisher.rendering: JSON, CSV and page of one report say the same, and none of them runs anything."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import rfc8785
+
+from services.publisher import rendering
+from services.publisher.rendering import as_csv, as_html, as_json, content_security_policy, front_page
+from tests.unit.sample_reports import Declined, listed, report, rules, snapshot
+
+Document = dict[str, Any]
+
+WEST = listed(("vegas", "issued declined", "32*"), ("nassau", "declined", "36059"))
+
+
+def document(*, notes: tuple[str, ...] = (), **changes: object) -> Document:
+    seen = snapshot(
+        {"32003": 1_118, "32031": 18},
+        {"32003": 51, "36059": 38},
+        heard={("vegas", kind): 1 for kind in WEST.listed[0].kinds},
+        declines=[Declined(["90D:charged"]), Declined(None)],
+        forms={"I-247D": 1_136},
+    )
+    made = report(seen, rules(WEST, notes=notes))
+    return made.model_dump(mode="json") | {"digest": made.digest} | changes
+
+
+def named(name: str) -> Document:
+    """The document with one jurisdiction of this name."""
+    found = document()
+    row = found["jurisdictions"][0] | {"name": name}
+    return found | {"jurisdictions": [row], "top": [row]}
+
+
+class Page(HTMLParser):
+    """The rows of each table, by its heading, and all tags."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.tags: list[str] = []
+        self._heading = self._text = ""
+        self.feed(content.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._text = ""
+        if tag == "tr":
+            self.tables.setdefault(self._heading, []).append([])
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "h2":
+            self._heading = self._text
+        elif tag in ("td", "th"):
+            self.tables[self._heading][-1].append(self._text.strip())
+        self._text = ""
+
+
+def test_json_csv_and_page_agree() -> None:
+    found = document()
+    from_json = [
+        [row[name] for name in rendering.CSV_COLUMNS[3:]] for row in json.loads(as_json(found))["jurisdictions"]
+    ]
+    from_csv = [row[3:] for row in csv.reader(io.StringIO(as_csv(found).decode()))][1:]
+    assert from_csv == [["" if cell is None else str(cell) for cell in row] for row in from_json]
+    from_page = Page(as_html(found)).tables["All jurisdictions"][1:]
+    assert from_page == [
+        [f"{name}, {state}", geoid, *("unknown" if n is None else f"{n:,}" for n in (issued, declined))]
+        for geoid, name, state, issued, declined in from_json
+    ]
+    assert from_json[0] == ["32003", "Clark County", "NV", 1118, 51]
+    assert from_json[1] == ["36059", "Nassau County", "NY", None, 38]
+
+
+def test_json_is_canonical_and_whole() -> None:
+    found = document()
+    assert as_json(found) == rfc8785.dumps(found)
+
+
+def test_a_json_file_proves_its_own_digest() -> None:
+    kept = json.loads(as_json(document()))
+    digest = kept.pop("digest")
+    assert hashlib.sha256(rfc8785.dumps(kept)).hexdigest() == digest
+
+
+def test_csv_tells_unknown_from_zero() -> None:
+    rows = {row["geoid"]: row for row in csv.DictReader(io.StringIO(as_csv(document()).decode()))}
+    assert (rows["36059"]["issued"], rows["32031"]["declined"]) == ("", "0")
+
+
+def test_csv_has_the_columns_and_line_ends_of_the_contract() -> None:
+    text = as_csv(document()).decode()
+    assert text.startswith(
+        "week_start,week_end,revision,geoid,name,state,issued,declined\r\n2017-01-28,2017-02-03,1,32003,"
+    )
+    assert text.endswith("\r\n")
+
+
+def test_every_line_of_a_demonstration_says_so() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(document(notes=("Demonstration.", "Not real."))).decode())))
+    assert {row["note"] for row in rows} == {"Demonstration. Not real."}
+    assert b"Demonstration." in as_html(document(notes=("Demonstration.",)))
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1"])
+def test_no_cell_is_a_formula(name: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(as_csv(named(name)).decode(), newline=""))
+    assert row["name"] == f"'{name}"
+
+
+@pytest.mark.parametrize("name", ['Prince George"s, County', "Line\nbreak", "Doña Ana"])
+def test_csv_quotes_what_needs_it(name: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(as_csv(named(name)).decode(), newline=""))
+    assert row["name"] == name
+
+
+def test_a_name_with_markup_is_text() -> None:
+    content = as_html(named("<script>alert(1)</script>&\"'"))
+    page = Page(content)
+    assert "script" not in page.tags
+    assert b"&lt;script&gt;" in content
+    assert page.tables["Most declined"][1][0] == "<script>alert(1)</script>&\"', NV"
+
+
+def test_a_note_with_markup_is_text() -> None:
+    assert "img" not in Page(as_html(document(notes=("<img src=x onerror=alert(1)>",)))).tags
+
+
+@pytest.mark.parametrize("content", [as_html(document()), front_page([])], ids=["report", "front page"])
+def test_the_policy_allows_exactly_the_pages_own_style(content: bytes) -> None:
+    (style,) = re.findall(rb"<style>(.*?)</style>", content, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in content_security_policy()
+    assert "default-src 'none'" in content_security_policy()
+    page = Page(content)
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert b" style=" not in content
+    assert not re.search(rb" on\w+=", content)
+
+
+def test_a_page_of_an_empty_week_says_so() -> None:
+    made = report(snapshot())
+    content = as_html(made.model_dump(mode="json") | {"digest": made.digest})
+    assert b"Nothing was counted in this week." in content
+    assert b"None was declined." in content
+
+
+def test_a_page_tells_ties_and_digests() -> None:
+    found = document(tied_at_tenth=3)
+    content = as_html(found).decode()
+    assert "3 more have as many as the tenth." in content
+    assert found["digest"] in content
+    assert found["figures_digest"] in content
+
+
+def test_the_front_page_lists_weeks_and_links() -> None:
+    row = {"week": "2017-01-28", "revision": 2, "demonstration": True, "totals": {"issued": 3083, "declined": 206}}
+    content = front_page([row]).decode()
+    assert '<a href="/v1/reports/2017-01-28.html">2017-01-28</a> (demonstration)' in content
+    assert "3,083" in content
+    assert "No week has been published yet." in front_page([]).decode()
+
+
+def test_there_is_a_media_type_for_each_format() -> None:
+    assert set(rendering.MEDIA_TYPES) == {"json", "csv", "html"}
+    for form in rendering.MEDIA_TYPES:
+        assert rendering.render(document(), form)

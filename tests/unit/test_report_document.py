@@ -1,0 +1,178 @@
+"""schemas.report: digests that prove what was counted, and the event that announces it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
+from cloudevents.core.formats.json import JSONFormat
+from jsonschema import Draft202012Validator
+
+from schemas.export import documents
+from schemas.report import MAX_EVENT_BYTES, Figures, Report, announcement, links, report_id, sha256_of
+from tests.unit.sample_reports import Declined, report, snapshot
+
+TIME = "2017-02-05T05:00:00+00:00"
+REPORT = report(
+    snapshot(
+        {"32003": 118, "36059": 44},
+        {"32003": 51, "36059": 38},
+        forms={"I-247D": 160, "I-247N": 2},
+        declines=[Declined(["90D:charged", "13A:convicted"]), Declined(None), Declined([])],
+    )
+)
+
+
+def changed(document: Report, path: str, value: object) -> Report:
+    """The report with the member at a dotted path replaced."""
+    members: Any = document.model_dump(mode="json")
+    place = members
+    *parents, last = path.split(".")
+    for name in parents:
+        place = place[int(name)] if isinstance(place, list) else place[name]
+    assert place[last] != value
+    place[last] = value
+    return Report.model_validate(members)
+
+
+def test_a_digest_is_over_canonical_json() -> None:
+    """RFC 8785: members sorted, no white space, UTF-8."""
+    canonical = '{"a":[1,null,true],"b":"é"}'
+    assert sha256_of({"b": "é", "a": [1, None, True]}) == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+FIGURES = {
+    "totals.issued": 161,
+    "totals.declined": 90,
+    "jurisdictions.0.issued": 117,
+    "jurisdictions.1.declined": None,
+    "jurisdictions.1.name": "Nassau",
+    "top.0.declined": 50,
+    "top_declined": 88,
+    "tied_at_tenth": 1,
+    "tables.offenses.0.n": 2,
+    "tables.offenses_not_known": 0,
+    "tables.offenses_none_recorded": 0,
+    "tables.citizenship.0.n": 4,
+    "tables.reasons.0.code": "capacity",
+    "tables.forms.1.n": 3,
+    "tables.requests_for_notification": 3,
+}
+
+
+@pytest.mark.parametrize("path", FIGURES)
+def test_both_digests_change_with_any_figure(path: str) -> None:
+    other = changed(REPORT, path, FIGURES[path])
+    assert _figures_digest(other) != _figures_digest(REPORT)
+    assert other.digest != REPORT.digest
+
+
+REST = {
+    "revision": 2,
+    "cause": "correction",
+    "week_start": "2017-02-04",
+    "zone": "UTC",
+    "demonstration": True,
+    "notes": ["Demonstration."],
+    "offsets": {"detainer-issued": {"0": 8}},
+    "inputs": {"rules": "0" * 64},
+    "previous_digest": "f" * 64,
+    "scope.withdrawn": 1,
+    "scope.rejected_records": 1,
+}
+
+
+@pytest.mark.parametrize("path", REST)
+def test_the_figures_digest_is_of_the_figures_alone(path: str) -> None:
+    other = changed(REPORT, path, REST[path])
+    assert _figures_digest(other) == _figures_digest(REPORT)
+    assert other.digest != REPORT.digest
+
+
+def _figures_digest(document: Report) -> str:
+    return Figures.model_validate({name: getattr(document, name) for name in Figures.model_fields}).digest
+
+
+def test_a_report_states_the_digest_of_its_own_figures() -> None:
+    assert REPORT.figures_digest == _figures_digest(REPORT)
+
+
+def test_a_part_can_be_withheld_and_the_chain_still_be_checked() -> None:
+    parts = REPORT.model_dump(mode="json")
+    digests = {name: sha256_of(parts[name]) for name in ("totals", "jurisdictions", "tables")}
+    digests["top"] = sha256_of([parts["top"], parts["top_declined"], parts["tied_at_tenth"]])
+    assert sha256_of(digests) == REPORT.figures_digest
+
+
+def test_a_document_holds_no_fraction() -> None:
+    def fractions(value: object) -> list[object]:
+        if isinstance(value, dict | list):
+            return [found for one in (value.values() if isinstance(value, dict) else value) for found in fractions(one)]
+        return [value] if isinstance(value, float) else []
+
+    assert fractions(REPORT.model_dump(mode="json")) == []
+
+
+def test_an_id_belongs_to_one_week_and_revision() -> None:
+    week = date(2017, 1, 28)
+    assert report_id(week, 1) == "4b8f73ad-a68e-58d0-9e76-ee36ecb3570e"
+    assert len({report_id(week, 1), report_id(week, 2), report_id(date(2017, 2, 4), 1)}) == 3
+
+
+def test_the_announcement_of_a_report_is_always_the_same_bytes() -> None:
+    again = Report.model_validate_json(REPORT.model_dump_json())
+    assert announcement(again, TIME) == announcement(REPORT, TIME)
+    assert announcement(REPORT, TIME) == announcement(REPORT, "2017-02-05T00:00:00-05:00")
+
+
+def test_the_announcement_is_a_cloud_event_to_others() -> None:
+    value = announcement(REPORT, TIME)
+    headers = {"content-type": b"application/cloudevents+json; charset=UTF-8"}
+    event = from_structured_event(KafkaMessage(headers, b"2017-01-28", value), JSONFormat())
+    assert event.get_type() == "report-ready"
+    assert event.get_source() == "/publisher"
+    assert event.get_subject() == "2017-01-28"
+    assert event.get_id() == report_id(REPORT.week_start, 1)
+    assert event.get_specversion() == "1.0"
+    assert event.get_time() is not None
+    data = event.get_data()
+    assert isinstance(data, dict)
+    assert data["totals"] == {"issued": 162, "declined": 89}
+    assert data["digest"] == REPORT.digest
+    assert data["links"] == links(REPORT.week_start, 1)
+
+
+def test_the_announcement_tells_the_figures_and_no_line_of_a_person() -> None:
+    data = json.loads(announcement(REPORT, TIME))["data"]
+    assert data["jurisdictions"][0] == {
+        "geoid": "32003",
+        "name": "Clark County",
+        "state": "NV",
+        "issued": 118,
+        "declined": 51,
+    }
+    assert (data["week_start"], data["week_end"], data["revision"]) == ("2017-01-28", "2017-02-03", 1)
+    assert "tables" not in data
+
+
+def test_a_report_too_large_for_a_record_gives_its_jurisdictions_by_link() -> None:
+    row = REPORT.jurisdictions[0]
+    giant = REPORT.model_copy(update={"jurisdictions": [row.model_copy(update={"name": "x" * 300})] * 4_000})
+    value = announcement(giant, TIME)
+    assert len(value) < MAX_EVENT_BYTES
+    data = json.loads(value)["data"]
+    assert data["jurisdictions"] is None
+    assert data["links"]["json"] == "/v1/reports/2017-01-28/revisions/1.json"
+    assert data["digest"] == giant.digest
+    assert data["totals"] == {"issued": 162, "declined": 89}
+
+
+def test_the_announcement_and_the_document_are_valid_under_their_schemas() -> None:
+    schemas = documents()
+    Draft202012Validator(schemas["report-ready"]).validate(json.loads(announcement(REPORT, TIME)))
+    served = REPORT.model_dump(mode="json") | {"digest": REPORT.digest}
+    Draft202012Validator(schemas["report"]).validate(served)

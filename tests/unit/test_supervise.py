@@ -1,0 +1,128 @@
+"""services.runtime.supervise: a session that ends is begun anew, after a wait that has bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+import structlog
+
+from services.runtime import supervise
+from services.runtime.supervise import Supervisor
+
+Up = Callable[[], None]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits of the supervisor, which take no time."""
+    taken: list[float] = []
+    really = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        taken.append(seconds)
+        if len(taken) == 12:
+            raise asyncio.CancelledError
+        await really(0)
+
+    monkeypatch.setattr("services.runtime.supervise.asyncio.sleep", sleep)
+    monkeypatch.setattr("services.runtime.supervise.random.uniform", lambda low, high: (low + high) / 2)
+    return taken
+
+
+async def run(supervisor: Supervisor) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await supervisor.run()
+
+
+def failing(error: Exception) -> Callable[[Up], Awaitable[None]]:
+    async def session(_: Up) -> None:
+        raise error
+
+    return session
+
+
+async def test_the_waits_double_up_to_a_bound(waits: list[float]) -> None:
+    await run(Supervisor("Kafka", failing(OSError())))
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, *[5.0] * 7]
+
+
+async def test_after_a_healthy_spell_the_waits_begin_anew(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "_HEALTHY_AFTER", 0.05)
+
+    async def session(_: Up) -> None:
+        if len(waits) == 3:
+            await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.1)
+        raise OSError
+
+    await run(Supervisor("Kafka", session))
+    assert waits[:6] == [0.2, 0.4, 0.8, 0.2, 0.4, 0.8]
+
+
+async def test_it_says_what_it_waits_for_and_nothing_once_it_is_up(waits: list[float]) -> None:
+    seen: list[str | None] = []
+    sessions = iter([asyncpg.InterfaceError("planted"), None, ValueError("planted")])
+
+    async def session(up: Up) -> None:
+        seen.append(supervisor.waiting_for)
+        error = next(sessions, OSError())
+        if error is None:
+            up()
+            seen.append(supervisor.waiting_for)
+            raise ConnectionResetError("planted")
+        raise error
+
+    supervisor = Supervisor("PostgreSQL", session)
+    await run(supervisor)
+    assert seen[:5] == [
+        "PostgreSQL: starting",
+        "PostgreSQL: InterfaceError",
+        None,
+        "PostgreSQL: ConnectionResetError",
+        "PostgreSQL: ValueError",
+    ]
+
+
+async def test_cancellation_ends_the_session_and_the_supervisor() -> None:
+    ended: list[str] = []
+
+    async def session(up: Up) -> None:
+        up()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("session")
+
+    supervisor = Supervisor("Kafka", session)
+    task = asyncio.create_task(supervisor.run())
+    await asyncio.sleep(0)
+    assert supervisor.waiting_for is None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["session"]
+
+
+async def test_cancellation_ends_a_wait() -> None:
+    task = asyncio.create_task(Supervisor("Kafka", failing(OSError())).run())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 1)
+
+
+async def test_only_what_waiting_cannot_mend_is_logged_with_a_traceback(
+    waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with structlog.testing.capture_logs() as logged:
+        monkeypatch.setattr(supervise, "log", structlog.get_logger())
+        await run(Supervisor("Kafka", failing(OSError())))
+        once = list(logged)
+        waits.clear()
+        await run(Supervisor("Kafka", failing(ValueError())))
+    assert {(one["event"], one["log_level"]) for one in once} == {("session-ended", "warning")}
+    assert {(one["event"], one["log_level"]) for one in logged[len(once) :]} == {("session-failed", "error")}
+    assert [one["attempt"] for one in once] == list(range(1, 13))

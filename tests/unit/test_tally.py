@@ -1,0 +1,157 @@
+"""services.aggregator.tally: what a batch writes is a function of the set of its records."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from datetime import date
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.acceptance import Fact
+from schemas.week import ReportingCalendar
+from services.aggregator import tally
+from services.aggregator.tally import Claim, Placed
+from tests.unit.sample_events import changed, encoded, event, fact, quick
+from tests.unit.sample_records import DECLINED_0, ISSUED_0, ISSUED_1, Record, records
+
+CALENDAR = ReportingCalendar(ZoneInfo("America/New_York"))
+WEEK = date(2017, 1, 28)
+IDS = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
+
+
+def placed(one: Fact, offset: int = 0) -> Placed:
+    return Placed(one, WEEK, 0, offset)
+
+
+def content(found: list[Placed]) -> set[tuple[object, ...]]:
+    return {(*one.fact.identity, *one.fact.rank) for one in found}
+
+
+facts = st.builds(
+    lambda kind, which, version, form: fact(kind, detainer_id=IDS[which], version=version, form=form),
+    st.sampled_from(["issued", "declined"]),
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.sampled_from(["I-247", "I-247A", "I-247D"]),
+)
+
+
+@given(st.lists(facts, max_size=20))
+@quick
+def test_the_winner_of_an_identity_has_the_highest_version_and_fingerprint(found: list[Fact]) -> None:
+    winners, others = tally.reduce([placed(one, offset) for offset, one in enumerate(found)])
+    assert len({one.fact.identity for one in winners}) == len(winners)
+    assert content(winners) == {
+        (*identity, *max(one.rank for one in found if one.identity == identity))
+        for identity in {one.identity for one in found}
+    }
+    assert content(winners) | content(others) == {(*one.identity, *one.rank) for one in found}
+    assert not content(winners) & content(others)
+
+
+@given(st.lists(facts, min_size=1, max_size=15), st.randoms(use_true_random=False))
+@quick
+def test_order_and_repetition_do_not_matter(found: list[Fact], rng: random.Random) -> None:
+    again = [*found, *rng.choices(found, k=5)]
+    rng.shuffle(again)
+    first, second = (tally.reduce([placed(one) for one in some]) for some in (found, again))
+    assert [content(part) for part in first] == [content(part) for part in second]
+
+
+@given(st.lists(facts, min_size=1, max_size=15), st.lists(st.integers(0, 15), max_size=4))
+@quick
+def test_the_cut_of_batches_does_not_matter(found: list[Fact], cuts: list[int]) -> None:
+    whole = tally.reduce([placed(one) for one in found])[0]
+    edges = [0, *sorted(cuts), len(found)]
+    standing: list[Placed] = []
+    for start, end in pairwise(edges):
+        standing = tally.reduce([*standing, *(placed(one) for one in found[start:end])])[0]
+    assert content(standing) == content(whole)
+
+
+def test_a_fact_that_came_twice_is_kept_as_it_first_came() -> None:
+    winners, others = tally.reduce([placed(fact(), 4), placed(fact(), 9)])
+    assert [one.offset for one in winners] == [4]
+    assert others == []
+
+
+def test_issued_and_declined_of_one_detainer_are_two_identities() -> None:
+    winners, _ = tally.reduce(
+        [placed(fact("issued", detainer_id=IDS[0])), placed(fact("declined", detainer_id=IDS[0]))]
+    )
+    assert len(winners) == 2
+
+
+def test_one_detainer_of_two_agencies_is_two_identities() -> None:
+    values = [encoded(changed(event(), "source", f"/agencies/{name}")) for name in ("one", "two")]
+    found, _ = tally.read([Record("detainer-issued", 0, n, None, value) for n, value in enumerate(values)], CALENDAR)
+    assert len(tally.reduce(found)[0]) == 2
+
+
+def test_each_kind_counts_in_the_week_of_its_own_instant() -> None:
+    declined = encoded(event("declined", recorded_at="2017-02-04T05:00:00Z"))
+    issued = encoded(event("issued", issued_at="2017-02-04T04:59:59.999999Z"))
+    found, rejects = tally.read(
+        [Record("detainer-declined", 0, 0, None, declined), Record("detainer-issued", 0, 0, None, issued)], CALENDAR
+    )
+    assert [one.week for one in found] == [date(2017, 2, 4), WEEK]
+    assert rejects == []
+
+
+def test_what_is_no_event_is_rejected_with_its_place_digest_and_bytes() -> None:
+    bad = encoded(event(jurisdiction="32999"))
+    found, (reject,) = tally.read([Record("detainer-issued", 3, 17, b"key", bad)], CALENDAR)
+    assert found == []
+    assert (reject.partition.number, reject.offset) == (3, 17)
+    assert (reject.reason, reject.field) == ("unknown-jurisdiction", "data.jurisdiction")
+    assert reject.sha256 == hashlib.sha256(bad).digest()
+    assert (reject.key, reject.raw, reject.may_be_kept) == (b"key", bad, True)
+
+
+@pytest.mark.parametrize("document", [event(name="Doe", version="x"), event(facility="A012345678")])
+def test_bytes_that_may_hold_a_persons_data_are_not_kept(document: dict[str, object]) -> None:
+    _, (reject,) = tally.read([Record("detainer-issued", 0, 0, None, encoded(document))], CALENDAR)
+    assert not reject.may_be_kept
+
+
+def test_a_record_in_the_other_kinds_topic_is_rejected() -> None:
+    _, (reject,) = tally.read([Record("detainer-declined", 0, 0, None, encoded(event("issued")))], CALENDAR)
+    assert reject.reason == "wrong-topic"
+
+
+def test_a_null_value_has_the_digest_of_no_bytes() -> None:
+    assert tally.digest(None) == hashlib.sha256(b"").digest()
+
+
+def test_a_batch_claims_each_span_from_its_start_to_behind_its_last_record() -> None:
+    good = encoded(event("declined"))
+    there = [Record("detainer-declined", 0, 8, None, good), Record("detainer-declined", 0, 9, None, b"bad")]
+    found = tally.batch(
+        [
+            (ISSUED_1, 5, 0, records(ISSUED_1, 0)),
+            (DECLINED_0, 2, 6, there),
+            (ISSUED_0, 1, 40, records(ISSUED_0, 41, 44)),
+        ],
+        CALENDAR,
+    )
+    assert found.claims == (
+        Claim(DECLINED_0, 2, 6, 10, 2, 1, 9, tally.digest(b"bad")),
+        Claim(ISSUED_0, 1, 40, 45, 2, 2, 44, tally.digest(None)),
+        Claim(ISSUED_1, 5, 0, 1, 1, 1, 0, tally.digest(None)),
+    )
+    assert [one.offset for one in found.winners] == [8]
+    assert len(found.rejects) == 4
+
+
+def test_every_record_of_a_batch_is_a_winner_another_fact_a_repetition_or_a_reject() -> None:
+    values = [encoded(event(version=version)) for version in (1, 3, 2, 3)] + [b"bad"]
+    span = [Record("detainer-issued", 0, offset, None, value) for offset, value in enumerate(values)]
+    found = tally.batch([(ISSUED_0, 1, 0, span)], CALENDAR)
+    assert ([one.offset for one in found.winners], [one.offset for one in found.others]) == ([1], [0, 2])
+    assert [one.offset for one in found.rejects] == [4]
+    assert found.claims[0].records == 5
