@@ -68,11 +68,10 @@ _event_id = re.compile(EVENT_ID_PATTERN).fullmatch
 _uri = re.compile(URI_PATTERN).fullmatch
 _facility = re.compile(FACILITY_PATTERN).fullmatch
 _source = re.compile(f"/agencies/({AGENCY_PATTERN})").fullmatch
-_hour_form = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}").fullmatch
+_hour_form = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3])").fullmatch
 
 _EARLIEST_US: Final = microseconds(EARLIEST)
 _LATEST_US: Final = microseconds(LATEST)
-_NEVER: Final = 2 * _LATEST_US
 _MINUTE: Final = 60_000_000
 _SECONDS: Final = {f":{m:02}:{s:02}": m * _MINUTE + s * 1_000_000 for m in range(60) for s in range(60)}
 _OFFSETS: Final = {"Z": 0} | {
@@ -116,7 +115,8 @@ def accept_fast(value: bytes | None, topic: str | None = None) -> Fact:
     try:
         return _plain(value, topic)
     except (_Unsure, msgspec.DecodeError, ValueError):
-        return accept(value, topic)
+        pass
+    return accept(value, topic)
 
 
 def _plain(value: bytes | None, topic: str | None) -> Fact:
@@ -176,9 +176,12 @@ def _us(text: str) -> int:
     hour = _hours.get(text[:13])
     if hour is None:
         hour = _hour(text[:13])
+    seconds = _SECONDS.get(text[13:19])
+    if seconds is None:
+        raise _Unsure
     tail = text[19:]
     offset = _OFFSETS.get(tail)
-    us = hour + _SECONDS.get(text[13:19], _NEVER) + (_fraction(tail) if offset is None else offset)
+    us = hour + seconds + (_fraction(tail) if offset is None else offset)
     if not _EARLIEST_US <= us < _LATEST_US:
         raise _Unsure
     return us

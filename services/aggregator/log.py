@@ -12,6 +12,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from services.aggregator.leases import Partition
 from services.aggregator.tally import Record, digest
 
+_PATIENCE = 10.0
+"""Seconds that a look at the log may take; a broker that is away answers none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -95,7 +98,7 @@ class Log:
                 self._consumer.seek(tp, offset)
             ends = await self._consumer.end_offsets(list(offsets))
             behind = set(offsets)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(_PATIENCE):
                 while behind:
                     for tp, records in (await self._consumer.getmany(timeout_ms=500)).items():
                         if tp in behind and records:
@@ -115,13 +118,21 @@ class Log:
         first = (await self._first({tp: offset})).get(tp)
         return (True, first.value) if first is not None and first.offset == offset else (False, None)
 
+    async def begins_at(self, partition: Partition, start: int) -> int | None:
+        """The offset of the first record at or behind `start`; None if there is none yet."""
+        tp = theirs(partition)
+        if (await self._consumer.end_offsets([tp]))[tp] <= start:
+            return None
+        first = (await self._first({tp: start})).get(tp)
+        return first.offset if first is not None else None
+
     async def gap_end(self, partition: Partition, start: int) -> int | None:
         """Where the records go on if [start, end) holds none (transaction markers), else None."""
         tp = theirs(partition)
         end: int = (await self._consumer.end_offsets([tp]))[tp]
         if end <= start:
             return None
-        async with self._lock:
+        async with self._lock, asyncio.timeout(_PATIENCE):
             self._consumer.assign([tp])
             self._consumer.seek(tp, start)
             for _ in range(4):

@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 
 from services.aggregator.leases import Partition
 from services.aggregator.log import theirs
-from services.aggregator.tally import Record, Span
+from services.aggregator.tally import Claim, Record, Span
 from services.aggregator.tenancy import Lease
 
 
@@ -35,6 +35,7 @@ class Held:
 
     epoch: int
     next_offset: int
+    position: int
     fresh: bool = True
 
 
@@ -50,6 +51,11 @@ class Reader:
         """The next offset to read of each partition held; what was read before may not be committed yet."""
         return {partition: held.next_offset for partition, held in self._held.items()}
 
+    @property
+    def positions(self) -> dict[Partition, int]:
+        """The position of each partition held, as it was last written."""
+        return {partition: held.position for partition, held in self._held.items()}
+
     def epoch(self, partition: Partition) -> int | None:
         """The epoch under which a partition is held, or None."""
         held = self._held.get(partition)
@@ -58,7 +64,7 @@ class Reader:
     def gain(self, lease: Lease) -> None:
         """Read on from the lease's position."""
         partition = lease.position.partition
-        self._held[partition] = Held(lease.epoch, lease.position.next_offset)
+        self._held[partition] = Held(lease.epoch, lease.position.next_offset, lease.position.next_offset)
         self._consumer.seek(theirs(partition), lease.position.next_offset)
         self._consumer.resume(theirs(partition))
 
@@ -71,6 +77,13 @@ class Reader:
     def lose_all(self) -> None:
         """Stop reading everything."""
         self.lose(tuple(self._held))
+
+    def written(self, claims: Iterable[Claim]) -> None:
+        """What these claim is in PostgreSQL."""
+        for claim in claims:
+            held = self._held.get(claim.partition)
+            if held is not None and held.epoch == claim.epoch:
+                held.position = claim.end
 
     def spans(self, records: Iterable[Record]) -> list[Span]:
         """The records to write, a span for each partition held; counts them as read.

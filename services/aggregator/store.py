@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -20,11 +19,14 @@ from schemas.instant import instant
 from schemas.topics import CONTENT_TYPE
 from services.aggregator.leases import EXPIRY, Partition
 from services.aggregator.tally import Batch, Claim, Placed, Reject, notice
+from services.aggregator.transaction import transaction
 from services.runtime import queries
+from services.runtime.clock import system
 from services.runtime.errors import InvariantError
 
 SQL = queries.load("services.aggregator")
-_TIMEOUT = f"SET LOCAL transaction_timeout = '{round(EXPIRY.total_seconds() * 800)}ms'"
+TIMEOUT = EXPIRY * 0.8
+_TIMEOUT = f"SET LOCAL transaction_timeout = '{round(TIMEOUT.total_seconds() * 1000)}ms'"
 
 _INCOMING = (
     "detainer_id", "fingerprint", "version", "kafka_offset", "kind", "week",
@@ -34,8 +36,6 @@ _DECLINE = (
     "detainer_id", "agency", "partition", "kafka_offset", "issued_at", "declined_at", "recorded_at",
     "operator", "reason", "citizenship", "offenses",
 )  # fmt: skip
-_REJECTED = ("topic", "partition", "kafka_offset", "reason", "field", "detail", "sha256")
-_REJECTED_RAW = ("topic", "partition", "kafka_offset", "key", "value")
 
 
 class Fenced(Exception):  # noqa: N818  # a state of affairs, not a failure
@@ -71,7 +71,7 @@ class Store:
     async def write(self, batch: Batch) -> Written:
         """Write one batch and move its positions; Fenced when a claim does not hold. May halt partitions."""
         await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
-        async with self._connection.transaction(isolation="read_committed"):
+        async with transaction(self._connection):
             await self._connection.execute(_TIMEOUT)
             await self._fence(batch.claims)
             won, kept = await self._write_facts(batch)
@@ -137,11 +137,11 @@ class Store:
         if not rejects:
             return
         rows = [(*_place(one), one.reason, one.field, one.detail, one.sha256) for one in rejects]
-        await self._connection.copy_records_to_table("rejected", records=rows, columns=_REJECTED)
+        await self._connection.execute(SQL["keep_rejects"], *map(list, zip(*rows, strict=True)))
         raw = [(*_place(one), one.key, one.raw) for one in rejects if one.may_be_kept]
         if raw:
-            await self._connection.copy_records_to_table("rejected_raw", records=raw, columns=_REJECTED_RAW)
-        now = datetime.now(UTC)
+            await self._connection.execute(SQL["keep_raw"], *map(list, zip(*raw, strict=True)))
+        now = system()
         notices = [notice(one, now) for one in rejects]
         await self._connection.execute(
             SQL["announce_rejects"],

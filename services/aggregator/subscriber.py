@@ -16,8 +16,8 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from services.aggregator.leases import Partition
 from services.aggregator.tally import Record
+from services.aggregator.worker import MAX_RECORDS
 
-MAX_RECORDS = 5_000
 _BATCH_TIMEOUT_MS = 50
 """FastStream sleeps it twice when idle, so that a lone record waits up to 0.1 s; batches grow by the fetch size."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
@@ -23,6 +23,9 @@ from schemas.fact import Fact
 from schemas.topics import DETAINER_REJECTED
 from schemas.week import WeekIndex
 from services.aggregator.leases import Partition
+
+INTERNAL_ERROR = "internal_error"
+"""The reason of a reject that is this program's fault, not the sender's."""
 
 
 class Record(Protocol):
@@ -117,7 +120,7 @@ def digest(value: bytes | None) -> bytes:
 
 
 def read(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Placed], list[Reject]]:
-    """Accept or reject each record; nothing is dropped."""
+    """Accept or reject each record; nothing is dropped, not even what makes this program fail."""
     placed: list[Placed] = []
     rejects: list[Reject] = []
     first_day = weeks.first_day
@@ -126,6 +129,8 @@ def read(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Placed], lis
             fact = accept_fast(record.value, record.topic)
         except Refused as refused:
             rejects.append(reject(record, refused.code, refused.field, refused.detail))
+        except Exception as error:
+            rejects.append(_failed(record, error))
         else:
             week = first_day(fact.counted_us)
             placed.append(Placed(fact, fact.fingerprint, week, record.partition, record.offset))
@@ -174,8 +179,37 @@ def batch(spans: Sequence[Span], weeks: WeekIndex) -> Batch:
 def internal_error(span: Span, error: Exception) -> Batch:
     """The batch that rejects the one record of a span, which this program failed to write."""
     (record,) = span.records
-    refused = reject(record, "internal_error", None, f"this program failed on the record: {type(error).__name__}")
-    return Batch((), (), (refused,), (_claim(span, 1),))
+    return Batch((), (), (_failed(record, error),), (_claim(span, 1),))
+
+
+def _failed(record: Record, error: Exception) -> Reject:
+    return reject(record, INTERNAL_ERROR, None, f"this program failed on the record: {type(error).__name__}")
+
+
+def count(spans: Iterable[Span]) -> int:
+    """How many records there are in these spans."""
+    return sum(len(span.records) for span in spans)
+
+
+def parts(spans: list[Span], limit: int) -> Iterator[list[Span]]:
+    """The same spans in parts of at most `limit` records; each partition's records stay in order."""
+    if count(spans) <= limit:
+        yield spans
+    else:
+        for half in halves(spans):
+            yield from parts(half, limit)
+
+
+def halves(spans: list[Span]) -> tuple[list[Span], list[Span]]:
+    """Two parts; of one span, of about the same number of records, of which there must be two or more."""
+    if len(spans) > 1:
+        middle = len(spans) // 2
+        return spans[:middle], spans[middle:]
+    (span,) = spans
+    middle = len(span.records) // 2
+    cut = span.records[middle].offset
+    first = span._replace(end=cut, records=span.records[:middle])
+    return [first], [span._replace(start=cut, records=span.records[middle:])]
 
 
 def _claim(span: Span, rejected: int) -> Claim:

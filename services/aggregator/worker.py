@@ -2,6 +2,9 @@
 
 Everything that a session knows is in PostgreSQL. When a write is not known to be committed, or a connection breaks,
 the session ends: what was decoded is dropped, and the next session reads positions and epochs anew.
+
+Three tasks: one writes batches; one heartbeats and keeps the leases, and waits for nothing but PostgreSQL's answer;
+one gains partitions and looks at the log, and may wait for batches and for Kafka.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.topics import EVENT_TOPICS
+from schemas.week import WeekIndex
 from services.aggregator.lag import LagView
-from services.aggregator.leases import HEARTBEAT, Partition
+from services.aggregator.leases import EXPIRY, HEARTBEAT, Partition
 from services.aggregator.log import Log, theirs
 from services.aggregator.reader import Consumer, Reader
+from services.aggregator.sizing import BatchSize
 from services.aggregator.store import Store
-from services.aggregator.tally import Record
+from services.aggregator.tally import Record, Span
 from services.aggregator.tenancy import Lease, Tenancy
 from services.aggregator.writer import Writer
 from services.runtime import postgres
@@ -28,7 +33,13 @@ from services.runtime.settings import Settings
 log = get(__name__)
 
 PARTITIONS = tuple(Partition(topic.name, number) for topic in EVENT_TOPICS for number in range(topic.partitions))
+MAX_RECORDS = 5_000
+"""The most records of a delivery, and of a batch."""
+
 _SHOW_EVERY = 1.0
+_LOOK_EVERY = 0.05
+_CLOSING = 2.0
+"""Seconds that the end of a session gives each server that may be gone."""
 
 
 @dataclass(slots=True)
@@ -40,7 +51,7 @@ class _Session:
     writer: Writer
     log: Log
     lag: LagView
-    shown_at: float = 0.0
+    epochs: dict[Partition, int] = field(default_factory=dict)
     behind: dict[Partition, int] = field(default_factory=dict)
 
 
@@ -53,82 +64,105 @@ class Worker:
         self._settings = settings
         self._client = client
         self._consumer = consumer
+        self._weeks = WeekIndex(settings.calendar)
+        self._size = BatchSize(MAX_RECORDS)
         self._session: _Session | None = None
 
     async def take(self, records: Sequence[Record]) -> None:
-        """Decode one delivery and hand it to the writer; without a session it is dropped and will come again."""
+        """Decode one delivery and hand it to the writer; without a session it is dropped and will come again.
+
+        Never raises: the stream would go on with the next delivery. What fails here ends the session.
+        """
         session = self._session
-        if session is not None:
-            spans = session.reader.spans(records)
+        if session is None:
+            return
+        try:
+            spans = [span for span in session.reader.spans(records) if await self._is_whole(session, span)]
             if spans:
                 await session.writer.put(spans)
+        except Exception as error:
+            await session.writer.fail(error)
+
+    async def _is_whole(self, session: _Session, span: Span) -> bool:
+        """Whether nothing is missing before the first record: a gap is believed when the log shows it too.
+
+        A consumer whose offset the log no longer has begins again at the log's end without a word.
+        """
+        first = span.records[0].offset
+        if first == span.start or await session.log.begins_at(span.partition, span.start) == first:
+            return True
+        log.warning("records-missing", partition=str(span.partition), position=span.start, delivered=first)
+        session.reader.lose([span.partition])
+        return False
 
     async def session(self, up: Callable[[], None]) -> None:
         """Connect, claim the name, then heartbeat, read and write until something fails."""
         consumer = await self._consumer()
+        consumer.pause(*map(theirs, PARTITIONS))
         async with AsyncExitStack() as stack:
             session = await self._open(stack, consumer)
             stack.push_async_callback(self._close, session)
             self._session = session
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(session.writer.run(), name="writer")
-                tasks.create_task(self._follow_leases(session, up), name="leases")
+                tasks.create_task(self._keep_leases(session, up), name="leases")
+                tasks.create_task(self._follow_leases(session), name="partitions")
 
     async def _open(self, stack: AsyncExitStack, consumer: Consumer) -> _Session:
         name = self._settings.worker_name
         looking = Log(self._client)
+        stack.push_async_callback(_end, looking.stop)
         await looking.start()
-        stack.push_async_callback(looking.stop)
         lag = LagView(self._client, PARTITIONS)
+        stack.push_async_callback(_end, lag.stop)
         await lag.start()
-        stack.push_async_callback(lag.stop)
         leasing = await postgres.connect(self._settings, "ddor-aggregator-lease")
-        stack.push_async_callback(leasing.close, timeout=2)
+        stack.push_async_callback(_end, leasing.close)
         writing = await postgres.connect(self._settings, "ddor-aggregator-writer")
-        stack.push_async_callback(writing.close, timeout=2)
+        stack.push_async_callback(_end, writing.close)
         store = Store(writing, name)
         await store.prepare()
         tenancy = Tenancy(leasing, name)
         await tenancy.claim_name()
         await tenancy.add_partitions(PARTITIONS)
-        consumer.pause(*map(theirs, PARTITIONS))
         reader = Reader(consumer)
-        return _Session(tenancy, reader, Writer(store, reader, self._settings.calendar), looking, lag)
+        return _Session(tenancy, reader, Writer(store, reader, self._weeks, self._size), looking, lag)
 
     async def _close(self, session: _Session) -> None:
         """Stop reading at once; give the leases back if PostgreSQL still listens."""
         self._session = None
         session.reader.lose_all()
         await session.writer.close()
-        try:
-            async with asyncio.timeout(2):
-                await session.tenancy.sign_off()
-        except Exception as error:  # the leases expire by themselves
-            log.warning("leases-not-returned", error=type(error).__name__)
+        await _end(session.tenancy.sign_off)  # else the leases expire by themselves
 
-    async def _follow_leases(self, session: _Session, up: Callable[[], None]) -> None:
+    async def _keep_leases(self, session: _Session, up: Callable[[], None]) -> None:
+        """Heartbeat. Whoever has not for as long as a lease lives has lost them all, and knows it."""
         while True:
-            await self._round(session)
+            async with asyncio.timeout(EXPIRY.total_seconds()):
+                session.epochs = await session.tenancy.round(session.writer.busy)
+            reader = session.reader
+            reader.lose([one for one in reader.next_offsets if reader.epoch(one) != session.epochs.get(one)])
             up()
             await asyncio.sleep(HEARTBEAT.total_seconds())
 
-    async def _round(self, session: _Session) -> None:
-        reader = session.reader
-        epochs = await session.tenancy.round()
-        reader.lose([one for one in reader.next_offsets if reader.epoch(one) != epochs.get(one)])
-        if epochs.keys() - reader.next_offsets.keys():
-            await self._gain(session)
-        now = asyncio.get_running_loop().time()
-        if now - session.shown_at >= _SHOW_EVERY:
-            session.shown_at = now
-            await self._look_ahead(session)
+    async def _follow_leases(self, session: _Session) -> None:
+        clock = asyncio.get_running_loop().time
+        shown_at = clock()
+        while True:
+            if session.epochs.keys() - session.reader.next_offsets.keys():
+                await self._gain(session)
+            if clock() - shown_at >= _SHOW_EVERY:
+                shown_at = clock()
+                await self._look_ahead(session)
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def _gain(self, session: _Session) -> None:
         """Begin to read what is leased and not yet read, once all that was decoded is written or dropped."""
         await session.writer.settled()
         leases = await session.tenancy.held()
         reading = session.reader.next_offsets
-        new = {p: lease for p, lease in leases.items() if lease.halted is None and p not in reading}
+        wanted = {one for one in leases if leases[one].epoch == session.epochs.get(one)} - reading.keys()
+        new = {one: leases[one] for one in sorted(wanted) if leases[one].halted is None}
         reasons = await session.log.lost([lease.position for lease in new.values()])
         for partition, lease in new.items():
             if reason := reasons.get(partition):
@@ -141,6 +175,7 @@ class Worker:
     async def _halt(self, session: _Session, lease: Lease, reason: str) -> None:
         log.error("partition-halted", partition=str(lease.position.partition), reason=reason)
         await session.tenancy.halt(lease.position.partition, lease.epoch, reason)
+        session.epochs.pop(lease.position.partition, None)
 
     async def _look_ahead(self, session: _Session) -> None:
         """Show the lag, and step over a gap at the log's end that will never deliver a record."""
@@ -148,7 +183,7 @@ class Worker:
         ends = await session.log.ends(positions) if positions else {}
         # A log that ends before what was read from it: lost here, checked when it is gained again, and halted.
         session.reader.lose([partition for partition, at in positions.items() if ends[partition] < at])
-        await session.lag.show(positions, ends)
+        await session.lag.show(session.reader.positions, ends)
         behind = {partition: at for partition, at in positions.items() if ends[partition] > at}
         still = {partition for partition, at in behind.items() if session.behind.get(partition) == at}
         session.behind = behind
@@ -158,3 +193,12 @@ class Worker:
             span = session.reader.skip(partition, start, end) if end is not None else None
             if span is not None:
                 await session.writer.put([span])
+
+
+async def _end(end: Callable[[], Awaitable[None]]) -> None:
+    """Wait a little for an orderly end; a server that is gone needs none."""
+    try:
+        async with asyncio.timeout(_CLOSING):
+            await end()
+    except Exception as error:
+        log.info("not-ended-in-order", error=type(error).__name__)

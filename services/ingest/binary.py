@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from services.ingest.framing import FramingError
+
 _PREFIX = b"ce-"
 
 
@@ -19,8 +21,12 @@ def structured(headers: Iterable[tuple[bytes, bytes]], data: bytes) -> bytes:
     """The event as structured JSON: the attributes as members, the data's own bytes as `data`.
 
     An attribute given twice stays twice, so that acceptance refuses it. Values are percent-decoded (HTTP binding,
-    section 3.1.3.2).
+    section 3.1.3.2). FramingError when the body is not one JSON value: it must not add members of its own.
     """
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise FramingError(400, "not-json", "the body must be the event's data, one JSON object") from None
     members = [
         msgspec.json.encode(name[len(_PREFIX) :].decode("latin-1")) + b":" + msgspec.json.encode(_text(value))
         for name, value in headers

@@ -158,8 +158,15 @@ def split(body: bytes) -> list[bytes]:
     return [bytes(element) for element in elements]
 
 
+_BLANKS = b" \t\r"
+
+
 class Lines:
-    """Cuts NDJSON into lines, whatever pieces it comes in. A line that is too long is let go as it comes."""
+    """Cuts NDJSON into lines, whatever pieces it comes in. A line that is too long is let go as it comes.
+
+    Blanks around an event are not part of it, and neither is the carriage return of a line break; a line may have no
+    more than one of them beyond the length of the longest event.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
@@ -182,7 +189,7 @@ class Lines:
             skipped = []
         self._rest = parts.pop()
         lines = skipped + [self._line(part) for part in parts]
-        if len(self._rest) > MAX_EVENT_BYTES:
+        if len(self._rest) > MAX_EVENT_BYTES + 1:
             self._rest = b""
             self._skipping = True
         return [line for line in lines if line[1] != b""]
@@ -195,7 +202,9 @@ class Lines:
         return [last] if last[1] != b"" else []
 
     def _line(self, text: bytes) -> tuple[int, bytes | None]:
-        text = text.strip()
+        if len(text) > MAX_EVENT_BYTES + 1:
+            return self._next(), None
+        text = text.strip(_BLANKS)
         return self._next(), None if len(text) > MAX_EVENT_BYTES else text
 
     def _next(self) -> int:

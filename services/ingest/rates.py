@@ -1,40 +1,42 @@
-"""How many events an agency may send: a limit for each, looked at before a body is read."""
+"""How many events an agency may send: a limit for each, looked at before a body is read.
+
+How many events a body has is known only when it has been read, so an agency goes into debt with one that is too large,
+and waits until the debt is paid. A limit that refused what is too large could not hold back large batches.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from collections.abc import Callable
 
 from services.runtime.agencies import Agency
 
-_WINDOW_SECONDS = 10
+_BURST_SECONDS = 10
 
 
 class Rates:
-    """Counts events of this process over a sliding window of ten seconds."""
+    """A bucket for each agency in this process: filled at its rate, up to ten seconds' worth."""
 
-    def __init__(self) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._taken: dict[str, tuple[float, float]] = {}
 
     def wait(self, agency: Agency) -> int:
         """Seconds until the agency may send again; 0 when it may now."""
-        item = _item(agency)
-        if item is None or self._limiter.test(item, agency.name):
+        rate = agency.events_per_second
+        if rate is None:
             return 0
-        return max(1, math.ceil(self._limiter.get_window_stats(item, agency.name).reset_time - time.time()))
+        over = self._outstanding(agency.name, rate) - rate * _BURST_SECONDS
+        return 0 if over < 0 else max(1, math.ceil(over / rate))
 
     def took(self, agency: Agency, events: int) -> None:
         """Count events that were answered."""
-        item = _item(agency)
-        if item is not None and events:
-            self._limiter.hit(item, agency.name, cost=min(events, item.amount))
+        rate = agency.events_per_second
+        if rate is not None:
+            self._taken[agency.name] = (self._outstanding(agency.name, rate) + events, self._monotonic())
 
-
-def _item(agency: Agency) -> RateLimitItemPerSecond | None:
-    if agency.events_per_second is None:
-        return None
-    return RateLimitItemPerSecond(agency.events_per_second * _WINDOW_SECONDS, _WINDOW_SECONDS)
+    def _outstanding(self, name: str, rate: int) -> float:
+        """Events taken that time has not yet made up for."""
+        taken, at = self._taken.get(name, (0.0, 0.0))
+        return max(0.0, taken - (self._monotonic() - at) * rate)

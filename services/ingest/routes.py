@@ -151,15 +151,17 @@ class Door:
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > framing.MAX_BODY_BYTES:
             raise too_large
-        body = bytearray()
+        body, came = bytearray(), False
         async for piece in self._pieces(receive):
+            came = True
             for plain in inflator.feed(piece):
                 body += plain
                 if len(body) > framing.MAX_BODY_BYTES:
                     raise too_large
+        if came:
+            inflator.finish()
         if not body:
             raise Answered(problem(400, "empty-body", "The body is empty; send an event."))
-        inflator.finish()
         return bytes(body)
 
     async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
@@ -174,7 +176,9 @@ class Door:
                 yield body
 
     async def _unless_stopping(self, receive: Receive) -> MutableMapping[str, Any]:
-        """The next message; CutOffError when the process is told to stop first."""
+        """The next message; CutOffError when the process is told to stop first, or was before."""
+        if self.stopping.is_set():
+            raise CutOffError
         message = asyncio.ensure_future(receive())
         stopping = asyncio.ensure_future(self.stopping.wait())
         try:

@@ -1,13 +1,14 @@
 """NDJSON of any length, streamed both ways: receipts go back while the body is still coming.
 
-Lines are judged in windows; while Kafka acknowledges one window, the next is read. Memory holds two windows and the
+Lines are judged in windows; while Kafka acknowledges two of them, the next is read. Memory holds three windows and the
 receipts that wait to be read (see `spool.py`), however long the body is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import aclosing
 from typing import Any
 
 from schemas.acceptance import MAX_EVENT_BYTES
@@ -42,20 +43,7 @@ async def answer(pieces: AsyncIterator[bytes], inflator: Inflator, judge: Judge,
     spool = Spool()
     returning = asyncio.create_task(_return(spool, send))
     try:
-        ending = await _take(pieces, inflator, judge, store, spool)
-    except NotReadError:
-        log.warning("receipts-not-read")
-        returning.cancel()
-        await asyncio.gather(returning, return_exceptions=True)
-        spool.close()
-        spool = Spool()
-        returning = asyncio.create_task(_return(spool, send))
-        detail = "read receipts while you send, or send at most 10,000 lines a request"
-        ending = encode({"error": {"code": "receipts-not-read", "detail": detail}})
-    try:
-        if ending:
-            spool.put(ending + b"\n")
-        spool.end()
+        spool.end(await _take(pieces, inflator, judge, store, spool))
         await returning
     finally:
         returning.cancel()
@@ -69,43 +57,77 @@ async def _return(spool: Spool, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _take(
-    pieces: AsyncIterator[bytes], inflator: Inflator, judge: Judge, store: Store, spool: Spool
-) -> bytes | None:
-    """Put the receipts of all lines on the spool, in order; answers the last line, None when cut off."""
+async def _take(pieces: AsyncIterator[bytes], inflator: Inflator, judge: Judge, store: Store, spool: Spool) -> bytes:
+    """Put the receipts of all lines on the spool, in order; answers the last line, nothing when cut off.
+
+    When the client leaves too many receipts unread nothing more is stored, but its body is read to the end: it may be
+    one that reads only then.
+    """
     summary = Summary()
     places = asyncio.Semaphore(_IN_FLIGHT)
     windows: asyncio.Queue[asyncio.Task[list[Receipt]] | None] = asyncio.Queue()
+    unread = asyncio.Event()
 
     async def read() -> None:
         try:
-            async for window in _judged(pieces, inflator, judge):
-                await places.acquire()
-                windows.put_nowait(asyncio.create_task(store(window)))
+            async with aclosing(_judged(pieces, inflator, judge)) as judged:
+                async for window in judged:
+                    await places.acquire()
+                    windows.put_nowait(asyncio.create_task(_nothing() if unread.is_set() else store(window)))
         finally:
             windows.put_nowait(None)
 
     reading = asyncio.create_task(read())
     try:
         while (storing := await windows.get()) is not None:
-            receipts = await storing
+            _hand_back(await storing, spool, summary, unread)
             places.release()
-            summary.add(receipts)
-            spool.put(encode_lines(receipts))
         await reading
     except FramingError as error:
-        return encode({"error": {"code": error.code, "detail": error.detail}})
+        if not unread.is_set():
+            return _error(error.code, error.detail)
     except CutOffError:
-        return None
+        return b""
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-    return encode({"summary": summary})
+        await _abandon(reading, windows)
+    if unread.is_set():
+        return _error("receipts-not-read", "read receipts while you send, or send at most 10,000 lines a request")
+    return encode({"summary": summary}) + b"\n"
+
+
+def _hand_back(receipts: list[Receipt], spool: Spool, summary: Summary, unread: asyncio.Event) -> None:
+    if unread.is_set():
+        return
+    try:
+        spool.put(encode_lines(receipts))
+        summary.add(receipts)
+    except NotReadError:
+        log.warning("receipts-not-read", lines=summary.lines)
+        unread.set()
+
+
+async def _nothing() -> list[Receipt]:
+    return []
+
+
+async def _abandon(reading: asyncio.Task[None], windows: asyncio.Queue[asyncio.Task[list[Receipt]] | None]) -> None:
+    """Leave no task behind; all have ended already unless something failed."""
+    left = [reading]
+    while not windows.empty():
+        if storing := windows.get_nowait():
+            left.append(storing)  # type: ignore[arg-type]  # only cancelled
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+def _error(code: str, detail: str) -> bytes:
+    return encode({"error": {"code": code, "detail": detail}}) + b"\n"
 
 
 async def _judged(
     pieces: AsyncIterator[bytes], inflator: Inflator, judge: Judge
-) -> AsyncIterator[list[Accepted | Receipt]]:
+) -> AsyncGenerator[list[Accepted | Receipt], None]:
     """Judged lines in windows of at most WINDOW; a smaller one when no more comes for a moment, or at the end."""
     lines = Lines()
     window: list[Accepted | Receipt] = []
@@ -129,7 +151,7 @@ async def _judged(
         window.extend(_judge_all(lines.finish(), judge))
         if window:
             yield window
-    except CutOffError:
+    except (CutOffError, FramingError):
         if window:
             yield window
         raise

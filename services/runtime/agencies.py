@@ -60,7 +60,8 @@ class Agency(BaseModel):
     jurisdictions: Annotated[list[_Scope], Field(min_length=1)]
     valid_from: _Instant = _ALWAYS
     valid_to: _Instant = _FOREVER
-    events_per_second: Annotated[int, Field(ge=1)] | None = None
+    events_per_second: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude=True)
+    """How fast it may send decides nothing that is reported: no input of a report."""
 
     def covers(self, kind: Kind, jurisdiction: str) -> bool:
         """Whether the scope has this kind in this jurisdiction."""

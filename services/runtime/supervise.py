@@ -34,6 +34,7 @@ class Supervisor:
             try:
                 await self._session(self._up)
             except Exception as error:  # whatever ended the session, the next one is the cure
+                _heed_cancellation()
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
@@ -50,6 +51,13 @@ class Supervisor:
         if self.waiting_for is not None:
             log.info("session-up", what=self._what)
         self.waiting_for = None
+
+
+def _heed_cancellation() -> None:
+    """A session that was cancelled may end by another error, of its own closing; it is not to begin anew."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _name(error: BaseException) -> str:
