@@ -7,23 +7,21 @@ settings, so the same bytes are accepted or refused for the same reason today an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
 
-from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind, Offense
+from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind
 from schemas.envelope import INSTANT_PATTERN, UUID_PATTERN
+from schemas.fact import Fact, normal
+from schemas.instant import microseconds
 
 RULES_VERSION: Final = 1
 MAX_EVENT_BYTES: Final = 16_384
 """An event is about 600 bytes; the longest that the rules allow is well below this."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MODELS: Final[dict[str, type[DetainerIssued | DetainerDeclined]]] = {
     "detainer-issued": DetainerIssued,
     "detainer-declined": DetainerDeclined,
@@ -38,7 +36,9 @@ _PYDANTIC_CODES: Final = {
     "too_long": ("out-of-range", "has too many entries"),
     "int_from_float": ("wrong-type", "must be an integer"),
 }
-_A_NUMBER = re.compile(r"(?<![0-9A-Za-z])(A?[0-9]{8,9}|A[0-9]{3}-[0-9]{3}-[0-9]{3})(?![0-9A-Za-z])", re.IGNORECASE)
+A_NUMBER = re.compile(
+    r"\A[0-9]{8,9}\Z|(?<![0-9A-Za-z])A([0-9]{8,9}|[0-9]{3}-[0-9]{3}-[0-9]{3})(?![0-9A-Za-z])", re.IGNORECASE
+)
 _SHAPED = re.compile(f"{UUID_PATTERN}|{INSTANT_PATTERN}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_DEPTH = 32
@@ -57,49 +57,6 @@ class Refused(Exception):  # noqa: N818  # the word of the contract: refused, wi
         self.code = code
         self.field = field
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One accepted event, normalised: an identity (kind, agency, detainer_id) at one version.
-
-    Instants are UTC. `fingerprint` is 16 bytes over the normalised data alone: a retry with another event id, another
-    time or another order of keys has the same.
-    """
-
-    kind: Kind
-    agency: str
-    detainer_id: str
-    version: int
-    fingerprint: bytes
-    withdrawn: bool
-    jurisdiction: str
-    operator: str
-    location: str | None
-    facility: str | None
-    issued_at: datetime
-    declined_at: datetime | None
-    recorded_at: datetime | None
-    form: str | None
-    reason: str | None
-    citizenship: str | None
-    offenses: tuple[tuple[str, str], ...] | None
-    withdrawn_reason: str | None
-
-    @property
-    def identity(self) -> tuple[Kind, str, str]:
-        """What the versions of one detainer have in common."""
-        return self.kind, self.agency, self.detainer_id
-
-    @property
-    def rank(self) -> tuple[int, bytes]:
-        """The ledger keeps the fact of the highest rank."""
-        return self.version, self.fingerprint
-
-    @property
-    def counted_at(self) -> datetime:
-        """The instant whose week counts: issued_at of an issued, recorded_at of a declined detainer."""
-        return self.issued_at if self.recorded_at is None else self.recorded_at
 
 
 def accept(value: bytes | None, topic: str | None = None) -> Fact:
@@ -155,6 +112,7 @@ def _not_a_number(_: str) -> NoReturn:
 def _no_person_in(value: object, path: str, depth: int = 0) -> None:
     """Refuse control characters and alien registration numbers in any string, names of members included.
 
+    Eight or nine digits alone are refused where they are the whole string; inside a longer one they may be a date.
     No event is deeper than four; how deep an interpreter can go must not decide what is accepted.
     """
     if depth > _MAX_DEPTH:
@@ -169,13 +127,13 @@ def _no_person_in(value: object, path: str, depth: int = 0) -> None:
     elif isinstance(value, str):
         if _CONTROL.search(value):
             raise Refused("control-character", path or None, "has a control character")
-        if _A_NUMBER.search(value) and not _SHAPED.match(value):
+        if A_NUMBER.search(value) and not _SHAPED.match(value):
             raise Refused("a-number", path or None, "is shaped like an alien registration number")
 
 
 def _shown(name: str) -> str:
     """A member's name if it can be shown: it comes from outside and may hold anything."""
-    return name if _SAFE_NAME.fullmatch(name) and not _A_NUMBER.search(name) else f"(a name of {len(name)} characters)"
+    return name if _SAFE_NAME.fullmatch(name) and not A_NUMBER.search(name) else f"(a name of {len(name)} characters)"
 
 
 def _refuse(error: ValidationError) -> NoReturn:
@@ -196,51 +154,22 @@ def _refuse(error: ValidationError) -> NoReturn:
 def _fact(event: DetainerIssued | DetainerDeclined) -> Fact:
     data = event.data
     declined = data if isinstance(data, DeclinedData) else None
-    offenses = None if data.offenses is None else _normal(data.offenses)
-    fact = {
-        "kind": Kind.DECLINED if declined else Kind.ISSUED,
-        "detainer_id": data.detainer_id,
-        "version": data.version,
-        "withdrawn": data.withdrawn,
-        "withdrawn_reason": data.withdrawn_reason,
-        "jurisdiction": data.jurisdiction,
-        "operator": data.operator,
-        "location": data.location,
-        "facility": data.facility,
-        "issued_at": data.issued_at,
-        "declined_at": declined.declined_at if declined else None,
-        "recorded_at": declined.recorded_at if declined else None,
-        "form": data.form,
-        "reason": declined.reason if declined else None,
-        "citizenship": data.citizenship,
-        "offenses": offenses,
-    }
-    return Fact(agency=event.agency, fingerprint=_fingerprint(fact), **fact)  # type: ignore[arg-type]
-
-
-def _normal(offenses: list[Offense]) -> tuple[tuple[str, str], ...]:
-    """Sorted, each once: a person with two counts of one offense has that offense."""
-    return tuple(sorted({(offense.category, offense.basis) for offense in offenses}))
-
-
-def _fingerprint(fact: dict[str, Any]) -> bytes:
-    """128-bit BLAKE2b over the fields in this order, a line each.
-
-    No field's text can hold a line break, so the text is unambiguous. Instants are microseconds since 1970; an absent
-    field is `-`, which no code is.
-    """
-    lines = (_line(fact[name]) for name in fact)
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).digest()
-
-
-def _line(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        since = value - _EPOCH
-        return str((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
-    if isinstance(value, tuple):
-        return ",".join(f"{category}:{basis}" for category, basis in value)
-    return str(value)
+    return Fact(
+        kind=Kind.DECLINED if declined else Kind.ISSUED,
+        agency=event.agency,
+        detainer_id=data.detainer_id,
+        version=data.version,
+        withdrawn=data.withdrawn,
+        withdrawn_reason=data.withdrawn_reason,
+        jurisdiction=data.jurisdiction,
+        operator=data.operator,
+        location=data.location,
+        facility=data.facility,
+        issued_us=microseconds(data.issued_at),
+        declined_us=microseconds(declined.declined_at) if declined else None,
+        recorded_us=microseconds(declined.recorded_at) if declined else None,
+        form=data.form,
+        reason=declined.reason if declined else None,
+        citizenship=data.citizenship,
+        offenses=None if data.offenses is None else normal((one.category, one.basis) for one in data.offenses),
+    )

@@ -11,10 +11,11 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from schemas import taxonomy
-from schemas.envelope import Envelope, Instant, Strict, Uuid
+from schemas.envelope import FACILITY_PATTERN, Envelope, Instant, Strict, Uuid
 from schemas.jurisdiction import Operator, registry
 from schemas.taxonomy import Taxonomy
 
+MAX_OFFENSES = 32
 MAX_VERSION = 2**53 - 1
 """The highest integer that every JSON reader keeps exactly (RFC 7493, section 2.2)."""
 
@@ -62,7 +63,7 @@ Form = Annotated[str, Listed(taxonomy.forms)]
 Country = Annotated[str, Listed(taxonomy.countries)]
 JurisdictionCode = Annotated[str, Field(pattern=r"^(US|[0-9]{2}|[0-9]{4}|[0-9]{5})$")]
 CountyGeoid = Annotated[str, Field(pattern=r"^[0-9]{5}$"), AfterValidator(_geoid)]
-FacilityCode = Annotated[str, Field(pattern=r"^[A-Z0-9-]{2,16}$")]
+FacilityCode = Annotated[str, Field(pattern=f"^{FACILITY_PATTERN}$")]
 
 
 def _operator(value: str) -> str:
@@ -97,7 +98,7 @@ class _Detainer(Strict):
     issued_at: Instant
     form: Form | None = None
     citizenship: Country | None = None
-    offenses: Annotated[list[Offense], Field(max_length=32)] | None = Field(
+    offenses: Annotated[list[Offense], Field(max_length=MAX_OFFENSES)] | None = Field(
         default=None, description="Absent: not known. Empty: none recorded."
     )
 

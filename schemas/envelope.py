@@ -13,17 +13,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from schemas.instant import EARLIEST, LATEST
+
 UUID_PATTERN = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
 INSTANT_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
     r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 AGENCY_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
+URI_PATTERN = r"[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,200}"
+EVENT_ID_PATTERN = r"[A-Za-z0-9._:/=+-]{1,128}"
+FACILITY_PATTERN = r"[A-Z0-9-]{2,16}"
 
 _INSTANT = re.compile(INSTANT_PATTERN)
 _WITHOUT_OFFSET = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9:.]*)?$")
-_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def _instant(value: object) -> datetime:
@@ -43,7 +46,7 @@ def _instant(value: object) -> datetime:
         instant = datetime.fromisoformat(value.upper().replace("Z", "+00:00")).astimezone(UTC)
     except (ValueError, OverflowError):
         raise PydanticCustomError("bad-timestamp", "must be a date and time that exist") from None
-    if not _EARLIEST <= instant < _LATEST:
+    if not EARLIEST <= instant < LATEST:
         raise PydanticCustomError("bad-timestamp", "must lie between the years 1900 and 2199")
     return instant
 
@@ -59,8 +62,8 @@ Uuid = Annotated[str, Field(pattern=UUID_PATTERN), AfterValidator(str.lower)]
 """Any UUID; lower-case once read."""
 
 Source = Annotated[str, Field(pattern=f"^/agencies/{AGENCY_PATTERN}$")]
-UriReference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,200}$")]
-EventId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/=+-]{1,128}$")]
+UriReference = Annotated[str, Field(pattern=f"^{URI_PATTERN}$")]
+EventId = Annotated[str, Field(pattern=f"^{EVENT_ID_PATTERN}$")]
 
 
 class Strict(BaseModel):

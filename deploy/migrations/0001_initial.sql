@@ -11,7 +11,7 @@ COMMENT ON TABLE agency IS 'Short numbers for agencies, so that the ledger stays
 -- The winning fact of each identity. partition and kafka_offset say which record brought it (the topic follows from kind).
 CREATE TABLE ledger_entry (
     detainer_id  uuid          NOT NULL,
-    fingerprint  uuid          NOT NULL,
+    fingerprint  bytea         NOT NULL,
     version      bigint        NOT NULL CHECK (version >= 1),
     kafka_offset bigint        NOT NULL,
     kind         detainer_kind NOT NULL,
@@ -28,7 +28,7 @@ CREATE INDEX ledger_entry_week ON ledger_entry USING brin (week);
 -- All other facts ever accepted.
 CREATE TABLE history (
     detainer_id  uuid          NOT NULL,
-    fingerprint  uuid          NOT NULL,
+    fingerprint  bytea         NOT NULL,
     version      bigint        NOT NULL CHECK (version >= 1),
     kafka_offset bigint        NOT NULL,
     kind         detainer_kind NOT NULL,
@@ -74,6 +74,7 @@ CREATE TABLE partition_position (
     owner         text,
     halted_reason text,
     halted_offset bigint,
+    resumed_offset bigint  NOT NULL DEFAULT 0,
     last_offset   bigint,
     last_digest   bytea,
     records       bigint  NOT NULL DEFAULT 0,
@@ -81,6 +82,7 @@ CREATE TABLE partition_position (
     rejected      bigint  NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
+COMMENT ON COLUMN partition_position.resumed_offset IS 'where an operator let it go on; rejects before it no longer halt';
 COMMENT ON COLUMN partition_position.last_digest IS 'SHA-256 of the last record read (at last_offset): shows that the log is still the same log';
 
 CREATE TABLE worker (
@@ -98,6 +100,8 @@ CREATE TABLE rejected (
     detail       text    NOT NULL,
     sha256       bytea   NOT NULL,
     rejected_at  timestamptz NOT NULL DEFAULT now(),
+    redriven_at  timestamptz,
+    redriven_to  text,
     PRIMARY KEY (topic, partition, kafka_offset)
 );
 COMMENT ON COLUMN rejected.detail IS 'says which rule was broken; never quotes a value';
@@ -112,6 +116,16 @@ CREATE TABLE rejected_raw (
     PRIMARY KEY (topic, partition, kafka_offset)
 );
 COMMENT ON TABLE rejected_raw IS 'for operators only; rows that may hold personal data are not kept';
+
+CREATE TABLE operator_action (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT now(),
+    by      text  NOT NULL,
+    action  text  NOT NULL,
+    subject text  NOT NULL,
+    detail  jsonb NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE operator_action IS 'what operators did: resume, redrive, purge, close';
 
 CREATE VIEW ledger AS
 SELECT l.kind::text AS kind, a.name AS agency, l.detainer_id, l.version, l.fingerprint, l.week, l.jurisdiction,

@@ -29,7 +29,7 @@ def create(settings: Settings) -> Starlette:
         return consumer
 
     worker = Worker(settings, kafka.client(settings, "ddor-aggregator-log"), running_consumer)
-    consumer_of: Callable[[], Consumer] = subscriber.subscribe(broker, PARTITIONS, worker.write)
+    consumer_of: Callable[[], Consumer] = subscriber.subscribe(broker, PARTITIONS, worker.take)
     supervisor = Supervisor("leases and positions", worker.session)
 
     async def ready() -> str | None:

@@ -39,22 +39,26 @@ class LagView:
         self._consumer.pause(*self._partitions)
 
     async def stop(self) -> None:
-        """Close the connection."""
+        """Close the connection, and show no lag that nobody measures any more."""
+        self.hide(self._shown)
         await self._consumer.stop()
 
-    async def show(self, next_offsets: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
+    def hide(self, partitions: Iterable[Partition]) -> None:
+        """Take the lag of partitions that are another's, or nobody's, out of the metrics."""
+        for partition in partitions:
+            metrics.LAG.remove(partition.topic, partition.number)
+
+    async def show(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
         """Set the lag metric and commit. A failed commit costs a tool its view and nothing else."""
-        for partition, position in next_offsets.items():
+        self.hide(self._shown - positions.keys())
+        for partition, position in positions.items():
             lag = max(0, ends.get(partition, position) - position)
             metrics.LAG.labels(partition.topic, partition.number).set(lag)
-        # What is no longer read here is another worker's to show.
-        for partition in self._shown - next_offsets.keys():
-            metrics.LAG.remove(partition.topic, partition.number)
-        self._shown = set(next_offsets)
-        if not next_offsets:
+        self._shown = set(positions)
+        if not positions:
             return
         try:
             async with asyncio.timeout(2):
-                await self._consumer.commit({theirs(one): offset for one, offset in next_offsets.items()})
+                await self._consumer.commit({theirs(one): offset for one, offset in positions.items()})
         except (KafkaError, TimeoutError) as error:
             log.debug("positions-not-shown", error=type(error).__name__)

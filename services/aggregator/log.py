@@ -10,7 +10,10 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.aggregator.leases import Partition
-from services.aggregator.tally import digest
+from services.aggregator.tally import Record, digest
+
+_PATIENCE = 10.0
+"""Seconds that a look at the log may take; a broker that is away answers none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +84,47 @@ class Log:
 
     async def _digests(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, bytes]:
         """The digest of the record at each offset; an offset that holds no record is left out."""
-        found: dict[TopicPartition, bytes] = {}
+        first = await self._first(offsets)
+        return {tp: digest(record.value) for tp, record in first.items() if record.offset == offsets[tp]}
+
+    async def _first(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Record]:
+        """The first record at or behind each offset, which must be below the log's end."""
+        found: dict[TopicPartition, Record] = {}
         if not offsets:
             return found
         async with self._lock:
             self._consumer.assign(list(offsets))
             for tp, offset in offsets.items():
                 self._consumer.seek(tp, offset)
-            seen: set[TopicPartition] = set()
-            async with asyncio.timeout(10):
-                while seen != offsets.keys():
+            ends = await self._consumer.end_offsets(list(offsets))
+            behind = set(offsets)
+            async with asyncio.timeout(_PATIENCE):
+                while behind:
                     for tp, records in (await self._consumer.getmany(timeout_ms=500)).items():
-                        if tp not in seen and records:
-                            seen.add(tp)
+                        if tp in behind and records:
+                            found[tp] = records[0]
+                    for tp in list(behind):
+                        if tp in found or await self._consumer.position(tp) >= ends[tp]:
+                            behind.discard(tp)
                             self._consumer.pause(tp)
-                            if records[0].offset == offsets[tp]:
-                                found[tp] = digest(records[0].value)
         return found
+
+    async def record(self, partition: Partition, offset: int) -> tuple[bool, bytes | None]:
+        """Whether the log holds a record at this offset, and its value."""
+        tp = theirs(partition)
+        end = (await self._consumer.end_offsets([tp]))[tp]
+        if not (await self._consumer.beginning_offsets([tp]))[tp] <= offset < end:
+            return False, None
+        first = (await self._first({tp: offset})).get(tp)
+        return (True, first.value) if first is not None and first.offset == offset else (False, None)
+
+    async def begins_at(self, partition: Partition, start: int) -> int | None:
+        """The offset of the first record at or behind `start`; None if there is none yet."""
+        tp = theirs(partition)
+        if (await self._consumer.end_offsets([tp]))[tp] <= start:
+            return None
+        first = (await self._first({tp: start})).get(tp)
+        return first.offset if first is not None else None
 
     async def gap_end(self, partition: Partition, start: int) -> int | None:
         """Where the records go on if [start, end) holds none (transaction markers), else None."""
@@ -105,7 +132,7 @@ class Log:
         end: int = (await self._consumer.end_offsets([tp]))[tp]
         if end <= start:
             return None
-        async with self._lock:
+        async with self._lock, asyncio.timeout(_PATIENCE):
             self._consumer.assign([tp])
             self._consumer.seek(tp, start)
             for _ in range(4):

@@ -1,8 +1,9 @@
 -- name: create_staging
 CREATE TEMP TABLE IF NOT EXISTS incoming (
-    detainer_id uuid, fingerprint uuid, version bigint, kafka_offset bigint, kind detainer_kind, week date,
+    detainer_id uuid, fingerprint bytea, version bigint, kafka_offset bigint, kind detainer_kind, week date,
     agency smallint, partition smallint, withdrawn boolean, jurisdiction text, form text, winner boolean
 ) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS lost (LIKE incoming) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_decline (
     detainer_id uuid, agency smallint, partition smallint, kafka_offset bigint, issued_at timestamptz,
     declined_at timestamptz, recorded_at timestamptz, operator text, reason text, citizenship text, offenses text[]
@@ -23,7 +24,7 @@ ORDER BY p.topic, p.partition
 FOR UPDATE OF p
 
 -- name: upsert_winners
--- One statement: ledger, displaced facts to history, counters by the difference.
+-- One statement: ledger, displaced facts to history, counters by the difference; what did not win is set aside.
 WITH won AS (
     INSERT INTO ledger_entry AS l (detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition,
                                    withdrawn, jurisdiction, form)
@@ -58,6 +59,10 @@ WITH won AS (
     SELECT week, jurisdiction, kind::text, n FROM difference ORDER BY week, jurisdiction, kind::text
     ON CONFLICT (week, jurisdiction, kind) DO UPDATE SET n = c.n + EXCLUDED.n
     RETURNING c.n
+), set_aside AS (
+    INSERT INTO lost SELECT i.* FROM incoming i
+    LEFT JOIN won w ON i.winner AND w.kind = i.kind AND w.agency = i.agency AND w.detainer_id = i.detainer_id
+    WHERE w.kind IS NULL
 )
 SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, count(*) AS won,
        (SELECT count(*) FROM counted WHERE n = 0) AS zeros, (SELECT count(*) FROM counted WHERE n < 0) AS negatives
@@ -73,7 +78,13 @@ WITH kept AS (
                          jurisdiction, form)
     SELECT i.detainer_id, i.fingerprint, i.version, i.kafka_offset, i.kind, i.week, i.agency, i.partition, i.withdrawn,
            i.jurisdiction, i.form
-    FROM incoming i JOIN ledger_entry l USING (kind, agency, detainer_id)
+    FROM lost i
+    CROSS JOIN LATERAL (
+        -- OFFSET 0 keeps this a look-up by key for each row: the staging table has no statistics, and a plan that reads
+        -- the whole ledger would be slower with each batch.
+        SELECT version, fingerprint FROM ledger_entry
+        WHERE kind = i.kind AND agency = i.agency AND detainer_id = i.detainer_id OFFSET 0
+    ) AS l
     WHERE (i.version, i.fingerprint) < (l.version, l.fingerprint)
     ORDER BY i.kind, i.agency, i.detainer_id, i.version, i.fingerprint
     ON CONFLICT DO NOTHING
@@ -85,18 +96,55 @@ SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, coun
 INSERT INTO decline_detail AS d (detainer_id, agency, issued_at, declined_at, recorded_at, operator, reason, citizenship, offenses)
 SELECT i.detainer_id, i.agency, i.issued_at, i.declined_at, i.recorded_at, i.operator, i.reason, i.citizenship, i.offenses
 FROM incoming_decline i
-JOIN ledger_entry l ON l.kind = 'declined' AND l.agency = i.agency AND l.detainer_id = i.detainer_id
-                   AND l.partition = i.partition AND l.kafka_offset = i.kafka_offset
+CROSS JOIN LATERAL (
+    SELECT partition, kafka_offset FROM ledger_entry
+    WHERE kind = 'declined' AND agency = i.agency AND detainer_id = i.detainer_id OFFSET 0
+) AS l
+WHERE l.partition = i.partition AND l.kafka_offset = i.kafka_offset
 ORDER BY i.agency, i.detainer_id
 ON CONFLICT (agency, detainer_id) DO UPDATE SET
     issued_at = EXCLUDED.issued_at, declined_at = EXCLUDED.declined_at, recorded_at = EXCLUDED.recorded_at,
     operator = EXCLUDED.operator, reason = EXCLUDED.reason, citizenship = EXCLUDED.citizenship, offenses = EXCLUDED.offenses
 
--- name: add_reject
-INSERT INTO rejected (topic, partition, kafka_offset, reason, field, detail, sha256) VALUES ($1, $2, $3, $4, $5, $6, $7)
+-- name: keep_rejects
+-- A place is rejected twice only after a topic was made anew and an operator let it go on: the newer log is what counts.
+WITH earlier AS (
+    DELETE FROM rejected_raw USING unnest($1::text[], $2::integer[], $3::bigint[]) AS again (topic, partition, kafka_offset)
+    WHERE (rejected_raw.topic, rejected_raw.partition, rejected_raw.kafka_offset)
+        = (again.topic, again.partition, again.kafka_offset)
+)
+INSERT INTO rejected (topic, partition, kafka_offset, reason, field, detail, sha256)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+ON CONFLICT (topic, partition, kafka_offset) DO UPDATE SET
+    reason = EXCLUDED.reason, field = EXCLUDED.field, detail = EXCLUDED.detail, sha256 = EXCLUDED.sha256,
+    rejected_at = EXCLUDED.rejected_at, redriven_at = NULL, redriven_to = NULL
 
--- name: add_reject_raw
-INSERT INTO rejected_raw (topic, partition, kafka_offset, key, value) VALUES ($1, $2, $3, $4, $5)
+-- name: keep_raw
+INSERT INTO rejected_raw (topic, partition, kafka_offset, key, value)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[])
+
+-- name: announce_rejects
+INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)
+SELECT 'detainer-rejected', key, value, jsonb_build_object('content-type', $3::text, 'id', id), $5, $6
+FROM unnest($1::bytea[], $2::bytea[], $4::text[]) AS notice (key, value, id)
+
+-- name: halt_broken
+-- The breaker: too many internal errors, or too many rejects among the last records, stop the partition, in the same
+-- transaction as the records that did it, so that a restart finds it stopped.
+UPDATE partition_position p SET halted_offset = p.next_offset, halted_reason =
+    CASE WHEN seen.internal >= $3 THEN 'InternalErrors: ' || seen.internal || ' records failed inside this program'
+         ELSE 'TooManyRejects: ' || seen.recent || ' of the last ' || $4 || ' offsets were no events' END
+FROM (
+    SELECT q.topic, q.partition,
+           count(*) FILTER (WHERE r.reason = 'internal_error') AS internal,
+           count(*) FILTER (WHERE r.kafka_offset >= q.next_offset - $4) AS recent
+    FROM partition_position q
+    JOIN unnest($1::text[], $2::integer[]) AS judged (topic, partition) USING (topic, partition)
+    JOIN rejected r ON r.topic = q.topic AND r.partition = q.partition AND r.kafka_offset >= q.resumed_offset
+    GROUP BY q.topic, q.partition
+) AS seen
+WHERE p.topic = seen.topic AND p.partition = seen.partition AND (seen.internal >= $3 OR seen.recent > $5)
+RETURNING p.topic, p.partition, p.halted_reason
 
 -- name: move_positions
 UPDATE partition_position p
@@ -150,6 +198,21 @@ RETURNING p.topic, p.partition, p.epoch
 UPDATE partition_position SET owner = NULL
 WHERE owner = $1 AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
 
+-- name: give_up_idle
+-- Rows that a batch has locked are left for the next round.
+UPDATE partition_position p SET owner = NULL
+FROM (
+    SELECT q.topic, q.partition FROM partition_position q
+    JOIN unnest($2::text[], $3::integer[]) AS mine (topic, partition) USING (topic, partition)
+    WHERE q.owner = $1 ORDER BY q.topic, q.partition FOR UPDATE OF q SKIP LOCKED
+) AS idle
+WHERE p.topic = idle.topic AND p.partition = idle.partition
+
 -- name: halt
-UPDATE partition_position SET halted_reason = $4, halted_offset = next_offset
-WHERE topic = $1 AND partition = $2 AND epoch = $3
+-- A row that a batch has locked is left: whoever saw the reason will see it again.
+UPDATE partition_position p SET halted_reason = $4, halted_offset = p.next_offset
+FROM (
+    SELECT topic, partition FROM partition_position WHERE topic = $1 AND partition = $2 AND epoch = $3
+    FOR UPDATE SKIP LOCKED
+) AS idle
+WHERE p.topic = idle.topic AND p.partition = idle.partition

@@ -7,20 +7,26 @@ of the batch is written.
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
+from schemas.detainer import Kind
+from schemas.instant import instant
+from schemas.topics import CONTENT_TYPE
 from services.aggregator.leases import EXPIRY, Partition
-from services.aggregator.tally import Batch, Claim, Placed, Reject
+from services.aggregator.tally import Batch, Claim, Placed, Reject, notice
+from services.aggregator.transaction import transaction
 from services.runtime import queries
+from services.runtime.clock import system
 from services.runtime.errors import InvariantError
 
 SQL = queries.load("services.aggregator")
-_TIMEOUT = f"SET LOCAL transaction_timeout = '{round(EXPIRY.total_seconds() * 800)}ms'"
+TIMEOUT = EXPIRY * 0.8
+_TIMEOUT = f"SET LOCAL transaction_timeout = '{round(TIMEOUT.total_seconds() * 1000)}ms'"
 
 _INCOMING = (
     "detainer_id", "fingerprint", "version", "kafka_offset", "kind", "week",
@@ -36,8 +42,18 @@ class Fenced(Exception):  # noqa: N818  # a state of affairs, not a failure
     """A partition of this batch is another's, or its position is not where the batch starts. Nothing was written."""
 
 
-Outcomes = Counter[tuple[str, str]]
-"""How many records of a topic became what: (topic, ledger | history | duplicate | rejected)."""
+INTERNAL_ERRORS = 10
+REJECT_WINDOW = 1_000
+REJECTS_IN_WINDOW = 200
+"""The breaker: a partition is halted at the tenth internal error, or above 200 rejects in its last 1,000 offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch. `outcomes` counts records by (topic, ledger | history | duplicate | rejected)."""
+
+    outcomes: Counter[tuple[str, str]]
+    halted: Mapping[Partition, str]
 
 
 class Store:
@@ -52,17 +68,18 @@ class Store:
         """Create the staging tables of this session."""
         await self._connection.execute(SQL["create_staging"])
 
-    async def write(self, batch: Batch) -> Outcomes:
-        """Write one batch and move its positions; Fenced when a claim does not hold."""
+    async def write(self, batch: Batch) -> Written:
+        """Write one batch and move its positions; Fenced when a claim does not hold. May halt partitions."""
         await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
-        async with self._connection.transaction(isolation="read_committed"):
+        async with transaction(self._connection):
             await self._connection.execute(_TIMEOUT)
             await self._fence(batch.claims)
             won, kept = await self._write_facts(batch)
             await self._write_rejects(batch.rejects)
             duplicates = _duplicates(batch.claims, won, kept)
             await self._move(batch.claims, duplicates)
-        return _outcomes(batch.claims, won, kept, duplicates)
+            halted = await self._halt_broken(batch.rejects)
+        return Written(_outcomes(batch.claims, won, kept, duplicates), halted)
 
     async def _fence(self, claims: Sequence[Claim]) -> None:
         rows = await self._connection.fetch(SQL["lock_claims"], *_columns(claim.partition for claim in claims))
@@ -93,7 +110,7 @@ class Store:
         if won.total() < len(rows):
             rows_kept = await self._connection.fetch(SQL["keep_history"])
             kept.update({Partition(row["topic"], row["partition"]): row["kept"] for row in rows_kept})
-        declines = [self._decline(one) for one in batch.winners if one.fact.recorded_at is not None]
+        declines = [self._decline(one) for one in batch.winners if one.fact.kind is Kind.DECLINED]
         if declines:
             await self._connection.copy_records_to_table("incoming_decline", records=declines, columns=_DECLINE)
             await self._connection.execute(SQL["upsert_declines"])
@@ -102,7 +119,7 @@ class Store:
     def _row(self, one: Placed, winner: bool) -> tuple[object, ...]:
         fact = one.fact
         return (
-            fact.detainer_id, uuid.UUID(bytes=fact.fingerprint), fact.version, one.offset, fact.kind.value, one.week,
+            fact.detainer_id, one.fingerprint, fact.version, one.offset, fact.kind.value, one.week,
             self._agencies[fact.agency], one.partition, fact.withdrawn, fact.jurisdiction, fact.form, winner,
         )  # fmt: skip
 
@@ -110,18 +127,40 @@ class Store:
         fact = one.fact
         offenses = None if fact.offenses is None else [":".join(offense) for offense in fact.offenses]
         return (
-            fact.detainer_id, self._agencies[fact.agency], one.partition, one.offset, fact.issued_at, fact.declined_at,
-            fact.recorded_at, fact.operator, fact.reason, fact.citizenship, offenses,
+            fact.detainer_id, self._agencies[fact.agency], one.partition, one.offset, instant(fact.issued_us),
+            instant(fact.declined_us or 0), instant(fact.recorded_us or 0), fact.operator, fact.reason,
+            fact.citizenship, offenses,
         )  # fmt: skip
 
-    async def _write_rejects(self, rejects: Iterable[Reject]) -> None:
-        for reject in rejects:
-            place = (reject.partition.topic, reject.partition.number, reject.offset)
-            await self._connection.execute(
-                SQL["add_reject"], *place, reject.reason, reject.field, reject.detail, reject.sha256
-            )
-            if reject.may_be_kept:
-                await self._connection.execute(SQL["add_reject_raw"], *place, reject.key, reject.raw)
+    async def _write_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Keep each reject, its bytes where they may be kept, and a notice for the topic of rejects."""
+        if not rejects:
+            return
+        rows = [(*_place(one), one.reason, one.field, one.detail, one.sha256) for one in rejects]
+        await self._connection.execute(SQL["keep_rejects"], *map(list, zip(*rows, strict=True)))
+        raw = [(*_place(one), one.key, one.raw) for one in rejects if one.may_be_kept]
+        if raw:
+            await self._connection.execute(SQL["keep_raw"], *map(list, zip(*raw, strict=True)))
+        now = system()
+        notices = [notice(one, now) for one in rejects]
+        await self._connection.execute(
+            SQL["announce_rejects"],
+            [str(one.partition).encode() for one in rejects],
+            [value for value, _ in notices],
+            CONTENT_TYPE,
+            [event_id for _, event_id in notices],
+            round(now.timestamp() * 1000),
+            now,
+        )
+
+    async def _halt_broken(self, rejects: Sequence[Reject]) -> dict[Partition, str]:
+        partitions = sorted({one.partition for one in rejects})
+        if not partitions:
+            return {}
+        rows = await self._connection.fetch(
+            SQL["halt_broken"], *_columns(partitions), INTERNAL_ERRORS, REJECT_WINDOW, REJECTS_IN_WINDOW
+        )
+        return {Partition(row["topic"], row["partition"]): row["halted_reason"] for row in rows}
 
     async def _move(self, claims: Sequence[Claim], duplicates: Counter[Partition]) -> None:
         await self._connection.execute(
@@ -150,6 +189,10 @@ def _columns(partitions: Iterable[Partition]) -> tuple[list[str], list[int]]:
     return [one.topic for one in listed], [one.number for one in listed]
 
 
+def _place(reject: Reject) -> tuple[str, int, int]:
+    return reject.partition.topic, reject.partition.number, reject.offset
+
+
 def _duplicates(claims: Iterable[Claim], won: Counter[Partition], kept: Counter[Partition]) -> Counter[Partition]:
     """What is neither rejected, nor in the ledger, nor new to the history, was there already."""
     return Counter(
@@ -159,8 +202,8 @@ def _duplicates(claims: Iterable[Claim], won: Counter[Partition], kept: Counter[
 
 def _outcomes(
     claims: Iterable[Claim], won: Counter[Partition], kept: Counter[Partition], duplicates: Counter[Partition]
-) -> Outcomes:
-    outcomes: Outcomes = Counter()
+) -> Counter[tuple[str, str]]:
+    outcomes: Counter[tuple[str, str]] = Counter()
     for claim in claims:
         topic = claim.partition.topic
         outcomes[topic, "ledger"] += won[claim.partition]

@@ -16,8 +16,8 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from services.aggregator.leases import Partition
 from services.aggregator.tally import Record
+from services.aggregator.worker import MAX_RECORDS
 
-MAX_RECORDS = 5_000
 _BATCH_TIMEOUT_MS = 50
 """FastStream sleeps it twice when idle, so that a lone record waits up to 0.1 s; batches grow by the fetch size."""
 
@@ -32,7 +32,7 @@ async def _undecoded(message: KafkaMessage) -> Sequence[Record]:
 
 
 def subscribe(
-    broker: KafkaBroker, partitions: Sequence[Partition], write: Callable[[Sequence[Record]], Awaitable[None]]
+    broker: KafkaBroker, partitions: Sequence[Partition], take: Callable[[Sequence[Record]], Awaitable[None]]
 ) -> Callable[[], AIOKafkaConsumer]:
     """Declare the subscriber; answers a function that gives its consumer once the broker has started."""
     subscriber = broker.subscriber(
@@ -53,7 +53,7 @@ def subscribe(
 
     @subscriber
     async def count(message: KafkaMessage) -> None:
-        await write(cast("Sequence[Record]", message.raw_message))
+        await take(cast("Sequence[Record]", message.raw_message))
 
     def consumer() -> AIOKafkaConsumer:
         assert isinstance(subscriber, BatchSubscriber)

@@ -7,14 +7,25 @@ so neither order nor repetition nor the cut of batches can change the result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Protocol
+from datetime import date, datetime
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 
-from schemas.acceptance import Fact, Refused, accept
-from schemas.week import ReportingCalendar
+import msgspec
+
+from schemas.acceptance import Refused
+from schemas.acceptance_fast import accept_fast
+from schemas.detainer import Kind
+from schemas.fact import Fact
+from schemas.topics import DETAINER_REJECTED
+from schemas.week import WeekIndex
 from services.aggregator.leases import Partition
+
+INTERNAL_ERROR = "internal_error"
+"""The reason of a reject that is this program's fault, not the sender's."""
 
 
 class Record(Protocol):
@@ -30,6 +41,16 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+
+
+class Span(NamedTuple):
+    """The offsets [start, end) of one partition under one epoch, and the records in them, in order."""
+
+    partition: Partition
+    epoch: int
+    start: int
+    end: int
+    records: Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +72,19 @@ class Reject:
         return self.reason not in {"a-number", "unknown-field"}
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An accepted fact, the week it counts in, and the record that brought it."""
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """An accepted fact, its fingerprint, the week it counts in, and the record that brought it."""
 
     fact: Fact
+    fingerprint: bytes
     week: date
     partition: int
     offset: int
+
+    @property
+    def rank(self) -> tuple[int, bytes]:
+        """The ledger keeps the fact of the highest rank."""
+        return self.fact.version, self.fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,64 +119,131 @@ def digest(value: bytes | None) -> bytes:
     return hashlib.sha256(value or b"").digest()
 
 
-def read(records: Iterable[Record], calendar: ReportingCalendar) -> tuple[list[Placed], list[Reject]]:
-    """Accept or reject each record; nothing is dropped."""
+def read(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Placed], list[Reject]]:
+    """Accept or reject each record; nothing is dropped, not even what makes this program fail."""
     placed: list[Placed] = []
     rejects: list[Reject] = []
+    first_day = weeks.first_day
     for record in records:
         try:
-            fact = accept(record.value, record.topic)
+            fact = accept_fast(record.value, record.topic)
         except Refused as refused:
-            rejects.append(
-                Reject(
-                    Partition(record.topic, record.partition),
-                    record.offset,
-                    refused.code,
-                    refused.field,
-                    refused.detail,
-                    digest(record.value),
-                    record.key,
-                    record.value,
-                )
-            )
+            rejects.append(reject(record, refused.code, refused.field, refused.detail))
+        except Exception as error:
+            rejects.append(_failed(record, error))
         else:
-            week = calendar.week_of(fact.counted_at).first
-            placed.append(Placed(fact, week, record.partition, record.offset))
+            week = first_day(fact.counted_us)
+            placed.append(Placed(fact, fact.fingerprint, week, record.partition, record.offset))
     return placed, rejects
+
+
+def reject(record: Record, reason: str, field: str | None, detail: str) -> Reject:
+    """The reject of one record."""
+    return Reject(
+        Partition(record.topic, record.partition),
+        record.offset,
+        reason,
+        field,
+        detail,
+        digest(record.value),
+        record.key,
+        record.value,
+    )
 
 
 def reduce(placed: Iterable[Placed]) -> tuple[list[Placed], list[Placed]]:
     """The winner of each identity, and the other facts; a fact that came twice is kept once, as it first came."""
-    distinct: dict[tuple[object, ...], Placed] = {}
+    best: dict[tuple[Kind, str, str], Placed] = {}
+    crowded: dict[tuple[Kind, str, str], dict[tuple[int, bytes], Placed]] = {}
     for one in placed:
-        distinct.setdefault((*one.fact.identity, *one.fact.rank), one)
-    best: dict[tuple[object, ...], Placed] = {}
-    for one in distinct.values():
-        held = best.get(one.fact.identity)
-        if held is None or held.fact.rank < one.fact.rank:
-            best[one.fact.identity] = one
-    winners = list(best.values())
-    others = [one for one in distinct.values() if best[one.fact.identity] is not one]
-    return winners, others
+        identity = one.fact.identity
+        held = best.setdefault(identity, one)
+        if held is not one:
+            crowded.setdefault(identity, {held.rank: held}).setdefault(one.rank, one)
+    others: list[Placed] = []
+    for identity, ranked in crowded.items():
+        best[identity] = ranked.pop(max(ranked))
+        others.extend(ranked.values())
+    return list(best.values()), others
 
 
-def batch(spans: Sequence[tuple[Partition, int, int, Sequence[Record]]], calendar: ReportingCalendar) -> Batch:
-    """Turn spans (partition, epoch, start offset, records in order) into what one transaction writes."""
-    placed, rejects = read((record for *_, records in spans for record in records), calendar)
+def batch(spans: Sequence[Span], weeks: WeekIndex) -> Batch:
+    """Turn spans into what one transaction writes."""
+    placed, rejects = read((record for span in spans for record in span.records), weeks)
     winners, others = reduce(placed)
-    claims = []
-    for partition, epoch, start, records in sorted(spans, key=lambda span: span[0]):
-        last = records[-1]
-        claims.append(
-            Claim(
-                partition,
-                epoch,
-                start,
-                last.offset + 1,
-                len(records),
-                sum(reject.partition == partition for reject in rejects),
-                last.offset,
-                digest(last.value),
-            )
-        )
+    rejected = Counter(one.partition for one in rejects)
+    claims = sorted((_claim(span, rejected[span.partition]) for span in spans), key=attrgetter("partition"))
     return Batch(tuple(winners), tuple(others), tuple(rejects), tuple(claims))
+
+
+def internal_error(span: Span, error: Exception) -> Batch:
+    """The batch that rejects the one record of a span, which this program failed to write."""
+    (record,) = span.records
+    return Batch((), (), (_failed(record, error),), (_claim(span, 1),))
+
+
+def _failed(record: Record, error: Exception) -> Reject:
+    return reject(record, INTERNAL_ERROR, None, f"this program failed on the record: {type(error).__name__}")
+
+
+def count(spans: Iterable[Span]) -> int:
+    """How many records there are in these spans."""
+    return sum(len(span.records) for span in spans)
+
+
+def parts(spans: list[Span], limit: int) -> Iterator[list[Span]]:
+    """The same spans in parts of at most `limit` records; each partition's records stay in order."""
+    if count(spans) <= limit:
+        yield spans
+    else:
+        for half in halves(spans):
+            yield from parts(half, limit)
+
+
+def halves(spans: list[Span]) -> tuple[list[Span], list[Span]]:
+    """Two parts; of one span, of about the same number of records, of which there must be two or more."""
+    if len(spans) > 1:
+        middle = len(spans) // 2
+        return spans[:middle], spans[middle:]
+    (span,) = spans
+    middle = len(span.records) // 2
+    cut = span.records[middle].offset
+    first = span._replace(end=cut, records=span.records[:middle])
+    return [first], [span._replace(start=cut, records=span.records[middle:])]
+
+
+def _claim(span: Span, rejected: int) -> Claim:
+    last = span.records[-1] if span.records else None
+    return Claim(
+        span.partition,
+        span.epoch,
+        span.start,
+        span.end,
+        len(span.records),
+        rejected,
+        last.offset if last else None,
+        digest(last.value) if last else None,
+    )
+
+
+def notice(one: Reject, now: datetime) -> tuple[bytes, str]:
+    """The value and the id of the event that tells the topic of rejects: place, reason, digest, never the content."""
+    event_id = f"{one.partition}/{one.offset}"
+    event = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "/aggregator",
+        "type": DETAINER_REJECTED,
+        "subject": event_id,
+        "time": now.isoformat(),
+        "datacontenttype": "application/json",
+        "data": {
+            "topic": one.partition.topic,
+            "partition": one.partition.number,
+            "offset": one.offset,
+            "reason": one.reason,
+            "field": one.field,
+            "sha256": one.sha256.hex(),
+        },
+    }
+    return msgspec.json.encode(event), event_id

@@ -7,7 +7,8 @@ once its heartbeat has expired the successor ends that session.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +34,15 @@ class Lease:
 
 
 class Tenancy:
-    """One session in PostgreSQL. `claim_name` first; then `round` every heartbeat."""
+    """One session in PostgreSQL. `claim_name` first; then `round` every heartbeat.
+
+    After `claim_name` nothing here waits for a row that a batch has locked, so no batch can delay a heartbeat.
+    """
 
     def __init__(self, connection: asyncpg.Connection[Any], worker: str) -> None:
         self._connection = connection
         self._worker = worker
+        self._one_at_a_time = asyncio.Lock()
 
     async def claim_name(self) -> None:
         """Take the worker's name for this session and drop the leases that an earlier session of it held.
@@ -59,8 +64,15 @@ class Tenancy:
             SQL["add_partitions"], [one.topic for one in listed], [one.number for one in listed]
         )
 
-    async def round(self) -> dict[Partition, int]:
-        """Heartbeat, then follow the plan; answers the epoch of each partition held after it."""
+    async def round(self, busy: Collection[Partition] = ()) -> dict[Partition, int]:
+        """Heartbeat, then follow the plan; answers the epoch of each partition that is to be read after it.
+
+        A partition to give up that is `busy` in a batch is given up in a later round, once that batch is written.
+        """
+        async with self._one_at_a_time:
+            return await self._round(busy)
+
+    async def _round(self, busy: Collection[Partition]) -> dict[Partition, int]:
         await self._connection.execute(SQL["heartbeat"], self._worker)
         workers = await self._connection.fetch(SQL["workers"])
         rows = {_partition(row): row for row in await self._connection.fetch(SQL["leases"])}
@@ -70,33 +82,40 @@ class Tenancy:
             {partition: row["owner"] for partition, row in rows.items()},
             workers[0]["now"],
         )
-        await self.give_up(plan.give_up)
-        held = {one: row["epoch"] for one, row in rows.items() if row["owner"] == self._worker}
-        for partition in plan.give_up:
-            del held[partition]
+        await self._give_up("give_up_idle", [one for one in plan.give_up if one not in busy])
+        held = {
+            partition: row["epoch"]
+            for partition, row in rows.items()
+            if row["owner"] == self._worker and row["halted_reason"] is None and partition not in plan.give_up
+        }
         return held | await self._take(plan.take, [rows[one]["epoch"] for one in plan.take])
 
     async def held(self) -> dict[Partition, Lease]:
         """The leases that stand in this worker's name now, with their positions."""
-        rows = await self._connection.fetch(SQL["leases"])
+        async with self._one_at_a_time:
+            rows = await self._connection.fetch(SQL["leases"])
         return {_partition(row): _lease(row) for row in rows if row["owner"] == self._worker}
 
     async def give_up(self, partitions: Iterable[Partition]) -> None:
-        """Leave partitions to others."""
-        listed = list(partitions)
-        if listed:
-            await self._connection.execute(
-                SQL["give_up"], self._worker, [one.topic for one in listed], [one.number for one in listed]
-            )
+        """Leave partitions to others; waits for a batch that has locked one."""
+        await self._give_up("give_up", partitions)
 
     async def halt(self, partition: Partition, epoch: int, reason: str) -> None:
         """Stop one partition, persistently, until an operator resumes it."""
-        await self._connection.execute(SQL["halt"], partition.topic, partition.number, epoch, reason)
+        async with self._one_at_a_time:
+            await self._connection.execute(SQL["halt"], partition.topic, partition.number, epoch, reason)
 
     async def sign_off(self) -> None:
         """Give everything up and forget the worker: an orderly end."""
         await self.give_up((await self.held()).keys())
         await self._connection.execute(SQL["sign_off"], self._worker)
+
+    async def _give_up(self, statement: str, partitions: Iterable[Partition]) -> None:
+        listed = list(partitions)
+        if listed:
+            await self._connection.execute(
+                SQL[statement], self._worker, [one.topic for one in listed], [one.number for one in listed]
+            )
 
     async def _take(self, partitions: Sequence[Partition], epochs: list[int]) -> dict[Partition, int]:
         if not partitions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from services.cli import closing, importing, schema, serving, status, topics
+from services.cli import closing, importing, rejects, resuming, schema, serving, status, topics, tracing
 
 app = typer.Typer(
     name="ddor",
@@ -22,6 +22,9 @@ app.command("migrate")(schema.migrate)
 app.command("status")(status.status)
 app.command("import")(importing.import_file)
 app.command("close")(closing.close)
+app.command("trace")(tracing.trace)
+app.command("resume")(resuming.resume)
+app.add_typer(rejects.app, name="rejected")
 
 if __name__ == "__main__":
     app()

@@ -1,9 +1,10 @@
 """Profile `acceptance-week`: a small file of figures per jurisdiction, expanded to the events that make them.
 
-Deterministic: the same file, agency and data set give the same events, byte for byte. Besides the events that the file
-counts, each of the first ten jurisdictions gets four that must not count: one issued and one declined a second before
-the week begins, and one of each at the very instant it ends. The first jurisdiction has events at the first instant and
-in the last microsecond of the week. Declines are of detainers issued up to three years before.
+Deterministic: the same file, agency and data set give the same events, byte for byte. Each declined detainer was
+issued before, up to three years ago, and that event is among them too. Besides the events that the file counts, each of
+the first ten jurisdictions gets outsiders that must not count: one issued and one declined a second before the week
+begins, and one of each at the very instant it ends. The first jurisdiction has events at the first instant and in the
+last microsecond of the week.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def read(path: Path, agency: str, dataset: str, zone: ZoneInfo) -> Iterator[Row]
     rng = random.Random(f"{agency}/{dataset}/{week}")  # noqa: S311  # invents details, keeps no secret
     events = (event for number, row in enumerate(_figures(path)) for event in _expand(number, row, week, rng))
     namespace = uuid5(uuid5(NAMESPACE_URL, agency), dataset)
-    for number, (kind, data) in enumerate(events, start=1):
-        identified = {"detainer_id": str(uuid5(namespace, str(number))), "version": 1, **data}
-        yield Row(number, (Event("declined" if kind == "declined" else "issued", identified),), None)
+    for number, (detainer, event) in enumerate(events, start=1):
+        identified = {"detainer_id": str(uuid5(namespace, detainer)), "version": 1, **event.data}
+        yield Row(number, (Event(event.kind, identified),), None)
 
 
 def _figures(path: Path) -> list[dict[str, str]]:
@@ -81,20 +82,23 @@ def _week(path: Path, zone: ZoneInfo) -> ReportingWeek:
         raise NotThisFileError(str(error)) from error
 
 
-Data = tuple[str, dict[str, object]]
+Named = tuple[str, Event]
+"""A detainer's name within the file, and one event of it."""
 
 
-def _expand(number: int, row: dict[str, str], week: ReportingWeek, rng: random.Random) -> Iterator[Data]:
-    """The events of one jurisdiction, the outsiders after those that count."""
+def _expand(number: int, row: dict[str, str], week: ReportingWeek, rng: random.Random) -> Iterator[Named]:
+    """The events of one jurisdiction: first those that count, then what was issued before, then the outsiders."""
     edges = [week.begins_at, week.ends_at - _MICROSECOND] if number == 0 else []
-    for instant in _instants(int(row["issued"]), week, edges, rng):
-        yield _issued(row, instant, rng)
-    for instant in _instants(int(row["declined"]), week, edges, rng):
-        yield _declined(row, instant, rng)
-    if number < _WITH_OUTSIDERS:
-        for instant in (week.begins_at - _SECOND, week.ends_at):
-            yield _issued(row, instant, rng)
-            yield _declined(row, instant, rng)
+    outside = [week.begins_at - _SECOND, week.ends_at] if number < _WITH_OUTSIDERS else []
+    for index, instant in enumerate(_instants(int(row["issued"]), week, edges, rng)):
+        yield f"{row['geoid']}/issued/{index}", _issued(row, instant, rng)
+    for index, instant in enumerate([*_instants(int(row["declined"]), week, edges, rng), *outside]):
+        name = f"{row['geoid']}/declined/{index}"
+        declined = _declined(row, instant, week, rng)
+        yield name, declined
+        yield name, _issued(row, datetime.fromisoformat(str(declined.data["issued_at"])), rng)
+    for index, instant in enumerate(outside):
+        yield f"{row['geoid']}/outside/{index}", _issued(row, instant, rng)
 
 
 def _instants(count: int, week: ReportingWeek, edges: Sequence[datetime], rng: random.Random) -> Iterator[datetime]:
@@ -103,27 +107,30 @@ def _instants(count: int, week: ReportingWeek, edges: Sequence[datetime], rng: r
         yield edges[index] if index < len(edges) else inside
 
 
-def _issued(row: dict[str, str], issued_at: datetime, rng: random.Random) -> Data:
-    return "issued", _custody(row) | {
+def _issued(row: dict[str, str], issued_at: datetime, rng: random.Random) -> Event:
+    details = {
         "issued_at": _text(issued_at),
         "form": "I-247D",
         "citizenship": _pick(_CITIZENSHIPS, rng),
         "offenses": _some_offenses(rng),
     }
+    return Event("issued", _custody(row) | details)
 
 
-def _declined(row: dict[str, str], recorded_at: datetime, rng: random.Random) -> Data:
+def _declined(row: dict[str, str], recorded_at: datetime, week: ReportingWeek, rng: random.Random) -> Event:
+    """Declined up to four days before it was recorded; issued before the week, where the file's issued do not count."""
     declined_at = recorded_at - timedelta(hours=rng.randrange(96))
     waited = timedelta(days=rng.randrange(20) if rng.random() < 0.7 else rng.randrange(20, 3 * 365))
-    data = _custody(row) | {
-        "issued_at": _text(declined_at - waited),
+    details = {
+        "issued_at": _text(min(declined_at, week.begins_at - _SECOND) - waited),
         "declined_at": _text(declined_at),
         "recorded_at": _text(recorded_at),
         "form": "I-247D",
         "reason": _pick(_REASONS, rng),
         "citizenship": _pick(_CITIZENSHIPS, rng),
     }
-    return "declined", data if rng.random() < 0.03 else data | {"offenses": _some_offenses(rng)}
+    known = {} if rng.random() < 0.03 else {"offenses": _some_offenses(rng)}
+    return Event("declined", _custody(row) | details | known)
 
 
 def _custody(row: dict[str, str]) -> dict[str, object]:

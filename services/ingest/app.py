@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from schemas.detainer import DetainerDeclined, DetainerIssued
 from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED
 from services.ingest.producing import EventProducer
+from services.ingest.rates import Rates
 from services.ingest.routes import Door
 from services.runtime import http, kafka
 from services.runtime.agencies import AgenciesFile
@@ -43,7 +44,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     agencies = AgenciesFile(settings.agencies_file, time.monotonic)
     if agencies.current() is None:
         raise ConfigurationError(f"{settings.agencies_file}: {agencies.problem}")
-    door = Door(agencies, clock)
+    door = Door(agencies, clock, Rates())
     broker = kafka.broker(settings, "ddor-ingest")
     declare(broker)
 
@@ -77,4 +78,4 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             await asyncio.gather(task, return_exceptions=True)
             await broker.stop()
 
-    return http.application(door.routes, ready, lifespan)
+    return http.application(door.routes, ready, lifespan, door.stopping)

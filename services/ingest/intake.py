@@ -1,4 +1,4 @@
-"""What becomes of an event at the door: a pure function of its bytes, the agency and its scope.
+"""What becomes of an event at the door: a pure function of its bytes, the agency and its scope, and the instant.
 
 An event is refused here with a receipt, or handed on with the topic, key and partition it belongs to. Whether it is a
 duplicate is the aggregator's to know.
@@ -6,152 +6,87 @@ duplicate is the aggregator's to know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
 import msgspec
 
-from schemas.acceptance import Fact, Refused, accept
+from schemas.acceptance import Refused
+from schemas.acceptance_fast import accept_fast
+from schemas.fact import Fact
 from schemas.topics import EVENT_TOPICS, partition_of
+from services.ingest.receipts import Receipt
 from services.runtime.agencies import Agency
 
-MAX_BODY_BYTES = 1_048_576
-MAX_BATCH = 1_000
-FRAMING_CODES = frozenset({"not-json", "not-utf8", "no-value"})
-"""Refusals that say the body is no event at all: 400, not 422."""
+CLOCK_SKEW_US = 3_600_000_000
+"""How far ahead of ours an agency's clock may be: an hour, in microseconds."""
+YEAR_2000_US = 946_684_800_000_000
 
 _PARTITIONS = {topic.name: topic.partitions for topic in EVENT_TOPICS}
+_TOPICS = {kind: f"detainer-{kind}" for kind in ("issued", "declined")}
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """An event to be stored: the bytes as they came, and where they go."""
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """An event to be stored: the bytes as they came, and where they go. `key` is the detainer_id."""
 
     line: int
-    fact: Fact
-    value: bytes
     event_id: str | None
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
 
-    @property
-    def topic(self) -> str:
-        """The topic of the event's kind."""
-        return f"detainer-{self.fact.kind.value}"
+    def stored(self, offset: int) -> Receipt:
+        """The receipt of an event that Kafka has acknowledged."""
+        return Receipt(self.line, "accepted", False, self.event_id, None, None, self.topic, self.partition, offset)
 
-    @property
-    def key(self) -> bytes:
-        """The record's key: detainer_id."""
-        return self.fact.detainer_id.encode()
-
-    @property
-    def partition(self) -> int:
-        """The partition that the key belongs to."""
-        return partition_of(self.key, _PARTITIONS[self.topic])
+    def unavailable(self) -> Receipt:
+        """The receipt of an event whose fate is not known: it may still be stored."""
+        detail = "not acknowledged in time; send it again, it cannot count twice"
+        return Receipt(self.line, "unavailable", True, self.event_id, "not-acknowledged", detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What the agency is told of one event. `line` counts from 1 in the order sent."""
-
-    line: int
-    id: str | None
-    status: str
-    code: str | None = None
-    detail: str | None = None
-    retryable: bool = False
-    topic: str | None = None
-    partition: int | None = None
-    offset: int | None = None
-    kind: str = field(default="unknown", metadata={"shown": False})
-
-    def as_json(self) -> dict[str, Any]:
-        """The receipt's members, absent ones left out."""
-        members = {
-            "line": self.line,
-            "id": self.id,
-            "status": self.status,
-            "code": self.code,
-            "detail": self.detail,
-            "retryable": self.retryable,
-            "topic": self.topic,
-            "partition": self.partition,
-            "offset": self.offset,
-        }
-        return {name: value for name, value in members.items() if value is not None}
-
-
-class NotABatchError(Exception):
-    """The body is not a JSON array of events; the message says how it must be framed."""
-
-
-def split(body: bytes) -> list[bytes]:
-    """The elements of a JSON array, each as its own bytes; NotABatchError when it is none or has too many."""
+def judge(line: int, value: bytes, agency: Agency, now_us: int) -> Accepted | Receipt:
+    """Accept one event from `agency`, or say on a receipt why not. `now_us` is in microseconds since 1970."""
     try:
-        elements = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise NotABatchError("the body must be a JSON array of CloudEvents") from error
-    if not elements:
-        raise NotABatchError("the batch is empty")
-    if len(elements) > MAX_BATCH:
-        raise NotABatchError(f"a batch has at most {MAX_BATCH} events, this one has {len(elements)}")
-    return [bytes(element) for element in elements]
-
-
-def judge(line: int, value: bytes, agency: Agency) -> Accepted | Receipt:
-    """Accept one event from `agency`, or say on a receipt why not."""
-    event_id = _event_id(value)
-    try:
-        fact = accept(value)
+        fact = accept_fast(value)
     except Refused as refused:
-        detail = f"{refused.field}: {refused.detail}" if refused.field else refused.detail
-        return Receipt(line, event_id, "rejected", refused.code, detail)
+        return _rejected(line, value, refused.code, refused.field, refused.detail)
+    if refusal := _out_of_scope(fact, agency) or _out_of_time(fact, now_us):
+        return _rejected(line, value, *refusal)
+    key = fact.detainer_id.encode()
+    topic = _TOPICS[fact.kind]
+    return Accepted(line, _event_id(value), topic, partition_of(key, _PARTITIONS[topic]), key, value)
+
+
+def too_long(line: int, most: int) -> Receipt:
+    """The receipt of a line that was not kept to its end."""
+    return Receipt(line, "rejected", False, None, "too-large", f"an event has at most {most} bytes")
+
+
+def _out_of_scope(fact: Fact, agency: Agency) -> tuple[str, str, str] | None:
     if fact.agency != agency.name:
-        detail = f"source: must be /agencies/{agency.name} with this key"
-        return Receipt(line, event_id, "rejected", "source-not-allowed", detail, kind=fact.kind.value)
+        return "source-not-allowed", "source", f"must be /agencies/{agency.name} with this key"
     if fact.kind not in agency.kinds:
-        detail = f"type: {agency.name} may not send this kind"
-        return Receipt(line, event_id, "rejected", "kind-not-allowed", detail, kind=fact.kind.value)
+        return "kind-not-allowed", "type", f"{agency.name} may not send this kind"
     if not agency.covers(fact.kind, fact.jurisdiction):
-        detail = f"data.jurisdiction: is not in the scope of {agency.name}"
-        return Receipt(line, event_id, "rejected", "jurisdiction-not-allowed", detail, kind=fact.kind.value)
-    return Accepted(line, fact, value, event_id)
+        return "jurisdiction-not-allowed", "data.jurisdiction", f"is not in the scope of {agency.name}"
+    return None
 
 
-def stored(event: Accepted, offset: int) -> Receipt:
-    """The receipt of an event that Kafka has acknowledged."""
-    return Receipt(
-        event.line,
-        event.event_id,
-        "accepted",
-        topic=event.topic,
-        partition=event.partition,
-        offset=offset,
-        kind=event.fact.kind.value,
-    )
+def _out_of_time(fact: Fact, now_us: int) -> tuple[str, str, str] | None:
+    """Dates that only a mistake can explain. Only the door looks at the clock; the log's events are judged without."""
+    if fact.issued_us < YEAR_2000_US:
+        return "before-2000", "data.issued_at", "must not be before the year 2000"
+    latest = fact.counted_us
+    if latest > now_us + CLOCK_SKEW_US:
+        field = "data.issued_at" if fact.recorded_us is None else "data.recorded_at"
+        return "in-the-future", field, "must not be more than an hour in the future"
+    return None
 
 
-def unavailable(event: Accepted) -> Receipt:
-    """The receipt of an event whose fate is not known: it may still be stored. Sending it again cannot count twice."""
-    return Receipt(
-        event.line,
-        event.event_id,
-        "unavailable",
-        "not-acknowledged",
-        "not acknowledged in time; send it again, it cannot count twice",
-        retryable=True,
-        kind=event.fact.kind.value,
-    )
+def _rejected(line: int, value: bytes, code: str, field: str | None, detail: str) -> Receipt:
+    return Receipt(line, "rejected", False, _event_id(value), code, f"{field}: {detail}" if field else detail)
 
 
-def summary(receipts: Sequence[Receipt]) -> dict[str, int]:
-    """How many events were answered how."""
-    counts = {"lines": len(receipts), "accepted": 0, "rejected": 0, "unavailable": 0}
-    for receipt in receipts:
-        counts[receipt.status] += 1
-    return counts
-
-
-class _Id(msgspec.Struct):
+class _Id(msgspec.Struct, gc=False):
     id: str | None = None
 
 

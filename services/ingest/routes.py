@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest import intake
-from services.ingest.intake import Accepted, Receipt
+from schemas.instant import microseconds
+from services.ingest import binary, framing, intake, streaming
+from services.ingest.framing import FramingError, Inflator
+from services.ingest.intake import Accepted
 from services.ingest.producing import EventProducer
+from services.ingest.rates import Rates
+from services.ingest.receipts import Receipt, Summary, encode
+from services.ingest.streaming import CutOffError
 from services.runtime import metrics
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock
@@ -19,8 +26,14 @@ from services.runtime.logs import get
 
 log = get(__name__)
 
-SINGLE = "application/cloudevents+json"
-BATCH = "application/cloudevents-batch+json"
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_MEDIA_TYPES = (framing.SINGLE, framing.BATCH, framing.LINES)
+_ANSWERS = {"*/*", "application/*", "application/json", "application/problem+json", framing.LINES}
+_FRAMING_CODES = frozenset({"not-json", "not-utf8", "no-value"})
+_RETRY = {"Retry-After": "5"}
 
 
 class Answered(Exception):  # noqa: N818  # ends a request early, not a failure
@@ -32,122 +45,185 @@ class Answered(Exception):  # noqa: N818  # ends a request early, not a failure
 
 
 class Door:
-    """The HTTP side of ingest. `producer` is None while Kafka cannot be reached."""
+    """The ASGI application of `POST /v1/events`. `producer` is None while Kafka cannot be reached."""
 
-    def __init__(self, agencies: AgenciesFile, clock: Clock) -> None:
+    def __init__(self, agencies: AgenciesFile, clock: Clock, rates: Rates) -> None:
         self._agencies = agencies
         self._clock = clock
+        self._rates = rates
         self.producer: EventProducer | None = None
+        self.stopping = asyncio.Event()
 
     @property
     def routes(self) -> list[Route]:
         """The routes of the public interface."""
-        return [Route("/v1/events", self.post_events, methods=["POST"])]
+        return [Route("/v1/events", self, methods=["POST"])]
 
-    async def post_events(self, request: Request) -> Response:
-        """Take one event, or a batch of at most 1,000."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one event, a batch, or lines without end."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        named = dict(headers)
         try:
-            agency = self._authenticate(request)
-            media_type = _media_type(request)
-            producer = self._reachable()
-            body = await _body(request)
-            values = [body] if media_type == SINGLE else _split(body)
+            agency = self._authenticate(named, scope)
+            media_type = _media_type(headers, named)
+            _check_accept(named)
+            self._check_rate(agency)
+            self._check_kafka()
+            inflator = framing.inflator(named.get(b"content-encoding", b"").decode("latin-1"))
+            if media_type == framing.LINES:
+                pieces = self._pieces(lambda: self._unless_stopping(receive))
+                await streaming.answer(pieces, inflator, self._judge(agency), self._store(agency), send)
+                return
+            body = await self._body(receive, named, inflator)
+            if media_type == framing.BINARY:
+                body = binary.structured(headers, body)
+            values = framing.split(body) if media_type == framing.BATCH else [body]
+            judge = self._judge(agency)
+            receipts = await self._store(agency)([judge(line, value) for line, value in enumerate(values, start=1)])
+            response = _many(receipts) if media_type == framing.BATCH else _one(receipts[0])
         except Answered as answered:
-            return answered.response
-        except ClientDisconnect:
-            return Response(status_code=400)
-        receipts = await self._take(producer, values, agency)
-        return _one(receipts[0]) if media_type == SINGLE else _many(receipts)
+            response = answered.response
+        except FramingError as error:
+            response = problem(error.status, error.code, error.detail)
+        except CutOffError:
+            return
+        await response(scope, receive, send)
 
-    async def _take(self, producer: EventProducer, values: Sequence[bytes], agency: Agency) -> list[Receipt]:
-        judged = [intake.judge(line, value, agency) for line, value in enumerate(values, start=1)]
-        offsets = await producer.store([one for one in judged if isinstance(one, Accepted)])
-        receipts = [_receipt(one, offsets) for one in judged]
-        for receipt in receipts:
-            metrics.INGEST_EVENTS.labels(receipt.kind, receipt.status, receipt.code or "").inc()
-        if offsets:
+    def _judge(self, agency: Agency) -> streaming.Judge:
+        clock = self._clock
+
+        def judge(line: int, value: bytes) -> Accepted | Receipt:
+            return intake.judge(line, value, agency, now)
+
+        now = microseconds(clock())
+        return judge
+
+    def _store(self, agency: Agency) -> streaming.Store:
+        async def store(judged: list[Accepted | Receipt]) -> list[Receipt]:
+            producer = self.producer
+            if producer is None:
+                receipts = [one.unavailable() if isinstance(one, Accepted) else one for one in judged]
+            else:
+                receipts = await producer.store(judged)
+            self._count(agency, receipts)
+            return receipts
+
+        return store
+
+    def _count(self, agency: Agency, receipts: list[Receipt]) -> None:
+        outcomes = Counter([(one.topic, one.status, one.code) for one in receipts])
+        for (topic, status, code), count in outcomes.items():
+            kind = topic.removeprefix("detainer-") if topic else "unknown"
+            metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)
+        if any(status == "accepted" for _, status, _ in outcomes):
             metrics.AGENCY_LAST_EVENT.labels(agency.name).set(self._clock().timestamp())
-        return receipts
+        self._rates.took(agency, len(receipts))
 
-    def _reachable(self) -> EventProducer:
-        if self.producer is None:
-            metrics.INGEST_EVENTS.labels("unknown", "unavailable", "kafka-unavailable").inc()
-            detail = "Events cannot be stored now; send them again."
-            raise Answered(problem(503, "kafka-unavailable", detail, {"Retry-After": "5"}))
-        return self.producer
-
-    def _authenticate(self, request: Request) -> Agency:
+    def _authenticate(self, headers: dict[bytes, bytes], scope: Scope) -> Agency:
         agencies = self._agencies.current()
         if agencies is None:
-            raise Answered(problem(503, "agencies-unknown", "The agencies file cannot be read.", {"Retry-After": "5"}))
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+            raise Answered(problem(503, "agencies-unknown", "The agencies file cannot be read.", _RETRY))
+        scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         agency = agencies.by_key(key.strip()) if scheme.lower() == "bearer" else None
         if agency is None or not agency.is_valid(self._clock()):
-            log.warning("refused", code="unknown-key", client=request.client.host if request.client else None)
+            client = scope.get("client")
+            known = agency.name if agency else None
+            log.warning("refused", code="unknown-key", client=client[0] if client else None, agency=known)
             metrics.INGEST_EVENTS.labels("unknown", "refused", "unknown-key").inc()
-            raise Answered(
-                problem(
-                    401,
-                    "unknown-key",
-                    "Send 'Authorization: Bearer KEY' with a key of an agency that may send now.",
-                    {"WWW-Authenticate": 'Bearer realm="ddor"'},
-                )
-            )
+            detail = "Send 'Authorization: Bearer KEY' with a key of an agency that may send now."
+            raise Answered(problem(401, "unknown-key", detail, {"WWW-Authenticate": 'Bearer realm="ddor"'}))
         return agency
 
+    def _check_kafka(self) -> None:
+        if self.producer is None:
+            metrics.INGEST_EVENTS.labels("unknown", "unavailable", "kafka-unavailable").inc()
+            raise Answered(problem(503, "kafka-unavailable", "Events cannot be stored now; send them again.", _RETRY))
 
-def _media_type(request: Request) -> str:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in (SINGLE, BATCH):
-        raise Answered(problem(415, "unsupported-media-type", f"Content-Type must be {SINGLE} or {BATCH}."))
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Answered(
-            problem(415, "unsupported-encoding", "Content-Encoding is not supported; send the body as it is.")
-        )
-    return media_type
+    def _check_rate(self, agency: Agency) -> None:
+        wait = self._rates.wait(agency)
+        if wait:
+            metrics.INGEST_EVENTS.labels("unknown", "refused", "too-many-events").inc()
+            detail = f"{agency.name} may send {agency.events_per_second:,} events a second; wait, then go on."
+            raise Answered(problem(429, "too-many-events", detail, {"Retry-After": str(wait)}))
 
-
-async def _body(request: Request) -> bytes:
-    """The body, never more than the limit in memory."""
-    too_large = Answered(problem(413, "too-large", f"A body has at most {intake.MAX_BODY_BYTES} bytes."))
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > intake.MAX_BODY_BYTES:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > intake.MAX_BODY_BYTES:
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes], inflator: Inflator) -> bytes:
+        """The whole body, decompressed; never more than the limit in memory."""
+        too_large = Answered(problem(413, "too-large", f"A body has at most {framing.MAX_BODY_BYTES:,} bytes."))
+        declared = headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > framing.MAX_BODY_BYTES:
             raise too_large
-    if not body:
-        raise Answered(problem(400, "empty-body", "The body is empty; send an event."))
-    return bytes(body)
+        body, came = bytearray(), False
+        async for piece in self._pieces(receive):
+            came = True
+            for plain in inflator.feed(piece):
+                body += plain
+                if len(body) > framing.MAX_BODY_BYTES:
+                    raise too_large
+        if came:
+            inflator.finish()
+        if not body:
+            raise Answered(problem(400, "empty-body", "The body is empty; send an event."))
+        return bytes(body)
+
+    async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
+        """The body as it comes; CutOffError when the client goes away or this process is told to stop."""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise CutOffError
+            more = message.get("more_body", False)
+            if body := message.get("body", b""):
+                yield body
+
+    async def _unless_stopping(self, receive: Receive) -> MutableMapping[str, Any]:
+        """The next message; CutOffError when the process is told to stop first, or was before."""
+        if self.stopping.is_set():
+            raise CutOffError
+        message = asyncio.ensure_future(receive())
+        stopping = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait({message, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not message.done():
+                raise CutOffError
+            return message.result()
+        finally:
+            message.cancel()
+            stopping.cancel()
 
 
-def _split(body: bytes) -> list[bytes]:
-    try:
-        return intake.split(body)
-    except intake.NotABatchError as error:
-        raise Answered(problem(400, "not-a-batch", str(error))) from None
+def _media_type(headers: list[tuple[bytes, bytes]], named: dict[bytes, bytes]) -> str:
+    media_type = named.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+    if media_type in _MEDIA_TYPES:
+        return media_type
+    if media_type == framing.BINARY and binary.is_binary(headers):
+        return media_type
+    detail = f"Content-Type must be {', '.join(_MEDIA_TYPES)}, or {framing.BINARY} with ce- headers."
+    raise Answered(problem(415, "unsupported-media-type", detail))
 
 
-def _receipt(judged: Accepted | Receipt, offsets: dict[int, int]) -> Receipt:
-    if isinstance(judged, Receipt):
-        return judged
-    offset = offsets.get(judged.line)
-    return intake.unavailable(judged) if offset is None else intake.stored(judged, offset)
+def _check_accept(headers: dict[bytes, bytes]) -> None:
+    accept = headers.get(b"accept", b"*/*").decode("latin-1").lower()
+    if not any(choice.partition(";")[0].strip() in _ANSWERS for choice in accept.split(",")):
+        raise Answered(problem(406, "not-acceptable", "Answers are application/json or application/x-ndjson."))
+
+
+def _json(content: Any, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode(content), status, headers, media_type="application/json")
 
 
 def _one(receipt: Receipt) -> Response:
     if receipt.status == "accepted":
-        return JSONResponse(receipt.as_json(), 202)
+        return _json(receipt, 202)
+    code, detail = receipt.code or "", receipt.detail or ""
     if receipt.status == "unavailable":
-        return problem(503, receipt.code or "", receipt.detail or "", {"Retry-After": "5"}, receipt=receipt.as_json())
-    status = 413 if receipt.code == "too-large" else 400 if receipt.code in intake.FRAMING_CODES else 422
-    return problem(status, receipt.code or "", receipt.detail or "", receipt=receipt.as_json())
+        return problem(503, code, detail, _RETRY, retryable=True)
+    status = 413 if code == "too-large" else 400 if code in _FRAMING_CODES else 422
+    return problem(status, code, detail, id=receipt.id)
 
 
-def _many(receipts: Sequence[Receipt]) -> Response:
-    summary = intake.summary(receipts)
-    status = 200 if summary["accepted"] == summary["lines"] else 207
-    headers = {"Retry-After": "5"} if summary["unavailable"] else None
-    return JSONResponse({"receipts": [one.as_json() for one in receipts], "summary": summary}, status, headers)
+def _many(receipts: list[Receipt]) -> Response:
+    summary = Summary()
+    summary.add(receipts)
+    status = 200 if summary.accepted == summary.lines else 207
+    return _json({"receipts": receipts, "summary": summary}, status, _RETRY if summary.unavailable else None)

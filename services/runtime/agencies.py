@@ -7,6 +7,7 @@
     jurisdictions = ["32*", "US"]       # codes; a trailing * covers all codes that begin so
     valid_from = 2017-01-01T00:00:00Z   # optional, inclusive
     valid_to = 2018-01-01T00:00:00Z     # optional, exclusive
+    events_per_second = 5000            # optional, over ten seconds; above it 429
 
 The scopes of two agencies for one kind never overlap, or one detainer could be counted twice.
 """
@@ -59,6 +60,8 @@ class Agency(BaseModel):
     jurisdictions: Annotated[list[_Scope], Field(min_length=1)]
     valid_from: _Instant = _ALWAYS
     valid_to: _Instant = _FOREVER
+    events_per_second: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude=True)
+    """How fast it may send decides nothing that is reported: no input of a report."""
 
     def covers(self, kind: Kind, jurisdiction: str) -> bool:
         """Whether the scope has this kind in this jurisdiction."""

@@ -29,9 +29,22 @@ _RETRIED_STATES: Final = ("55P03", "25P04")
 
 def is_transient(error: BaseException) -> bool:
     """Whether waiting can mend it: the database or the broker is away, restarting, full or busy."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_transient(one) for one in error.exceptions)
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(_RETRIED_CLASSES) or state in _RETRIED_STATES
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error) or "released" in str(error)
     return isinstance(error, KafkaError | OSError | TimeoutError | asyncio.TimeoutError | EOFError)
+
+
+_NO_RECORDS_FAULT: Final = ("0A", "25", "26", "28", "34", "3D", "3F", "42", "55")
+"""SQLSTATE classes: features, transaction state, names and privileges. The schema or the set-up is wrong."""
+
+
+def may_lie_in_a_record(error: BaseException) -> bool:
+    """Whether another record might pass: an error of the set-up or of the connection says nothing about records."""
+    if isinstance(error, asyncpg.PostgresError):
+        return not (error.sqlstate or "").startswith(_NO_RECORDS_FAULT)
+    return not isinstance(error, asyncpg.InterfaceError) or isinstance(error, ValueError)

@@ -36,17 +36,15 @@ class Supervisor:
             try:
                 await self._session(self._up)
             except Exception as error:  # whatever ended the session, the next one is the cure
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    # Closing a connection failed on the way out: that must not hide that the end was ordered.
-                    raise asyncio.CancelledError from error
+                _heed_cancellation()
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
-                self.waiting_for = f"{self._what}: {type(error).__name__}"
+                name = _name(error)
+                self.waiting_for = f"{self._what}: {name}"
                 metrics.SESSION_UP.labels(self._what).set(0)
                 if is_transient(error):
-                    log.warning("session-ended", what=self._what, error=type(error).__name__, attempt=failures)
+                    log.warning("session-ended", what=self._what, error=name, attempt=failures)
                 else:
                     log.exception("session-failed", what=self._what, attempt=failures)
                 wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures - 1, 10))
@@ -57,3 +55,15 @@ class Supervisor:
             log.info("session-up", what=self._what)
         self.waiting_for = None
         metrics.SESSION_UP.labels(self._what).set(1)
+
+
+def _heed_cancellation() -> None:
+    """A session that was cancelled may end by another error, of its own closing; it is not to begin anew."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _name(error: BaseException) -> str:
+    """The error's name; of a group, that of the first one in it."""
+    return _name(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else type(error).__name__

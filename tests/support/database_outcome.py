@@ -23,7 +23,7 @@ async def outcome(connection: Connection) -> dict[str, Any]:
     )
     return {
         "ledger": {_identity(row): _fact(row) for row in ledger},
-        "history": {(*_identity(row), row["version"], row["fingerprint"].bytes): _fact(row) for row in history},
+        "history": {(*_identity(row), row["version"], bytes(row["fingerprint"])): _fact(row) for row in history},
         "open conflicts": {_identity(row): (row["version"], row["fingerprints"]) for row in conflicts},
         "counters": {(row["week"], row["jurisdiction"], row["kind"]): row["n"] for row in counters},
         "decline details": {(row["name"], str(row["detainer_id"])): _details(dict(row)) for row in declines},
@@ -41,7 +41,7 @@ def _identity(row: Any) -> tuple[str, str, str]:
 
 def _fact(row: Any) -> dict[str, Any]:
     names = ("version", "week", "jurisdiction", "withdrawn", "form")
-    return {name: row[name] for name in names} | {"fingerprint": row["fingerprint"].bytes}
+    return {name: row[name] for name in names} | {"fingerprint": bytes(row["fingerprint"])}
 
 
 def _details(row: dict[str, Any]) -> dict[str, Any]:

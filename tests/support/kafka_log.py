@@ -188,14 +188,14 @@ async def begin_at_the_ends(connection: Connection, bootstrap: str) -> Offsets:
     return found
 
 
-async def counted(connection: Connection, bootstrap: str) -> None:
+async def counted(connection: Connection, bootstrap: str, seconds: float = 90) -> None:
     """Wait until every position is at the end of its partition."""
     goal = await ends(bootstrap)
 
     async def at_the_end() -> bool:
         return await next_offsets(connection) == goal
 
-    await until(at_the_end, "every position at the log's end")
+    await until(at_the_end, "every position at the log's end", seconds)
 
 
 @asynccontextmanager

@@ -8,8 +8,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-from schemas.acceptance import Fact, Refused, accept
+from schemas.acceptance import Refused, accept
 from schemas.export import GOLDEN
+from schemas.fact import Fact
 
 Document = dict[str, Any]
 _ABSENT = object()

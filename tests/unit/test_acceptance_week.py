@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import deploy
-from schemas.acceptance import Fact, accept
+from schemas.acceptance import accept
+from schemas.fact import Fact
+from schemas.instant import instant
 from schemas.week import ReportingCalendar
 from services.importer import acceptance_week
 from services.importer.rows import NotThisFileError, Row
@@ -20,6 +22,9 @@ from tests.unit.sample_events import encoded, event
 FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
 ZONE = ZoneInfo("America/New_York")
 WEEK = ReportingCalendar(ZONE).week(date(2017, 1, 28))
+OUTSIDE = 2 * 10
+ISSUED_BEFORE = 206 + OUTSIDE
+"""Each declined detainer was issued before, those declined outside the week too."""
 TOP = {
     "32003": 51,
     "36059": 38,
@@ -50,8 +55,18 @@ def facts() -> list[Fact]:
     return found
 
 
+def counted_at(fact: Fact) -> datetime:
+    return instant(fact.counted_us)
+
+
 def inside(kind: str) -> list[Fact]:
-    return [fact for fact in facts() if fact.kind == kind and fact.counted_at in WEEK]
+    return [fact for fact in facts() if fact.kind == kind and counted_at(fact) in WEEK]
+
+
+def issued_before() -> list[Fact]:
+    """The issue of each detainer that was declined."""
+    declined = {fact.detainer_id for fact in facts() if fact.kind == "declined"}
+    return [fact for fact in facts() if fact.kind == "issued" and fact.detainer_id in declined]
 
 
 def test_the_same_file_gives_the_same_events() -> None:
@@ -60,13 +75,13 @@ def test_the_same_file_gives_the_same_events() -> None:
 
 def test_another_agency_or_data_set_has_other_identities() -> None:
     ids = [{one.events[0].data["detainer_id"] for one in some} for some in (rows(), rows("x"), rows(dataset="x"))]
-    assert all(len(some) == len(rows()) for some in ids)
+    assert all(len(some) == len(rows()) - ISSUED_BEFORE for some in ids)
     assert not ids[0] & ids[1]
     assert not ids[0] & ids[2]
 
 
 def test_rows_are_numbered_from_one_and_none_is_rejected() -> None:
-    assert [row.number for row in rows()] == list(range(1, 3_083 + 206 + 40 + 1))
+    assert [row.number for row in rows()] == list(range(1, 3_083 + 206 + 2 * OUTSIDE + ISSUED_BEFORE + 1))
     assert all(row.reject is None for row in rows())
 
 
@@ -94,15 +109,16 @@ def test_names_that_were_once_confused_are_told_apart_by_code() -> None:
 
 @pytest.mark.parametrize("kind", ["issued", "declined"])
 def test_both_edges_of_the_week_have_events_inside(kind: str) -> None:
-    instants = {fact.counted_at for fact in inside(kind)}
+    instants = {counted_at(fact) for fact in inside(kind)}
     assert WEEK.begins_at in instants
     assert WEEK.ends_at - MICROSECOND in instants
 
 
 @pytest.mark.parametrize("kind", ["issued", "declined"])
 def test_both_edges_of_the_week_have_events_outside_in_ten_jurisdictions(kind: str) -> None:
-    outside = [fact for fact in facts() if fact.kind == kind and fact.counted_at not in WEEK]
-    assert Counter(fact.counted_at for fact in outside) == {
+    before = issued_before()
+    outside = [fact for fact in facts() if fact.kind == kind and counted_at(fact) not in WEEK and fact not in before]
+    assert Counter(counted_at(fact) for fact in outside) == {
         WEEK.begins_at - timedelta(seconds=1): 10,
         WEEK.ends_at: 10,
     }
@@ -110,10 +126,20 @@ def test_both_edges_of_the_week_have_events_outside_in_ten_jurisdictions(kind: s
 
 
 def test_some_were_declined_more_than_a_year_after_they_were_issued() -> None:
-    waited = [fact.counted_at - fact.issued_at for fact in inside("declined")]
+    waited = [counted_at(fact) - instant(fact.issued_us) for fact in inside("declined")]
     assert sum(one > timedelta(days=365) for one in waited) > 5
     assert max(waited) < timedelta(days=3 * 366 + 5)
-    assert sum(fact.issued_at not in WEEK for fact in inside("declined")) > 100
+    assert sum(instant(fact.issued_us) not in WEEK for fact in inside("declined")) > 100
+
+
+def test_each_declined_detainer_was_issued_before_and_that_does_not_count_in_the_week() -> None:
+    before = {fact.detainer_id: fact for fact in issued_before()}
+    assert len(before) == len(issued_before()) == ISSUED_BEFORE
+    assert not [fact for fact in before.values() if counted_at(fact) in WEEK]
+    for fact in facts():
+        if fact.kind == "declined":
+            issued = before[fact.detainer_id]
+            assert (issued.issued_us, issued.jurisdiction) == (fact.issued_us, fact.jurisdiction)
 
 
 def test_offenses_of_the_declined_go_from_impaired_driving_to_homicide() -> None:
@@ -173,6 +199,7 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, name: str, lines: list[
 def test_a_week_of_another_year_works_too(tmp_path: Path) -> None:
     path = write(tmp_path / "2023-03-11.csv", "# a comment", HEADER, LINE)
     found = list(acceptance_week.read(path, "demo", "x", ZONE))
-    assert len(found) == 3 + 4
+    assert len(found) == 3 + 4 + 3
     assert found[0].events[0].data["issued_at"] == "2023-03-11T05:00:00Z"
-    assert datetime.fromisoformat(str(found[-1].events[0].data["recorded_at"])) == datetime(2023, 3, 18, 4, tzinfo=UTC)
+    declined = [row.events[0].data for row in found if row.events[0].kind == "declined"]
+    assert datetime.fromisoformat(str(declined[-1]["recorded_at"])) == datetime(2023, 3, 18, 4, tzinfo=UTC)

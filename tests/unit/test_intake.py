@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import zlib
-from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.acceptance import MAX_EVENT_BYTES
+from schemas.instant import microseconds
 from services.ingest import intake
-from services.ingest.intake import Accepted, NotABatchError, Receipt, judge, split, stored, summary, unavailable
+from services.ingest.intake import CLOCK_SKEW_US, Accepted
+from services.ingest.receipts import Receipt, Summary, encode, encode_lines
+from services.ingest.routes import _FRAMING_CODES
 from services.runtime.agencies import Agency
 from tests.unit.sample_events import Document, changed, encoded, event, quick
 from tests.unit.sample_reports import listed
@@ -19,10 +24,21 @@ from tests.unit.sample_reports import listed
 (VEGAS,) = listed(("ice-las-vegas", "issued", "32* 36*")).listed
 (BOTH,) = listed(("ice-las-vegas", "issued declined", "32* 36*")).listed
 ID = event()["data"]["detainer_id"]
+NOW = microseconds(datetime(2017, 2, 1, tzinfo=UTC))
+
+
+def judge(line: int, value: bytes, agency: Agency) -> Accepted | Receipt:
+    return intake.judge(line, value, agency, NOW)
 
 
 def judged(document: Document, agency: Agency = VEGAS) -> Accepted | Receipt:
     return judge(7, encoded(document), agency)
+
+
+def shown(receipt: Receipt) -> dict[str, Any]:
+    """What the agency is told."""
+    told: dict[str, Any] = json.loads(encode(receipt))
+    return told
 
 
 def rejected(document: Document, agency: Agency = VEGAS) -> Receipt:
@@ -55,27 +71,42 @@ def test_a_decline_goes_to_its_own_topic() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "code", "said", "kind"),
+    ("document", "code", "said"),
     [
-        (changed(event(), "source", "/agencies/other"), "source-not-allowed", "/agencies/ice-las-vegas", "issued"),
-        (event("declined"), "kind-not-allowed", "type:", "declined"),
-        (event(jurisdiction="06037"), "jurisdiction-not-allowed", "data.jurisdiction:", "issued"),
-        (event(jurisdiction="US", operator="federal"), "jurisdiction-not-allowed", "scope of ice-las-vegas", "issued"),
-        (event(jurisdiction="32999"), "unknown-jurisdiction", "data.jurisdiction:", "unknown"),
-        (event(name="Doe"), "unknown-field", "data.name:", "unknown"),
+        (changed(event(), "source", "/agencies/other"), "source-not-allowed", "/agencies/ice-las-vegas"),
+        (event("declined"), "kind-not-allowed", "type:"),
+        (event(jurisdiction="06037"), "jurisdiction-not-allowed", "data.jurisdiction:"),
+        (event(jurisdiction="US", operator="federal"), "jurisdiction-not-allowed", "scope of ice-las-vegas"),
+        (event(jurisdiction="32999"), "unknown-jurisdiction", "data.jurisdiction:"),
+        (event(name="Doe"), "unknown-field", "data.name:"),
+        (event(issued_at="1999-12-31T23:59:59.999999Z"), "before-2000", "data.issued_at:"),
+        (event(issued_at="2017-02-01T01:00:00.000001Z"), "in-the-future", "data.issued_at:"),
     ],
 )
-def test_what_an_agency_may_not_send_is_rejected_with_a_code(
-    document: Document, code: str, said: str, kind: str
-) -> None:
+def test_what_an_agency_may_not_send_is_rejected_with_a_code(document: Document, code: str, said: str) -> None:
     receipt = rejected(document)
-    assert (receipt.code, receipt.kind, receipt.id) == (code, kind, "example/1/" + document["type"].split("-")[1])
+    assert (receipt.code, receipt.id) == (code, "example/1/" + document["type"].split("-")[1])
     assert receipt.detail is not None
     assert said in receipt.detail
 
 
 def test_where_the_building_stands_decides_nothing() -> None:
     assert isinstance(judged(event(location="06037")), Accepted)
+
+
+def test_what_counts_may_be_an_hour_ahead_of_our_clock_and_no_more() -> None:
+    """The instant that counts: issued of an issued, recorded of a declined detainer, which is the latest of its own."""
+    for kind, name in (("issued", "issued_at"), ("declined", "recorded_at")):
+        assert isinstance(judged(event(kind, **{name: "2017-02-01T01:00:00Z"}), BOTH), Accepted)
+        late = rejected(event(kind, **{name: "2017-02-01T01:00:00.000001Z"}), BOTH)
+        assert (late.code, late.detail and late.detail.partition(":")[0]) == ("in-the-future", f"data.{name}")
+    later = intake.judge(1, encoded(event(issued_at="2017-02-01T01:00:00.000001Z")), VEGAS, NOW + CLOCK_SKEW_US)
+    assert isinstance(later, Accepted)
+
+
+def test_the_first_instant_of_2000_is_early_enough() -> None:
+    assert isinstance(judged(event(issued_at="2000-01-01T00:00:00Z")), Accepted)
+    assert rejected(event("declined", issued_at="1999-12-31T23:59:59Z"), BOTH).code == "before-2000"
 
 
 def test_another_agencys_source_is_told_before_its_scope() -> None:
@@ -112,54 +143,7 @@ def test_an_id_is_echoed_only_where_it_can_be_read_and_shown(value: bytes, event
 def test_any_bytes_get_a_receipt(value: bytes) -> None:
     receipt = judge(1, value, VEGAS)
     assert isinstance(receipt, Receipt)
-    json.dumps(receipt.as_json())
-
-
-def test_a_batch_is_split_without_a_change_to_its_events() -> None:
-    values = [json.dumps(event(), indent=2).encode(), b'{"NaN": 1.0e0}', b"[]", b'"x"', b"1"]
-    assert split(b" [" + b" ,\n".join(values) + b"] ") == values
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{}",
-        b"null",
-        b"[]",
-        b"[",
-        b"[1,]",
-        b"[1] 2",
-        b"[1 2]",
-        b"\xef\xbb\xbf[1]",
-        b"[1]".decode().encode("utf-16"),
-        b"[" + b",".join([b"1"] * 1_001) + b"]",
-        b"[" * 100_000,
-        b"[" * 100_000 + b"]" * 100_000,
-        encoded(event()),
-    ],
-    ids=lambda body: repr(body[:12]),
-)
-def test_what_is_no_array_of_events_is_no_batch(body: bytes) -> None:
-    with pytest.raises(NotABatchError):
-        split(body)
-
-
-def test_a_thousand_events_are_a_batch() -> None:
-    assert len(split(b"[" + b",".join([b"1"] * 1_000) + b"]")) == 1_000
-
-
-def test_the_message_says_how_many_there_may_be() -> None:
-    with pytest.raises(NotABatchError, match=r"at most 1000 events, this one has 1001"):
-        split(b"[" + b",".join([b"1"] * 1_001) + b"]")
-
-
-@given(st.binary(max_size=60))
-@quick
-def test_any_body_is_a_batch_or_is_not(body: bytes) -> None:
-    for framed in (body, b"[" + body + b"]"):
-        with suppress(NotABatchError):
-            assert all(isinstance(value, bytes) for value in split(framed))
+    assert shown(receipt)["status"] == "rejected"
 
 
 def accepted() -> Accepted:
@@ -169,7 +153,7 @@ def accepted() -> Accepted:
 
 
 def test_receipts_have_the_members_of_the_contract() -> None:
-    assert stored(accepted(), 41).as_json() == {
+    assert shown(accepted().stored(41)) == {
         "line": 7,
         "id": "example/1/issued",
         "status": "accepted",
@@ -178,7 +162,7 @@ def test_receipts_have_the_members_of_the_contract() -> None:
         "partition": zlib.crc32(ID.encode()) % 12,
         "offset": 41,
     }
-    assert unavailable(accepted()).as_json() == {
+    assert shown(accepted().unavailable()) == {
         "line": 7,
         "id": "example/1/issued",
         "status": "unavailable",
@@ -186,7 +170,9 @@ def test_receipts_have_the_members_of_the_contract() -> None:
         "detail": "not acknowledged in time; send it again, it cannot count twice",
         "retryable": True,
     }
-    assert judge(3, b"x", VEGAS).as_json() == {  # type: ignore[union-attr]
+    refused = judge(3, b"x", VEGAS)
+    assert isinstance(refused, Receipt)
+    assert shown(refused) == {
         "line": 3,
         "status": "rejected",
         "code": "not-json",
@@ -196,14 +182,34 @@ def test_receipts_have_the_members_of_the_contract() -> None:
 
 
 def test_offset_0_and_partition_0_are_shown() -> None:
-    receipt = Receipt(1, None, "accepted", topic="detainer-issued", partition=0, offset=0)
-    assert (receipt.as_json()["partition"], receipt.as_json()["offset"]) == (0, 0)
+    receipt = Receipt(1, "accepted", False, topic="detainer-issued", partition=0, offset=0)
+    assert (shown(receipt)["partition"], shown(receipt)["offset"]) == (0, 0)
+
+
+def test_a_line_that_was_not_kept_has_a_receipt_that_says_how_long_one_may_be() -> None:
+    receipt = intake.too_long(9, MAX_EVENT_BYTES)
+    assert (receipt.line, receipt.status, receipt.code, receipt.retryable) == (9, "rejected", "too-large", False)
+    assert str(MAX_EVENT_BYTES) in (receipt.detail or "")
 
 
 def test_a_summary_adds_up() -> None:
-    receipts = [stored(accepted(), 1), stored(accepted(), 2), rejected(event(version=0)), unavailable(accepted())]
-    assert summary(receipts) == {"lines": 4, "accepted": 2, "rejected": 1, "unavailable": 1}
+    summary = Summary()
+    summary.add([accepted().stored(1), accepted().stored(2)])
+    summary.add([])
+    summary.add([rejected(event(version=0)), accepted().unavailable()])
+    assert json.loads(encode(summary)) == {"lines": 4, "accepted": 2, "rejected": 1, "unavailable": 1}
+
+
+def test_receipts_as_lines_are_each_ended_by_a_line_break() -> None:
+    receipts = [accepted().stored(1), accepted().unavailable()]
+    lines = encode_lines(receipts).split(b"\n")
+    assert lines.pop() == b""
+    assert [json.loads(line) for line in lines] == [shown(one) for one in receipts]
 
 
 def test_codes_of_framing_are_those_of_the_acceptance_function() -> None:
-    assert {judge(1, value, VEGAS).code for value in (b"x", b"\xff")} <= intake.FRAMING_CODES  # type: ignore[union-attr]
+    assert {receipt.code for value in (b"x", b"\xff") if isinstance(receipt := judge(1, value, VEGAS), Receipt)} == {
+        "not-json",
+        "not-utf8",
+    }
+    assert {"not-json", "not-utf8"} <= _FRAMING_CODES

@@ -6,8 +6,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from services.aggregator.log import theirs
-from services.aggregator.reader import Reader, Span
-from services.aggregator.tally import Claim
+from services.aggregator.reader import Reader
+from services.aggregator.tally import Claim, Span
 from tests.unit.sample_records import DECLINED_0, ISSUED_0, ISSUED_1, lease, records
 
 
@@ -38,7 +38,8 @@ def reader(consumer: Recording) -> Reader:
 
 
 def offsets(spans: list[Span]) -> list[tuple[str, int, int, list[int]]]:
-    return [(str(partition), epoch, start, [one.offset for one in some]) for partition, epoch, start, some in spans]
+    assert all(span.end == span.records[-1].offset + 1 for span in spans)
+    return [(str(span.partition), span.epoch, span.start, [one.offset for one in span.records]) for span in spans]
 
 
 def test_a_gained_partition_is_sought_before_it_is_resumed(reader: Reader, consumer: Recording) -> None:
@@ -92,7 +93,6 @@ def test_a_gap_that_is_still_there_after_that_is_a_gap_of_the_log(reader: Reader
 def test_a_gap_between_batches_is_claimed_with_what_follows_it(reader: Reader) -> None:
     reader.gain(lease(ISSUED_0, 0))
     reader.spans(records(ISSUED_0, 0))
-    reader.committed([Claim(ISSUED_0, 1, 0, 1, 1)])
     assert offsets(reader.spans(records(ISSUED_0, 2))) == [("detainer-issued/0", 1, 1, [2])]
 
 
@@ -115,20 +115,45 @@ def test_old_records_alone_do_not_end_the_suspicion(reader: Reader) -> None:
     assert offsets(reader.spans(records(ISSUED_0, 40))) == [("detainer-issued/0", 1, 40, [40])]
 
 
-def test_a_commit_moves_the_position_on(reader: Reader) -> None:
+def test_what_was_decoded_is_read_and_only_what_was_written_is_the_position(reader: Reader) -> None:
     reader.gain(lease(ISSUED_0, 0))
-    reader.committed([Claim(ISSUED_0, 1, 0, 5, 5), Claim(ISSUED_1, 1, 0, 9, 9)])
-    assert reader.next_offsets == {ISSUED_0: 5}
-    assert reader.spans(records(ISSUED_0, 4)) == []
+    reader.spans(records(ISSUED_0, 0, 1, 2))
+    assert (reader.next_offsets, reader.positions) == ({ISSUED_0: 3}, {ISSUED_0: 0})
+    reader.written([Claim(ISSUED_0, 1, 0, 3, 3), Claim(ISSUED_1, 1, 0, 9, 9)])
+    assert (reader.next_offsets, reader.positions) == ({ISSUED_0: 3}, {ISSUED_0: 3})
 
 
-def test_a_commit_under_another_epoch_moves_nothing(reader: Reader) -> None:
+def test_what_was_written_under_another_epoch_is_not_this_leases_position(reader: Reader) -> None:
     reader.gain(lease(ISSUED_0, 0, epoch=2))
-    reader.committed([Claim(ISSUED_0, 1, 0, 5, 5)])
-    assert reader.next_offsets == {ISSUED_0: 0}
+    reader.written([Claim(ISSUED_0, 1, 0, 5, 5)])
+    assert (reader.next_offsets, reader.positions) == ({ISSUED_0: 0}, {ISSUED_0: 0})
+
+
+def test_a_delivery_goes_on_where_the_last_one_ended_and_repeats_nothing(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 0))
+    reader.spans(records(ISSUED_0, 0, 1))
+    assert reader.spans(records(ISSUED_0, 0, 1)) == []
+    assert offsets(reader.spans(records(ISSUED_0, 1, 2))) == [("detainer-issued/0", 1, 2, [2])]
 
 
 def test_a_batch_that_was_not_committed_comes_again_from_the_same_start(reader: Reader) -> None:
+    """Not by itself: the partition is lost, and gained again from where PostgreSQL says it is."""
     reader.gain(lease(ISSUED_0, 0))
     first = offsets(reader.spans(records(ISSUED_0, 0, 1)))
+    reader.lose([ISSUED_0])
+    reader.gain(lease(ISSUED_0, 0))
     assert offsets(reader.spans(records(ISSUED_0, 0, 1))) == first
+
+
+def test_a_gap_without_records_is_stepped_over(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 7, epoch=3))
+    assert reader.skip(ISSUED_0, 7, 9) == Span(ISSUED_0, 3, 7, 9, ())
+    assert reader.next_offsets == {ISSUED_0: 9}
+
+
+def test_a_gap_is_not_stepped_over_once_the_partition_has_moved_on_or_is_lost(reader: Reader) -> None:
+    reader.gain(lease(ISSUED_0, 7))
+    reader.spans(records(ISSUED_0, 7))
+    assert reader.skip(ISSUED_0, 7, 9) is None
+    assert reader.skip(ISSUED_1, 0, 9) is None
+    assert reader.next_offsets == {ISSUED_0: 8}

@@ -12,24 +12,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.acceptance import Fact
-from schemas.week import ReportingCalendar
+from schemas.fact import Fact
+from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator import tally
-from services.aggregator.tally import Claim, Placed
+from services.aggregator.leases import Partition
+from services.aggregator.tally import Claim, Placed, Span
 from tests.unit.sample_events import changed, encoded, event, fact, quick
 from tests.unit.sample_records import DECLINED_0, ISSUED_0, ISSUED_1, Record, records
 
-CALENDAR = ReportingCalendar(ZoneInfo("America/New_York"))
+WEEKS = WeekIndex(ReportingCalendar(ZoneInfo("America/New_York")))
 WEEK = date(2017, 1, 28)
 IDS = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
 
 
 def placed(one: Fact, offset: int = 0) -> Placed:
-    return Placed(one, WEEK, 0, offset)
+    return Placed(one, one.fingerprint, WEEK, 0, offset)
+
+
+def rank(one: Fact) -> tuple[int, bytes]:
+    return one.version, one.fingerprint
 
 
 def content(found: list[Placed]) -> set[tuple[object, ...]]:
-    return {(*one.fact.identity, *one.fact.rank) for one in found}
+    assert all(one.rank == rank(one.fact) for one in found)
+    return {(*one.fact.identity, *one.rank) for one in found}
+
+
+def span(partition: Partition, epoch: int, start: int, some: list[Record]) -> Span:
+    return Span(partition, epoch, start, some[-1].offset + 1, some)
 
 
 facts = st.builds(
@@ -47,10 +57,10 @@ def test_the_winner_of_an_identity_has_the_highest_version_and_fingerprint(found
     winners, others = tally.reduce([placed(one, offset) for offset, one in enumerate(found)])
     assert len({one.fact.identity for one in winners}) == len(winners)
     assert content(winners) == {
-        (*identity, *max(one.rank for one in found if one.identity == identity))
+        (*identity, *max(rank(one) for one in found if one.identity == identity))
         for identity in {one.identity for one in found}
     }
-    assert content(winners) | content(others) == {(*one.identity, *one.rank) for one in found}
+    assert content(winners) | content(others) == {(*one.identity, *rank(one)) for one in found}
     assert not content(winners) & content(others)
 
 
@@ -89,7 +99,7 @@ def test_issued_and_declined_of_one_detainer_are_two_identities() -> None:
 
 def test_one_detainer_of_two_agencies_is_two_identities() -> None:
     values = [encoded(changed(event(), "source", f"/agencies/{name}")) for name in ("one", "two")]
-    found, _ = tally.read([Record("detainer-issued", 0, n, None, value) for n, value in enumerate(values)], CALENDAR)
+    found, _ = tally.read([Record("detainer-issued", 0, n, None, value) for n, value in enumerate(values)], WEEKS)
     assert len(tally.reduce(found)[0]) == 2
 
 
@@ -97,7 +107,7 @@ def test_each_kind_counts_in_the_week_of_its_own_instant() -> None:
     declined = encoded(event("declined", recorded_at="2017-02-04T05:00:00Z"))
     issued = encoded(event("issued", issued_at="2017-02-04T04:59:59.999999Z"))
     found, rejects = tally.read(
-        [Record("detainer-declined", 0, 0, None, declined), Record("detainer-issued", 0, 0, None, issued)], CALENDAR
+        [Record("detainer-declined", 0, 0, None, declined), Record("detainer-issued", 0, 0, None, issued)], WEEKS
     )
     assert [one.week for one in found] == [date(2017, 2, 4), WEEK]
     assert rejects == []
@@ -105,7 +115,7 @@ def test_each_kind_counts_in_the_week_of_its_own_instant() -> None:
 
 def test_what_is_no_event_is_rejected_with_its_place_digest_and_bytes() -> None:
     bad = encoded(event(jurisdiction="32999"))
-    found, (reject,) = tally.read([Record("detainer-issued", 3, 17, b"key", bad)], CALENDAR)
+    found, (reject,) = tally.read([Record("detainer-issued", 3, 17, b"key", bad)], WEEKS)
     assert found == []
     assert (reject.partition.number, reject.offset) == (3, 17)
     assert (reject.reason, reject.field) == ("unknown-jurisdiction", "data.jurisdiction")
@@ -115,12 +125,12 @@ def test_what_is_no_event_is_rejected_with_its_place_digest_and_bytes() -> None:
 
 @pytest.mark.parametrize("document", [event(name="Doe", version="x"), event(facility="A012345678")])
 def test_bytes_that_may_hold_a_persons_data_are_not_kept(document: dict[str, object]) -> None:
-    _, (reject,) = tally.read([Record("detainer-issued", 0, 0, None, encoded(document))], CALENDAR)
+    _, (reject,) = tally.read([Record("detainer-issued", 0, 0, None, encoded(document))], WEEKS)
     assert not reject.may_be_kept
 
 
 def test_a_record_in_the_other_kinds_topic_is_rejected() -> None:
-    _, (reject,) = tally.read([Record("detainer-declined", 0, 0, None, encoded(event("issued")))], CALENDAR)
+    _, (reject,) = tally.read([Record("detainer-declined", 0, 0, None, encoded(event("issued")))], WEEKS)
     assert reject.reason == "wrong-topic"
 
 
@@ -133,11 +143,11 @@ def test_a_batch_claims_each_span_from_its_start_to_behind_its_last_record() -> 
     there = [Record("detainer-declined", 0, 8, None, good), Record("detainer-declined", 0, 9, None, b"bad")]
     found = tally.batch(
         [
-            (ISSUED_1, 5, 0, records(ISSUED_1, 0)),
-            (DECLINED_0, 2, 6, there),
-            (ISSUED_0, 1, 40, records(ISSUED_0, 41, 44)),
+            span(ISSUED_1, 5, 0, records(ISSUED_1, 0)),
+            span(DECLINED_0, 2, 6, there),
+            span(ISSUED_0, 1, 40, records(ISSUED_0, 41, 44)),
         ],
-        CALENDAR,
+        WEEKS,
     )
     assert found.claims == (
         Claim(DECLINED_0, 2, 6, 10, 2, 1, 9, tally.digest(b"bad")),
@@ -150,8 +160,40 @@ def test_a_batch_claims_each_span_from_its_start_to_behind_its_last_record() -> 
 
 def test_every_record_of_a_batch_is_a_winner_another_fact_a_repetition_or_a_reject() -> None:
     values = [encoded(event(version=version)) for version in (1, 3, 2, 3)] + [b"bad"]
-    span = [Record("detainer-issued", 0, offset, None, value) for offset, value in enumerate(values)]
-    found = tally.batch([(ISSUED_0, 1, 0, span)], CALENDAR)
+    some = [Record("detainer-issued", 0, offset, None, value) for offset, value in enumerate(values)]
+    found = tally.batch([span(ISSUED_0, 1, 0, some)], WEEKS)
     assert ([one.offset for one in found.winners], [one.offset for one in found.others]) == ([1], [0, 2])
     assert [one.offset for one in found.rejects] == [4]
     assert found.claims[0].records == 5
+
+
+def test_a_span_without_records_claims_its_offsets_alone() -> None:
+    found = tally.batch([Span(ISSUED_0, 3, 5, 9, ())], WEEKS)
+    assert found == tally.Batch((), (), (), (Claim(ISSUED_0, 3, 5, 9),))
+
+
+def test_a_record_that_makes_the_program_fail_is_rejected_as_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Fact:
+        raise RecursionError("planted")
+
+    monkeypatch.setattr(tally, "accept_fast", fail)
+    found, (reject,) = tally.read(records(ISSUED_0, 4), WEEKS)
+    assert found == []
+    assert (reject.reason, reject.offset, reject.field) == ("internal_error", 4, None)
+    assert reject.detail == "this program failed on the record: RecursionError"
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=4), st.integers(1, 6))
+@quick
+def test_parts_hold_the_same_records_in_order_and_no_more_than_the_limit(sizes: list[int], limit: int) -> None:
+    """Laid end to end, the parts of each partition are the span: nothing left out, nothing twice."""
+    whole = [
+        Span(partition := Partition("detainer-issued", n), 1, 10, 17, records(partition, *range(10, 10 + size)))
+        for n, size in enumerate(sizes)
+    ]
+    parts = list(tally.parts(whole, limit))
+    assert all(tally.count(part) <= limit for part in parts)
+    for one in whole:
+        mine = [piece for part in parts for piece in part if piece.partition == one.partition]
+        assert [record for piece in mine for record in piece.records] == list(one.records)
+        assert [mine[0].start, *(piece.end for piece in mine)] == [*(piece.start for piece in mine), one.end]

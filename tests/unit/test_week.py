@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.week import NotAWeekError, ReportingCalendar, Weekday
+from schemas.instant import EARLIEST, LATEST, instant, microseconds
+from schemas.week import NotAWeekError, ReportingCalendar, Weekday, WeekIndex
 from tests.unit.sample_events import quick
 
 NEW_YORK = ReportingCalendar(ZoneInfo("America/New_York"))
@@ -26,6 +27,7 @@ ZONES = (
     "UTC",
 )
 """Clocks that change at 2:00, at midnight, just after midnight, that skipped a whole day, and that never change."""
+CALENDARS = {zone: (ReportingCalendar(ZoneInfo(zone)), WeekIndex(ReportingCalendar(ZoneInfo(zone)))) for zone in ZONES}
 
 
 def utc(*parts: int) -> datetime:
@@ -110,3 +112,27 @@ def test_weeks_are_contiguous_over_thirty_years() -> None:
         assert after.begins_at == week.ends_at
         assert week.hours in (167, 168, 169)
         week = after
+
+
+@pytest.mark.parametrize("starts_on", [Weekday.SATURDAY, Weekday.MONDAY])
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Apia"])
+def test_the_index_agrees_with_the_calendar_at_every_edge(zone: str, starts_on: Weekday) -> None:
+    calendar = ReportingCalendar(ZoneInfo(zone), starts_on)
+    index = WeekIndex(calendar)
+    week = calendar.week_of(utc(1999, 1, 1))
+    while week.first.year < 2036:
+        begins = microseconds(week.begins_at)
+        for us in (begins - 1, begins, begins + 1, begins + 3_600_000_000):
+            assert index.first_day(us) == calendar.week_of(instant(us)).first
+        week = calendar.next(week)
+
+
+@given(
+    zone=st.sampled_from(ZONES),
+    us=st.integers(microseconds(EARLIEST), microseconds(LATEST) - 1),
+)
+@quick
+def test_the_index_knows_the_week_of_every_instant_that_an_event_may_name(zone: str, us: int) -> None:
+    calendar, index = CALENDARS[zone]
+    for one in (us, microseconds(EARLIEST), microseconds(LATEST) - 1):
+        assert index.first_day(one) == calendar.week_of(instant(one)).first

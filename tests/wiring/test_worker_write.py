@@ -1,130 +1,305 @@
-"""services.aggregator.worker: `write` never raises; what fails ends the session, and nothing is read on from memory."""
+"""services.aggregator.worker: `take` never raises; what fails ends the session, and nothing is read on from memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from aiokafka import TopicPartition
 
+from services.aggregator import worker as module
 from services.aggregator.leases import Partition
-from services.aggregator.log import Position
-from services.aggregator.reader import Consumer, Reader
-from services.aggregator.store import Fenced, Outcomes
+from services.aggregator.reader import Consumer
+from services.aggregator.store import Fenced
 from services.aggregator.tally import Batch
 from services.aggregator.tenancy import Lease
 from services.aggregator.worker import Worker, _Session
 from services.runtime.settings import Settings
-from tests.support.batches import Record
-
-ISSUED_0, ISSUED_1 = Partition("detainer-issued", 0), Partition("detainer-issued", 1)
-
-
-class Quiet:
-    """A consumer that does nothing."""
-
-    def pause(self, *_: TopicPartition) -> None: ...
-    def resume(self, *_: TopicPartition) -> None: ...
-    def seek(self, _: TopicPartition, __: int) -> None: ...
+from services.runtime.supervise import Supervisor
+from tests.support.sessions import ISSUED_0, ISSUED_1, WriterSession, lease, records
+from tests.support.waiting import until
 
 
-class Store:
-    """Keeps each batch, or fails."""
+class FakeTenancy:
+    """Leases both partitions; counts rounds, and hangs in one when told to."""
 
     def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self.error: BaseException | None = None
+        self.rounds = 0
+        self.leases = {partition: lease(partition) for partition in (ISSUED_0, ISSUED_1)}
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.ends: Exception | None = None
 
-    async def write(self, batch: Batch) -> Outcomes:
+    async def round(self, _busy: Collection[Partition]) -> dict[Partition, int]:
+        await self.answers.wait()
+        self.rounds += 1
+        return {partition: one.epoch for partition, one in self.leases.items()}
+
+    async def held(self) -> dict[Partition, Lease]:
+        return self.leases
+
+    async def sign_off(self) -> None:
+        if self.ends is not None:
+            raise self.ends
+
+
+class FakeLog:
+    """A log whose partitions begin at `first` when asked, and are where they were."""
+
+    def __init__(self) -> None:
+        self.first: dict[Partition, int] = {}
+        self.error: Exception | None = None
+
+    async def begins_at(self, partition: Partition, start: int) -> int | None:
         if self.error is not None:
             raise self.error
-        self.batches.append(batch)
-        return Counter()
+        return self.first.get(partition, start)
+
+    async def lost(self, _positions: object) -> dict[Partition, str]:
+        return {}
+
+    async def ends(self, positions: dict[Partition, int]) -> dict[Partition, int]:
+        return dict(positions)
 
 
-async def _no_consumer() -> Consumer:
-    raise AssertionError("no session is opened here")
+class FakeLag:
+    """Shows nothing."""
+
+    async def show(self, _positions: object, _ends: object) -> None: ...
 
 
-class Session:
-    """A worker in the middle of a session that holds two partitions from offset 0."""
+class Planted(Worker):
+    """A worker whose sessions hold the fakes of a test."""
 
     def __init__(self) -> None:
-        self.store = Store()
-        self.reader = Reader(Quiet())
-        for partition in (ISSUED_0, ISSUED_1):
-            self.reader.gain(Lease(Position(partition, 0, None, None), 1, None))
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.worker = Worker(Settings(), {}, _no_consumer)
-        nothing = cast("Any", None)
-        self.worker._reader = self.reader
-        self.worker._session = _Session(nothing, cast("Any", self.store), nothing, nothing, self.failed)
+        super().__init__(Settings(), {}, self._running)
+        self.inner = WriterSession()
+        self.tenancy, self.log = FakeTenancy(), FakeLog()
+        self.opened = 0
+
+    async def _running(self) -> Consumer:
+        return self.inner.consumer
+
+    async def _open(self, _stack: AsyncExitStack, _consumer: Consumer) -> _Session:
+        self.opened += 1
+        if self.opened > 1:
+            self.inner = WriterSession()
+        self.inner.reader.lose_all()
+        tenancy, log, lag = (cast("Any", one) for one in (self.tenancy, self.log, FakeLag()))
+        return _Session(tenancy, self.inner.reader, self.inner.writer, log, lag)
+
+    @property
+    def ended(self) -> bool:
+        return self._session is None
+
+
+class Running:
+    """A planted worker in the middle of a session, both partitions held from offset 0."""
+
+    def __init__(self, worker: Planted) -> None:
+        self.worker = worker
+        self.task = asyncio.create_task(worker.session(lambda: None))
+
+    async def begun(self) -> None:
+        async def held() -> bool:
+            return len(self.worker.inner.reader.next_offsets) == 2
+
+        await until(held, "both partitions read", seconds=10)
 
     async def deliver(self, partition: Partition, *offsets: int) -> None:
-        records: Sequence[Record] = [Record(partition.topic, partition.number, one, None, b"{}") for one in offsets]
-        await self.worker.write(records)
+        await self.worker.take(records(partition, *offsets))
+
+    async def failed(self) -> BaseException:
+        """The one error that ended the session."""
+        await asyncio.wait([self.task], timeout=10)
+        group = self.task.exception()
+        assert isinstance(group, BaseExceptionGroup)
+        (error,) = group.exceptions
+        return error
 
 
 @pytest.fixture
-async def session() -> Session:
-    return Session()
+async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    monkeypatch.setattr(module, "HEARTBEAT", timedelta(seconds=0.01))
+    one = Running(Planted())
+    await one.begun()
+    yield one
+    one.task.cancel()
+    await asyncio.gather(one.task, return_exceptions=True)
 
 
-async def test_a_batch_that_is_written_moves_the_position(session: Session) -> None:
-    await session.deliver(ISSUED_0, 0, 1, 2)
-    assert session.reader.next_offsets == {ISSUED_0: 3, ISSUED_1: 0}
-    assert [claim.end for batch in session.store.batches for claim in batch.claims] == [3]
-    assert not session.failed.done()
+def plant(running: Running, error: BaseException) -> None:
+    def judge(_batch: Batch) -> None:
+        raise error
+
+    running.worker.inner.store.judge = judge
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("planted"), ValueError("planted"), TimeoutError()], ids=lambda e: type(e).__name__
-)
+async def test_a_batch_that_is_written_moves_the_position(running: Running) -> None:
+    await running.deliver(ISSUED_0, 0, 1, 2)
+    await running.worker.inner.writer.settled()
+    assert running.worker.inner.reader.positions == {ISSUED_0: 3, ISSUED_1: 0}
+    assert running.worker.inner.store.ends == [(0, 3)]
+    assert not running.task.done()
+
+
+@pytest.mark.parametrize("error", [OSError("planted"), TimeoutError()], ids=lambda e: type(e).__name__)
 async def test_a_write_not_known_to_be_committed_drops_everything_and_ends_the_session(
-    session: Session, error: Exception
+    running: Running, error: Exception
 ) -> None:
-    session.store.error = error
-    await session.deliver(ISSUED_0, 0)
-    assert session.reader.next_offsets == {}
-    assert session.failed.exception() is error
+    plant(running, error)
+    await running.deliver(ISSUED_0, 0)
+    assert await running.failed() is error
+    assert running.worker.inner.reader.next_offsets == {}
+    assert running.worker.ended
 
 
-async def test_what_is_delivered_after_a_failure_is_not_written(session: Session) -> None:
-    session.store.error = OSError("planted")
-    await session.deliver(ISSUED_0, 0)
-    session.store.error = None
-    await session.deliver(ISSUED_0, 1)
-    await session.deliver(ISSUED_1, 0)
-    assert session.store.batches == []
-    assert session.failed.exception() is not None
+async def test_what_is_delivered_after_a_failure_is_not_written(running: Running) -> None:
+    plant(running, OSError("planted"))
+    await running.deliver(ISSUED_0, 0)
+    await running.failed()
+    running.worker.inner.store.judge = lambda _batch: None
+    await running.deliver(ISSUED_0, 1)
+    await running.deliver(ISSUED_1, 0)
+    assert running.worker.inner.store.batches == []
 
 
-async def test_a_second_failure_does_not_escape_either(session: Session) -> None:
-    session.store.error = OSError("first")
-    await session.deliver(ISSUED_0, 0)
-    session.reader.gain(Lease(Position(ISSUED_0, 0, None, None), 2, None))
-    session.store.error = ValueError("second")
-    await session.deliver(ISSUED_0, 0)
-    assert isinstance(session.failed.exception(), OSError)
+async def test_a_handler_that_outlives_its_session_writes_nothing_into_the_next(running: Running) -> None:
+    store = running.worker.inner.store
+    store.open.clear()
+    await running.deliver(ISSUED_0, 0)
+    await running.deliver(ISSUED_0, 1)
+    waiting = asyncio.create_task(running.deliver(ISSUED_0, 2))
+    await asyncio.sleep(0.01)
+    running.task.cancel()
+    await asyncio.gather(running.task, return_exceptions=True)
+    again = Running(running.worker)
+    await again.begun()
+    await asyncio.wait_for(waiting, 10)
+    store.open.set()
+    await again.deliver(ISSUED_0, 0)
+    await again.worker.inner.writer.settled()
+    assert store.batches == []
+    assert again.worker.inner.store.ends == [(0, 1)]
+    again.task.cancel()
+    await asyncio.gather(again.task, return_exceptions=True)
 
 
-async def test_a_fenced_batch_loses_its_partitions_and_no_other(session: Session) -> None:
-    session.store.error = Fenced("detainer-issued/0")
-    await session.deliver(ISSUED_0, 0)
-    assert session.reader.next_offsets == {ISSUED_1: 0}
-    assert not session.failed.done()
+async def test_a_failure_of_decoding_does_not_escape_either(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Batch:
+        raise ValueError("planted")
+
+    monkeypatch.setattr("services.aggregator.tally.batch", fail)
+    await running.deliver(ISSUED_0, 0)
+    assert str(await running.failed()) == "planted"
 
 
-async def test_cancellation_is_not_swallowed(session: Session) -> None:
-    session.store.error = asyncio.CancelledError()
+async def test_a_fenced_batch_loses_its_partitions_and_they_are_gained_again(running: Running) -> None:
+    plant(running, Fenced("detainer-issued/0"))
+    await running.deliver(ISSUED_0, 0)
+    await running.worker.inner.writer.settled()
+    running.worker.inner.store.judge = lambda _batch: None
+    await running.begun()
+    await running.deliver(ISSUED_0, 0)
+    await running.worker.inner.writer.settled()
+    assert running.worker.inner.store.ends == [(0, 1)]
+    assert not running.task.done()
+
+
+async def test_cancellation_ends_the_session(running: Running) -> None:
+    running.worker.inner.store.open.clear()
+    await running.deliver(ISSUED_0, 0)
+    running.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await session.deliver(ISSUED_0, 0)
+        await running.task
+    assert running.worker.ended
 
 
-async def test_outside_a_session_nothing_is_written(session: Session) -> None:
-    session.worker._session = None
-    await session.deliver(ISSUED_0, 0)
-    assert session.store.batches == []
+async def test_outside_a_session_nothing_is_written() -> None:
+    worker = Planted()
+    await worker.take(records(ISSUED_0, 0))
+    assert worker.inner.store.batches == []
+
+
+class TestAGap:
+    """Records missing before a delivery: markers of transactions, or a consumer that began again at the end."""
+
+    async def test_is_believed_when_the_log_shows_it(self, running: Running) -> None:
+        await running.deliver(ISSUED_0, 0)
+        running.worker.log.first[ISSUED_0] = 3
+        await running.deliver(ISSUED_0, 3, 4)
+        await running.worker.inner.writer.settled()
+        assert running.worker.inner.store.ends == [(0, 1), (1, 5)]
+
+    async def test_is_not_believed_when_the_log_holds_a_record_there(self, running: Running) -> None:
+        await running.deliver(ISSUED_0, 0)
+        running.worker.log.first[ISSUED_0] = 1
+        await running.deliver(ISSUED_0, 3, 4)
+        await running.worker.inner.writer.settled()
+        assert running.worker.inner.store.ends == [(0, 1)]
+        assert not running.task.done()
+
+    async def test_ends_the_session_when_the_log_cannot_be_asked(self, running: Running) -> None:
+        await running.deliver(ISSUED_0, 0)
+        running.worker.log.error = TimeoutError("planted")
+        await running.deliver(ISSUED_0, 3)
+        assert str(await running.failed()) == "planted"
+
+
+class TestHeartbeats:
+    """A lease lives 3 s; a batch may take nearly as long, and so may a look at the log."""
+
+    async def test_go_on_while_a_batch_hangs_and_a_partition_waits_to_be_gained(self, running: Running) -> None:
+        inner = running.worker.inner
+        inner.store.open.clear()
+        await running.deliver(ISSUED_0, 0)
+        running.worker.tenancy.leases[ISSUED_1] = lease(ISSUED_1, 0, epoch=2)
+        before = running.worker.tenancy.rounds
+
+        async def beats() -> bool:
+            return running.worker.tenancy.rounds > before + 5
+
+        await until(beats, "heartbeats go on", seconds=10)
+        assert ISSUED_1 not in inner.reader.next_offsets, "it waits for what was decoded"
+        inner.store.open.set()
+        await running.begun()
+
+    async def test_that_get_no_answer_for_as_long_as_a_lease_lives_end_the_session(
+        self, running: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "EXPIRY", timedelta(seconds=0.05))
+        await asyncio.sleep(0.05)
+        running.worker.tenancy.answers.clear()
+        assert isinstance(await running.failed(), TimeoutError)
+        assert running.worker.ended
+
+
+async def test_a_process_that_is_ended_begins_no_new_session_though_closing_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SIGTERM while PostgreSQL is gone: whatever the end of the session raises, the supervisor ends too."""
+    monkeypatch.setattr(module, "HEARTBEAT", timedelta(seconds=0.01))
+    worker = Planted()
+    original = worker.session
+
+    async def ends_badly(up: Any) -> None:
+        try:
+            await original(up)
+        finally:
+            raise OSError("the connection is gone")
+
+    supervising = asyncio.create_task(Supervisor("a test", ends_badly).run())
+
+    async def up() -> bool:
+        return not worker.ended
+
+    await until(up, "a session", seconds=10)
+    worker.tenancy.ends = OSError("planted")
+    supervising.cancel()
+    done, _ = await asyncio.wait([supervising], timeout=10)
+    assert supervising in done
+    assert supervising.cancelled()
+    assert worker.opened == 1

@@ -1,0 +1,284 @@
+"""The acceptance function for hot paths: the same answers as `acceptance.accept`, several times faster.
+
+It reads the ordinary form of an event with msgspec and checks each field with a set, a pattern or a comparison. What
+is not plainly right (an escape, a character beyond ASCII, an instant in another notation, any broken rule) goes to
+`accept`, which decides. So only one thing must hold here: what this path accepts, `accept` accepts as the same fact.
+A test compares the two over a generated corpus.
+
+Repeated members, which msgspec lets pass, are found by counting: without escapes, a document has exactly two quotation
+marks for each member's name and each string, and a repeated member has more.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from schemas import taxonomy
+from schemas.acceptance import A_NUMBER, MAX_EVENT_BYTES, accept
+from schemas.detainer import MAX_OFFENSES, MAX_VERSION, Kind
+from schemas.envelope import AGENCY_PATTERN, EVENT_ID_PATTERN, FACILITY_PATTERN, URI_PATTERN
+from schemas.fact import Fact, Offenses, normal
+from schemas.instant import EARLIEST, LATEST, microseconds
+from schemas.jurisdiction import Operator, registry
+
+
+class _Offense(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    category: str
+    basis: str
+
+
+class _Data(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    detainer_id: str
+    version: int
+    jurisdiction: str
+    operator: str
+    issued_at: str
+    declined_at: str | UnsetType = UNSET
+    recorded_at: str | UnsetType = UNSET
+    form: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    citizenship: str | UnsetType = UNSET
+    offenses: list[_Offense] | UnsetType = UNSET
+    location: str | UnsetType = UNSET
+    facility: str | UnsetType = UNSET
+    withdrawn: bool | UnsetType = UNSET
+    withdrawn_reason: str | UnsetType = UNSET
+
+
+class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    dataschema: str
+    datacontenttype: str
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_event_id = re.compile(EVENT_ID_PATTERN).fullmatch
+_uri = re.compile(URI_PATTERN).fullmatch
+_facility = re.compile(FACILITY_PATTERN).fullmatch
+_source = re.compile(f"/agencies/({AGENCY_PATTERN})").fullmatch
+_hour_form = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3])").fullmatch
+
+_EARLIEST_US: Final = microseconds(EARLIEST)
+_LATEST_US: Final = microseconds(LATEST)
+_MINUTE: Final = 60_000_000
+_SECONDS: Final = {f":{m:02}:{s:02}": m * _MINUTE + s * 1_000_000 for m in range(60) for s in range(60)}
+_OFFSETS: Final = {"Z": 0} | {
+    f"{sign}{h:02}:{m:02}": way * (h * 60 + m) * _MINUTE
+    for sign, way in (("+", -1), ("-", 1))
+    for h in range(24)
+    for m in range(60)
+}
+_hours: dict[str, int] = {}
+
+_KINDS: Final = {"detainer-issued": Kind.ISSUED, "detainer-declined": Kind.DECLINED}
+_FITTING: Final = {
+    (operator.value, entry.code)
+    for entry in registry()
+    for operator in Operator
+    if registry().fits(operator, entry.code)
+}
+_COUNTIES: Final = {code for operator, code in _FITTING if operator == Operator.COUNTY}
+_FORMS: Final = frozenset(taxonomy.forms())
+_REASONS: Final = frozenset(taxonomy.reasons())
+_COUNTRIES: Final = frozenset(taxonomy.countries())
+_OFFENSES: Final = {
+    (code, basis): ((code, basis),) for code in taxonomy.offenses() for basis in ("charged", "convicted")
+}
+_KNOWN_LIMIT: Final = 4_096
+_agencies: dict[str, str] = {}
+_schemas: set[str] = set()
+
+_MARKS: Final = 2 * (9 + 8 + 5 + 4)
+"""Quotation marks of the smallest event: names and strings of the envelope, names and strings of the data."""
+_MEMBER: Final = 4
+_OFFENSE: Final = 8
+
+
+class _Unsure(Exception):  # noqa: N818  # not a failure: the slower path decides
+    """Not plainly right."""
+
+
+def accept_fast(value: bytes | None, topic: str | None = None) -> Fact:
+    """As `acceptance.accept`, Refused included."""
+    try:
+        return _plain(value, topic)
+    except (_Unsure, msgspec.DecodeError, ValueError):
+        pass
+    return accept(value, topic)
+
+
+def _plain(value: bytes | None, topic: str | None) -> Fact:
+    if value is None or len(value) > MAX_EVENT_BYTES or not value.isascii() or b"\\" in value:
+        raise _Unsure
+    event = _decode(value)
+    data = event.data
+    kind = _KINDS.get(event.type)
+    detainer_id = data.detainer_id
+    if (
+        kind is None
+        or (topic is not None and topic != event.type)
+        or event.specversion != "1.0"
+        or event.datacontenttype != "application/json"
+        or event.subject != detainer_id
+        or not _uuid(detainer_id)
+        or not 1 <= data.version <= MAX_VERSION
+        or (data.operator, data.jurisdiction) not in _FITTING
+        or data.withdrawn is True
+        or data.withdrawn_reason is not UNSET
+    ):
+        raise _Unsure
+    _check_id(event.id)
+    _us(event.time)
+    issued = _us(data.issued_at)
+    declined, recorded = _decline_instants(kind, data, issued)
+    offenses, marks = _offenses(data)
+    marks += _optional(data)
+    if value.count(b'"') != (marks + 2 * _MEMBER if kind is Kind.DECLINED else marks):
+        raise _Unsure
+    agency = _agencies.get(event.source) or _agency(event.source)
+    if event.dataschema not in _schemas:
+        _check_schema(event.dataschema)
+    return Fact(
+        kind,
+        agency,
+        detainer_id,
+        data.version,
+        False,
+        None,
+        data.jurisdiction,
+        data.operator,
+        data.location or None,
+        data.facility or None,
+        issued,
+        declined,
+        recorded,
+        data.form or None,
+        data.reason or None,
+        data.citizenship or None,
+        offenses,
+    )
+
+
+def _us(text: str) -> int:
+    """Microseconds of an instant written with `T` and `Z` or an offset; three look-ups, no parsing."""
+    hour = _hours.get(text[:13])
+    if hour is None:
+        hour = _hour(text[:13])
+    seconds = _SECONDS.get(text[13:19])
+    if seconds is None:
+        raise _Unsure
+    tail = text[19:]
+    offset = _OFFSETS.get(tail)
+    us = hour + seconds + (_fraction(tail) if offset is None else offset)
+    if not _EARLIEST_US <= us < _LATEST_US:
+        raise _Unsure
+    return us
+
+
+def _hour(text: str) -> int:
+    """Microseconds of the beginning of an hour such as 2017-01-28T05, UTC. What is remembered is bounded."""
+    if not _hour_form(text):
+        raise _Unsure
+    if len(_hours) >= _KNOWN_LIMIT:
+        _hours.clear()
+    return _hours.setdefault(text, microseconds(datetime.fromisoformat(f"{text}:00:00+00:00")))
+
+
+def _fraction(tail: str) -> int:
+    """What `.123Z` or `.123456-05:00` adds; digits beyond microseconds are cut."""
+    zone = tail[-1:] if tail.endswith("Z") else tail[-6:]
+    digits = tail[1 : -len(zone)] if zone else ""
+    offset = _OFFSETS.get(zone)
+    if offset is None or tail[0] != "." or not digits.isdecimal() or len(digits) > 9:
+        raise _Unsure
+    return offset + int(digits[:6].ljust(6, "0"))
+
+
+def _decline_instants(kind: Kind, data: _Data, issued: int) -> tuple[int | None, int | None]:
+    if kind is Kind.ISSUED:
+        if data.declined_at is not UNSET or data.recorded_at is not UNSET or data.reason is not UNSET:
+            raise _Unsure
+        return None, None
+    if data.declined_at is UNSET or data.recorded_at is UNSET:
+        raise _Unsure
+    declined = _us(data.declined_at)
+    recorded = declined if data.recorded_at == data.declined_at else _us(data.recorded_at)
+    if not issued <= declined <= recorded:
+        raise _Unsure
+    return declined, recorded
+
+
+def _offenses(data: _Data) -> tuple[Offenses | None, int]:
+    """The offenses, and the document's quotation marks but for optional strings and instants of a decline."""
+    listed = data.offenses
+    if listed is UNSET:
+        return None, _MARKS
+    marks = _MARKS + 2 + _OFFENSE * len(listed)
+    if len(listed) == 1:
+        one = _OFFENSES.get((listed[0].category, listed[0].basis))
+        if one is None:
+            raise _Unsure
+        return one, marks
+    if len(listed) > MAX_OFFENSES:
+        raise _Unsure
+    pairs = [(one.category, one.basis) for one in listed]
+    if not all(pair in _OFFENSES for pair in pairs):
+        raise _Unsure
+    return normal(pairs), marks
+
+
+def _optional(data: _Data) -> int:
+    """Check what may be absent; its quotation marks."""
+    marks = 0
+    for value, known in (
+        (data.form, _FORMS),
+        (data.citizenship, _COUNTRIES),
+        (data.reason, _REASONS),
+        (data.location, _COUNTIES),
+    ):
+        if value is not UNSET:
+            if value not in known:
+                raise _Unsure
+            marks += _MEMBER
+    if data.facility is not UNSET:
+        if not _facility(data.facility) or A_NUMBER.search(data.facility):
+            raise _Unsure
+        marks += _MEMBER
+    if data.withdrawn is not UNSET:
+        marks += 2
+    return marks
+
+
+def _check_id(event_id: str) -> None:
+    if not _uuid(event_id) and (not _event_id(event_id) or A_NUMBER.search(event_id)):
+        raise _Unsure
+
+
+def _agency(source: str) -> str:
+    """The agency of a source not seen before. What is remembered is bounded: a source comes from outside."""
+    match = _source(source)
+    if match is None or A_NUMBER.search(source):
+        raise _Unsure
+    if len(_agencies) >= _KNOWN_LIMIT:
+        _agencies.clear()
+    return _agencies.setdefault(source, match[1])
+
+
+def _check_schema(address: str) -> None:
+    if not _uri(address) or A_NUMBER.search(address):
+        raise _Unsure
+    if len(_schemas) >= _KNOWN_LIMIT:
+        _schemas.clear()
+    _schemas.add(address)

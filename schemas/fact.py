@@ -1,0 +1,67 @@
+"""A fact: one accepted event, normalised, and the fingerprint that tells it from another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas.detainer import Kind
+
+Offenses = tuple[tuple[str, str], ...]
+"""(category, basis), sorted, each once."""
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False):
+    """An identity (kind, agency, detainer_id) at one version. Instants are microseconds since 1970, UTC."""
+
+    kind: Kind
+    agency: str
+    detainer_id: str
+    version: int
+    withdrawn: bool
+    withdrawn_reason: str | None
+    jurisdiction: str
+    operator: str
+    location: str | None
+    facility: str | None
+    issued_us: int
+    declined_us: int | None
+    recorded_us: int | None
+    form: str | None
+    reason: str | None
+    citizenship: str | None
+    offenses: Offenses | None
+
+    @property
+    def identity(self) -> tuple[Kind, str, str]:
+        """What the versions of one detainer have in common."""
+        return self.kind, self.agency, self.detainer_id
+
+    @property
+    def counted_us(self) -> int:
+        """The instant whose week counts: issued of an issued, recorded of a declined detainer."""
+        return self.issued_us if self.recorded_us is None else self.recorded_us
+
+    @property
+    def fingerprint(self) -> bytes:
+        """128-bit BLAKE2b over the normalised data, a line a field in this order.
+
+        No field's text can hold a line break, so the text is unambiguous; an absent field is None, which no code is.
+        The agency is no part of it, nor anything of the envelope: a retry with another event id, another time or
+        another order of keys has the same.
+        """
+        offenses = self.offenses
+        listed = None if offenses is None else ",".join([f"{category}:{basis}" for category, basis in offenses])
+        text = (
+            f"{self.kind}\n{self.detainer_id}\n{self.version}\n{self.withdrawn}\n{self.withdrawn_reason}\n"
+            f"{self.jurisdiction}\n{self.operator}\n{self.location}\n{self.facility}\n{self.issued_us}\n"
+            f"{self.declined_us}\n{self.recorded_us}\n{self.form}\n{self.reason}\n{self.citizenship}\n{listed}"
+        )
+        return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def normal(offenses: Iterable[tuple[str, str]]) -> Offenses:
+    """Sorted, each once: a person with two counts of one offense has that offense."""
+    return tuple(sorted(set(offenses)))

@@ -1,0 +1,60 @@
+-- name: partition
+SELECT next_offset, halted_reason, halted_offset, owner FROM partition_position WHERE topic = $1 AND partition = $2
+
+-- name: resume
+-- A new epoch: whatever a worker may have decoded of this partition is fenced. Its last record is no longer asked for
+-- when the position moves, because the log may be another one.
+UPDATE partition_position SET
+    halted_reason = NULL, halted_offset = NULL, owner = NULL, epoch = epoch + 1,
+    next_offset = COALESCE($3, next_offset), resumed_offset = COALESCE($3, next_offset),
+    last_offset = CASE WHEN $3::bigint IS NULL THEN last_offset END,
+    last_digest = CASE WHEN $3::bigint IS NULL THEN last_digest END
+WHERE topic = $1 AND partition = $2 AND halted_reason IS NOT NULL
+RETURNING next_offset
+
+-- name: add_action
+INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)
+
+-- name: facts_of
+-- Every fact of one detainer, the ledger's marked.
+SELECT f.kind::text AS kind, a.name AS agency, f.version, f.fingerprint, f.week, f.jurisdiction, f.withdrawn,
+       f.partition, f.kafka_offset, f.in_ledger
+FROM (
+    SELECT kind, agency, version, fingerprint, week, jurisdiction, withdrawn, partition, kafka_offset, true AS in_ledger
+    FROM ledger_entry WHERE detainer_id = $1 AND kind = ANY (enum_range(NULL::detainer_kind)) AND agency = ANY ($2::smallint[])
+    UNION ALL
+    SELECT kind, agency, version, fingerprint, week, jurisdiction, withdrawn, partition, kafka_offset, false
+    FROM history WHERE detainer_id = $1 AND kind = ANY (enum_range(NULL::detainer_kind)) AND agency = ANY ($2::smallint[])
+) AS f JOIN agency a ON a.id = f.agency
+ORDER BY kind, agency, version DESC, fingerprint DESC
+
+-- name: agencies
+SELECT id FROM agency ORDER BY id
+
+-- name: vectors
+SELECT week, revision, figures -> 'offsets' AS offsets FROM report WHERE week = ANY ($1::date[]) ORDER BY week, revision
+
+-- name: reject
+SELECT r.topic, r.partition, r.kafka_offset, r.reason, r.field, r.detail, r.sha256, r.rejected_at, r.redriven_at,
+       r.redriven_to, raw.key, raw.value, raw.topic IS NOT NULL AS kept, raw.kept_until
+FROM rejected r LEFT JOIN rejected_raw raw USING (topic, partition, kafka_offset)
+WHERE r.topic = $1 AND r.partition = $2 AND r.kafka_offset = $3
+
+-- name: rejects
+SELECT topic, partition, kafka_offset, reason, field, detail, rejected_at, redriven_to FROM rejected
+WHERE ($1::text IS NULL OR reason = $1) ORDER BY rejected_at DESC, topic, partition, kafka_offset DESC LIMIT $2
+
+-- name: rejects_to_redrive
+SELECT topic, partition, kafka_offset FROM rejected
+WHERE reason = $1 AND redriven_at IS NULL ORDER BY topic, partition, kafka_offset
+
+-- name: lock_reject
+SELECT r.redriven_to, raw.key, raw.value, raw.topic IS NOT NULL AS kept
+FROM rejected r LEFT JOIN rejected_raw raw USING (topic, partition, kafka_offset)
+WHERE r.topic = $1 AND r.partition = $2 AND r.kafka_offset = $3 FOR UPDATE OF r
+
+-- name: mark_redriven
+UPDATE rejected SET redriven_at = now(), redriven_to = $4 WHERE topic = $1 AND partition = $2 AND kafka_offset = $3
+
+-- name: purge
+DELETE FROM rejected_raw WHERE kept_until <= $1

@@ -1,0 +1,165 @@
+"""`ddor rejected`: look at what was rejected, send it again, delete what was kept of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import asyncpg
+import typer
+from aiokafka import AIOKafkaProducer
+from rich.table import Table
+
+from schemas.topics import CONTENT_TYPE, EVENT_TOPICS, partition_of
+from services.aggregator.leases import Partition
+from services.cli import places
+from services.cli.places import Place
+from services.cli.resuming import SQL
+from services.cli.terminal import FAILED, WRONG_USE, err, out, run
+from services.runtime import kafka, postgres, settings
+
+app = typer.Typer(help="Records that were no events: what, why, and sending them again.", no_args_is_help=True)
+
+_PARTITIONS = {topic.name: topic.partitions for topic in EVENT_TOPICS}
+Where = Annotated[str, typer.Argument(help="topic/partition/offset of the rejected record.")]
+By = Annotated[str, typer.Option("--by", help="Who decides; kept in operator_action.")]
+
+
+@app.command("list")
+def list_rejects(
+    reason: Annotated[str | None, typer.Option(help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest so many.")] = 50,
+) -> None:
+    """List rejected records, newest first."""
+    run(_list(reason, limit))
+
+
+@app.command()
+def show(where: Where) -> None:
+    """Show one reject, and its bytes if they were kept. For operators: the bytes may hold anything."""
+    run(_show(places.place(where)))
+
+
+@app.command()
+def redrive(
+    by: By,
+    where: Annotated[list[str] | None, typer.Argument(help="topic/partition/offset, one or more.")] = None,
+    reason: Annotated[str | None, typer.Option(help="All that were rejected for this reason.")] = None,
+) -> None:
+    """Send rejected records again, each as a new record of its topic. Doing it twice does nothing."""
+    run(_redrive(by, where or [], reason))
+
+
+@app.command()
+def purge(by: By) -> None:
+    """Delete the kept bytes of rejects whose time (90 days) is over. Reasons and digests stay."""
+    run(_purge(by))
+
+
+async def _list(reason: str | None, limit: int) -> None:
+    connection = await postgres.connect(settings.load(), "ddor-rejected")
+    try:
+        rows = await connection.fetch(SQL["rejects"], reason, limit)
+    finally:
+        await connection.close()
+    table = Table("record", "reason", "field", "detail", "rejected at", "redriven to")
+    for row in rows:
+        at = f"{row['rejected_at']:%Y-%m-%d %H:%M:%S}Z"
+        place = f"{row['topic']}/{row['partition']}/{row['kafka_offset']}"
+        table.add_row(place, row["reason"], row["field"] or "", row["detail"], at, row["redriven_to"] or "")
+    out.print(table if rows else "none")
+
+
+async def _show(place: Place) -> int:
+    connection = await postgres.connect(settings.load(), "ddor-rejected")
+    try:
+        row = await connection.fetchrow(SQL["reject"], place.partition.topic, place.partition.number, place.offset)
+    finally:
+        await connection.close()
+    if row is None:
+        err.print(f"{place}: was not rejected")
+        return FAILED
+    for name in ("reason", "field", "detail", "rejected_at", "redriven_at", "redriven_to", "kept_until"):
+        if row[name] is not None:
+            out.print(f"{name:12} {row[name]}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"{'sha256':12} {row['sha256'].hex()}", highlight=False, soft_wrap=True)
+    kept = repr(row["value"]) if row["kept"] else "not kept: it may hold personal data, or its time is over"
+    out.print(f"{'value':12} {kept}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+async def _redrive(by: str, where: list[str], reason: str | None) -> int:
+    if bool(where) == (reason is not None):
+        err.print("name records, or a --reason; not both")
+        return WRONG_USE
+    loaded = settings.load()
+    connection = await postgres.connect(loaded, "ddor-redrive")
+    producer = AIOKafkaProducer(**kafka.client(loaded, "ddor-redrive"), acks="all", enable_idempotence=True)
+    try:
+        await producer.start()
+        chosen = [places.place(text) for text in where]
+        if reason is not None:
+            rows = await connection.fetch(SQL["rejects_to_redrive"], reason)
+            chosen = [Place(Partition(row["topic"], row["partition"]), row["kafka_offset"]) for row in rows]
+        outcomes = [await _redrive_one(connection, producer, by, place) for place in chosen]
+    finally:
+        await producer.stop()
+        await connection.close()
+    for place, (_, sentence) in zip(chosen, outcomes, strict=True):
+        out.print(f"{place}: {sentence}", highlight=False, soft_wrap=True)
+    return 0 if all(done for done, _ in outcomes) else FAILED
+
+
+async def _redrive_one(
+    connection: asyncpg.Connection[Any], producer: AIOKafkaProducer, by: str, place: Place
+) -> tuple[bool, str]:
+    """Send one record again and mark it, under its row's lock.
+
+    A crash between sending and marking may send it twice: both are the same fact, which counts once.
+    """
+    key = (place.partition.topic, place.partition.number, place.offset)
+    async with connection.transaction():
+        row = await connection.fetchrow(SQL["lock_reject"], *key)
+        if row is None:
+            return False, "was not rejected"
+        if row["redriven_to"] is not None:
+            return True, f"was redriven already, as {row['redriven_to']}; nothing done"
+        if not row["kept"]:
+            return False, "its bytes were not kept; ask the agency to send it again"
+        value = _marked(row["value"], place)
+        if value is None:
+            return False, "is no JSON object, so it can never be an event"
+        subject = json.loads(value).get("subject")
+        record_key = subject.lower().encode() if isinstance(subject, str) else row["key"] or b""
+        number = partition_of(record_key, _PARTITIONS[place.partition.topic])
+        headers = [("content-type", CONTENT_TYPE.encode())]
+        topic = place.partition.topic
+        sent = await producer.send_and_wait(topic, value=value, key=record_key, partition=number, headers=headers)
+        again = f"{topic}/{number}/{sent.offset}"
+        await connection.execute(SQL["mark_redriven"], *key, again)
+        await connection.execute(SQL["add_action"], by, "redrive", str(place), {"to": again})
+    return True, f"sent again as {again}"
+
+
+def _marked(value: bytes | None, place: Place) -> bytes | None:
+    """The event with the extension `redriveof`, or None if it is no JSON object."""
+    try:
+        event = json.loads(value or b"")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict):
+        return None
+    return json.dumps(event | {"redriveof": str(place)}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+async def _purge(by: str) -> None:
+    connection = await postgres.connect(settings.load(), "ddor-purge")
+    try:
+        async with connection.transaction():
+            done = await connection.execute(SQL["purge"], datetime.now(UTC))
+            count = int(done.rpartition(" ")[2])
+            await connection.execute(SQL["add_action"], by, "purge", "rejected_raw", {"rows": count})
+    finally:
+        await connection.close()
+    out.print(f"{count:,} deleted")

@@ -1,0 +1,49 @@
+"""`ddor resume TOPIC/PARTITION`: let a halted partition go on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from services.cli import places
+from services.cli.terminal import FAILED, err, out, run
+from services.runtime import postgres, queries, settings
+
+SQL = queries.load("services.cli", "operators.sql")
+
+
+def resume(
+    partition: Annotated[str, typer.Argument(help="topic/partition, such as detainer-issued/3.")],
+    by: Annotated[str, typer.Option("--by", help="Who decides; kept in operator_action.")],
+    at: Annotated[
+        int | None,
+        typer.Option(help="Read on from this offset. Only after PositionLost: records before it are not counted."),
+    ] = None,
+) -> None:
+    """Let a halted partition go on, from where it stopped. The breaker starts to count anew from there."""
+    run(_resume(partition, by, at))
+
+
+async def _resume(text: str, by: str, at: int | None) -> int:
+    partition = places.partition(text)
+    connection = await postgres.connect(settings.load(), "ddor-resume")
+    try:
+        async with connection.transaction():
+            row = await connection.fetchrow(SQL["partition"], partition.topic, partition.number)
+            if row is None:
+                err.print(f"{partition}: no aggregator has met this partition yet")
+                return FAILED
+            if row["halted_reason"] is None:
+                out.print(f"{partition}: is not halted; nothing to do")
+                return 0
+            if at is not None and not row["halted_reason"].startswith("PositionLost"):
+                err.print(f"{partition}: --at is for PositionLost alone; this one stopped by {row['halted_reason']}")
+                return FAILED
+            start = await connection.fetchval(SQL["resume"], partition.topic, partition.number, at)
+            detail = {"halted_reason": row["halted_reason"], "from": row["next_offset"], "at": start}
+            await connection.execute(SQL["add_action"], by, "resume", str(partition), detail)
+    finally:
+        await connection.close()
+    out.print(f"{partition}: goes on at offset {start}; it had stopped by {row['halted_reason']}", soft_wrap=True)
+    return 0

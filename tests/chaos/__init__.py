@@ -1,0 +1,1 @@
+"""Kill, stop and restart everything while events stream in; then compare the database with the log."""

@@ -1,0 +1,64 @@
+"""`python -m tests.chaos --kills N --events N --seed N`: exit code 1 on any violation."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tests.chaos.running import COMMAND, Chaos, Outcome
+from tests.chaos.schedule import schedule
+
+_out = Console(highlight=False)
+
+
+def main(
+    kills: Annotated[int, typer.Option(min=1, help="How often something is killed, stopped or restarted.")] = 100,
+    events: Annotated[int, typer.Option(min=100, help="How many records are written.")] = 300_000,
+    keep: Annotated[Path | None, typer.Option(help="A new directory for the run's logs, kept after it.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same story and the same schedule.")] = 1,
+) -> None:
+    """Kill everything, again and again, while events stream in; then count what is lost or double."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
+        tempfile.TemporaryDirectory(prefix="ddor-chaos-") as directory,
+    ):
+        told, hit = bar.add_task("events acknowledged", total=events), bar.add_task("kills", total=kills)
+
+        def progress(acknowledged: int, blows: int) -> None:
+            bar.update(told, completed=acknowledged)
+            bar.update(hit, completed=blows)
+
+        place = keep or Path(directory)
+
+        blows = schedule(kills, events, seed)
+        command = (sys.executable, *COMMAND)
+        outcome = asyncio.run(Chaos(place, blows, events, seed, command, progress).run())
+    show(outcome)
+    raise typer.Exit(0 if outcome.good else 1)
+
+
+def show(outcome: Outcome) -> None:
+    """The table of a run."""
+    table = Table("kill, stop or restart of", "times")
+    for name, times in sorted(outcome.blows.items()):
+        table.add_row(name, str(times))
+    _out.print(table)
+    verdict = outcome.verdict
+    _out.print(f"seed {outcome.seed}: {outcome.blows.total()} kills, stops and restarts in {outcome.seconds:.0f} s")
+    _out.print(f"events acknowledged {outcome.acknowledged:,}, records on the log {verdict.records:,}")
+    _out.print(f"lost {verdict.lost:,}, double-counted {verdict.doubled:,}, reports published {verdict.reports}")
+    for sentence in verdict.violations:
+        _out.print(f"VIOLATION {sentence}", style="red", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

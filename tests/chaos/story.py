@@ -1,0 +1,96 @@
+"""The events of a run, from a seed: new ones, told again, amended, withdrawn, in conflict, late, and no events."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from deploy.local.state import AGENCY
+from schemas.topics import EVENT_TOPICS
+from tests.support import events
+from tests.support.kafka_log import Message
+from tests.support.model import ZONE
+
+WEEKS = ("2017-01-28", "2017-02-04", "2017-02-11", "2017-02-18")
+_BEGINS = datetime(2017, 1, 28, tzinfo=ZONE)
+_PLACES = (("32003", "county"), ("36059", "county"), ("32031", "county"), ("32", "state"), ("2430", "tribal"))
+_KNOWN = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """One record to write. What is no event is refused at the door, so it is written beside it."""
+
+    message: Message
+    is_event: bool
+
+
+class Story:
+    """Iterate to be told `count` records, always the same for a seed."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._random = random.Random(seed)  # repeatable on purpose
+        self._left = count
+        self._number = 0
+        self._known: list[tuple[str, dict[str, Any]]] = []
+
+    def __iter__(self) -> Iterator[Telling]:
+        return self
+
+    def __next__(self) -> Telling:
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        roll = self._random.random()
+        if roll < 0.03:
+            return self._no_event()
+        if roll < 0.70 or not self._known:
+            return self._new()
+        return self._again(roll)
+
+    def _new(self) -> Telling:
+        self._number += 1
+        kind = "declined" if self._random.random() < 0.25 else "issued"
+        place, operator = self._random.choice(_PLACES)
+        at = (_BEGINS + timedelta(minutes=self._random.randrange(7 * 24 * 60 * len(WEEKS)))).isoformat()
+        data = events.issued(self._number, version=100, jurisdiction=place, operator=operator, issued_at=at)
+        if kind == "declined":
+            data |= {"declined_at": at, "recorded_at": at, "reason": self._random.choice(["policy", "not-stated"])}
+        if len(self._known) < _KNOWN:
+            self._known.append((kind, data))
+        else:
+            self._known[self._random.randrange(_KNOWN)] = (kind, data)
+        return self._told(kind, data)
+
+    def _again(self, roll: float) -> Telling:
+        """Something about a detainer that was told before."""
+        at = self._random.randrange(len(self._known))
+        kind, data = self._known[at]
+        place, operator = self._random.choice(_PLACES)
+        moved = {"jurisdiction": place, "operator": operator}
+        if roll < 0.80:
+            return self._told(kind, data)
+        if roll < 0.87:
+            data = data | moved | {"version": data["version"] + self._random.randint(1, 5)}
+        elif roll < 0.91:
+            reason = {"withdrawn": True, "withdrawn_reason": "entered-in-error"}
+            data = data | reason | {"version": data["version"] + 1}
+        elif roll < 0.95:
+            return self._told(kind, data | moved)
+        else:
+            return self._told(kind, data | moved | {"version": data["version"] - self._random.randint(1, 60)})
+        self._known[at] = (kind, data)
+        return self._told(kind, data)
+
+    def _told(self, kind: str, data: dict[str, Any]) -> Telling:
+        document = events.envelope(kind, data, agency=AGENCY, id=f"event-{self._left}")
+        value = events.encoded(document)
+        return Telling(Message(f"detainer-{kind}", value, data["detainer_id"].encode(), headers=events.HEADERS), True)
+
+    def _no_event(self) -> Telling:
+        topic = self._random.choice(EVENT_TOPICS)
+        value = self._random.choice(events.NO_EVENTS)
+        return Telling(Message(topic.name, value, b"key", partition=self._random.randrange(topic.partitions)), False)

@@ -1,0 +1,126 @@
+"""Keys and scopes change by editing the agencies file, while ingest runs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local.parts import KafkaPart
+from deploy.local.service import Service
+from tests.support import events, processes
+from tests.support.processes import post
+from tests.support.streams import Stream
+from tests.support.waiting import until
+
+VEGAS = 'kinds = ["issued"]\njurisdictions = ["32*"]\n'
+_REREAD_SECONDS = 5
+
+
+def table(name: str, *keys: str, more: str = VEGAS) -> str:
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    return f'[[agency]]\nname = "{name}"\nkey_sha256 = {digests}\n{more}'
+
+
+def write(path: Path, text: str) -> None:
+    """As an operator does: another file is put in its place."""
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "agencies.toml"
+    write(path, table("old", "first"))
+    return path
+
+
+@pytest.fixture
+def ingest(kafka: KafkaPart, file: Path, tmp_path: Path) -> Iterator[Service]:
+    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(file)}
+    one = processes.service("ingest", tmp_path / "ingest", variables)
+    one.start()
+    try:
+        yield one
+    finally:
+        assert one.stop(), "SIGTERM ended it"
+
+
+async def status(ingest: Service, key: str, agency: str = "old") -> int:
+    """What an event of this agency is answered with this key."""
+    value = events.encoded(events.envelope("issued", events.issued(1), agency=agency))
+    async with httpx.AsyncClient(base_url=ingest.url, timeout=30, trust_env=False) as http:
+        return (await post(http, value, Authorization=f"Bearer {key}")).status_code
+
+
+async def becomes(ingest: Service, wanted: dict[str, int], agency: str = "old") -> None:
+    async def so() -> bool:
+        return {key: await status(ingest, key, agency) for key in wanted} == wanted
+
+    await until(so, f"answers {wanted}", _REREAD_SECONDS)
+
+
+async def test_a_key_is_added_and_the_old_one_is_revoked_without_a_restart(ingest: Service, file: Path) -> None:
+    await becomes(ingest, {"first": 202, "second": 401})
+    write(file, table("old", "first", "second"))
+    await becomes(ingest, {"first": 202, "second": 202})
+    write(file, table("old", "second"))
+    await becomes(ingest, {"first": 401, "second": 202})
+
+
+async def test_a_bad_edit_keeps_the_last_valid_file_and_is_told(ingest: Service, file: Path) -> None:
+    write(file, table("old", "first", "second") + table("new", "third"))
+
+    async def told() -> bool:
+        async with httpx.AsyncClient(base_url=ingest.url, timeout=30, trust_env=False) as http:
+            answer = await http.get("/readyz")
+        return answer.status_code == 503 and "overlap" in answer.text
+
+    await until(told, "not ready, and why", _REREAD_SECONDS)
+    assert {key: await status(ingest, key) for key in ("first", "second", "third")} == {
+        "first": 202,
+        "second": 401,
+        "third": 401,
+    }
+    write(file, table("old", "second"))
+    await becomes(ingest, {"first": 401, "second": 202})
+
+
+async def test_a_scope_is_handed_over_at_an_instant(ingest: Service, file: Path) -> None:
+    """One agency until then, another from then on: no moment with both and none with neither."""
+    at = datetime.now(UTC) + timedelta(seconds=4)
+    until_then, from_then = f"valid_to = {at.isoformat()}\n", f"valid_from = {at.isoformat()}\n"
+    write(file, table("old", "first", more=VEGAS + until_then) + table("new", "third", more=VEGAS + from_then))
+    await becomes(ingest, {"first": 202, "third": 401})
+    seen = set()
+    while datetime.now(UTC) < at + timedelta(seconds=1):
+        before = datetime.now(UTC)
+        answers = list(await asyncio.gather(status(ingest, "first"), status(ingest, "third", "new")))
+        if before >= at:
+            assert answers == [401, 202]
+        elif datetime.now(UTC) < at:
+            assert answers == [202, 401]
+        seen.add(tuple(answers))
+    assert {(202, 401), (401, 202)} <= seen
+
+
+async def test_a_stream_that_has_begun_ends_with_the_key_it_began_with(ingest: Service, file: Path) -> None:
+    """Who is asking is decided at the head of a request."""
+    stream = await Stream.open(ingest, key="first")
+    value = events.encoded(events.envelope("issued", events.issued(1), agency="old")) + b"\n"
+    await stream.send(value)
+    assert await stream.status() == 207
+    answer = stream.lines()
+    assert (await anext(answer))["status"] == "accepted"
+    write(file, table("old", "second"))
+    await becomes(ingest, {"first": 401})
+    await stream.send(value)
+    assert (await anext(answer))["status"] == "accepted"
+    await stream.end()
+    assert [line async for line in answer][-1]["summary"]["accepted"] == 2
+    await stream.close()

@@ -1,0 +1,190 @@
+"""Lines while Kafka goes away, and while ingest is told to end: what was answered `accepted` is in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.parts import KafkaPart
+from deploy.local.service import Service
+from tests.support import kafka_log, processes, streams
+from tests.support.agencies import write_agencies
+from tests.support.processes import BATCH, post
+from tests.support.streams import Stream
+from tests.support.waiting import until
+
+_DRAIN_SECONDS = 40.0
+
+
+@pytest.fixture
+def ingest(own_kafka: KafkaPart, tmp_path: Path) -> Iterator[Service]:
+    """Ingest, ready. Kafka runs before and after each test."""
+    variables = {
+        "DDOR_KAFKA_BOOTSTRAP": own_kafka.bootstrap,
+        "DDOR_AGENCIES_FILE": str(write_agencies(tmp_path / "agencies.toml")),
+    }
+    one = processes.service("ingest", tmp_path, variables)
+    try:
+        one.start()
+        yield one
+    finally:
+        own_kafka.resume()
+        one.stop(_DRAIN_SECONDS)
+        own_kafka.start()
+
+
+@pytest.fixture
+async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with processes.client(ingest) as client:
+        yield client
+
+
+class Sending:
+    """A stream that is sent and read at the same time, until it is told to end or cut off."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.accepted: dict[streams.Place, bytes] = {}
+        self.lines: list[dict[str, Any]] = []
+        self.enough = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._read())]
+
+    async def _send(self) -> None:
+        try:
+            for first in count(0, 100):
+                if self.enough.is_set():
+                    await self.stream.end()
+                    return
+                await self.stream.send(streams.lines(range(first, first + 100)))
+                await asyncio.sleep(0.005)
+        except ConnectionError:
+            return
+
+    async def _read(self) -> None:
+        assert await self.stream.status() == 207
+        async for line in self.stream.lines():
+            self.lines.append(line)
+            if line.get("status") == "accepted":
+                self.accepted[streams.place(line)] = streams.value(line["line"] - 1)
+        self.enough.set()
+
+    async def more_than(self, least: int) -> bool:
+        return len(self.accepted) > least
+
+    async def ended(self) -> None:
+        await asyncio.wait_for(asyncio.gather(*self._tasks), 60)
+        await self.stream.close()
+
+
+async def begin(ingest: Service) -> Sending:
+    sending = Sending(await Stream.open(ingest))
+    await until(lambda: sending.more_than(2_000), "lines accepted", 30)
+    return sending
+
+
+async def assert_in_the_log(kafka: KafkaPart, accepted: dict[streams.Place, bytes]) -> None:
+    there = await streams.log_since(kafka.bootstrap, dict.fromkeys(kafka_log.EVENT_PARTITIONS, 0))
+    assert {place: there[place].value for place in accepted if place in there} == accepted
+
+
+@pytest.mark.parametrize("how", ["stopped", "paused", "killed"])
+async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored(
+    ingest: Service, own_kafka: KafkaPart, how: str, request: pytest.FixtureRequest
+) -> None:
+    if how == "killed" and own_kafka.kind == "embedded":
+        pytest.skip("the embedded broker loses acknowledged records on kill -9")
+    sending = await begin(ingest)
+    begin_outage = {"stopped": own_kafka.stop, "paused": own_kafka.pause, "killed": own_kafka.kill}[how]
+    await asyncio.to_thread(begin_outage)
+
+    async def told() -> bool:
+        return any(line.get("status") == "unavailable" for line in sending.lines)
+
+    await until(told, "a line answered unavailable", 30)
+    before = len(sending.accepted)
+    await asyncio.to_thread(own_kafka.resume if how == "paused" else own_kafka.start)
+    await until(lambda: sending.more_than(before + 1_000), "lines accepted again", 60)
+    sending.enough.set()
+    await sending.ended()
+    *receipts, last = sending.lines
+    assert [receipt["line"] for receipt in receipts] == list(range(1, len(receipts) + 1))
+    for receipt in receipts:
+        if receipt["status"] != "accepted":
+            assert (receipt["status"], receipt["code"], receipt["retryable"]) == (
+                "unavailable",
+                "not-acknowledged",
+                True,
+            )
+    unavailable = len(receipts) - len(sending.accepted)
+    assert last["summary"] == {
+        "lines": len(receipts),
+        "accepted": len(sending.accepted),
+        "rejected": 0,
+        "unavailable": unavailable,
+    }
+    assert unavailable
+    await assert_in_the_log(own_kafka, sending.accepted)
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
+async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
+    ingest: Service, own_kafka: KafkaPart, paused: bool
+) -> None:
+    sending = await begin(ingest)
+    if paused:
+        await asyncio.to_thread(own_kafka.pause)
+    began = time.monotonic()
+    assert await asyncio.to_thread(ingest.stop, _DRAIN_SECONDS), "it ended by itself"
+    assert time.monotonic() - began < 25
+    await sending.ended()
+    assert sending.stream.complete, "an orderly end"
+    assert all("summary" not in line for line in sending.lines), "no summary: it was cut off"
+    assert [line["line"] for line in sending.lines] == list(range(1, len(sending.lines) + 1))
+    if paused:
+        await asyncio.to_thread(own_kafka.resume)
+    else:
+        assert len(sending.accepted) == len(sending.lines)
+    await assert_in_the_log(own_kafka, sending.accepted)
+
+
+@pytest.mark.parametrize("how", ["stopped", "paused", "killed"])
+async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
+    ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart, how: str
+) -> None:
+    if how == "killed" and own_kafka.kind == "embedded":
+        pytest.skip("the embedded broker loses acknowledged records on kill -9")
+    assert (await post(http, streams.value(1))).status_code == 202
+    begin_outage: Callable[[], None] = {
+        "stopped": own_kafka.stop,
+        "paused": own_kafka.pause,
+        "killed": own_kafka.kill,
+    }[how]
+    await asyncio.to_thread(begin_outage)
+    body = processes.batch([streams.value(number) for number in range(50)])
+    for _ in range(20):
+        began = time.monotonic()
+        one = await post(http, streams.value(2))
+        waited = time.monotonic() - began
+        assert one.status_code == 503
+        assert int(one.headers["retry-after"]) > 0
+        assert waited < 3.5
+        many = await post(http, body, BATCH)
+        assert many.status_code in (207, 503)
+        assert int(many.headers["retry-after"]) > 0
+        if many.status_code == 207:
+            assert many.json()["summary"]["accepted"] == 0
+        await asyncio.sleep(0.1)
+    assert (one.json()["code"], many.json()["code"]) == ("kafka-unavailable", "kafka-unavailable")
+    await asyncio.to_thread(own_kafka.resume if how == "paused" else own_kafka.start)
+
+    async def stored() -> bool:
+        return (await post(http, streams.value(3))).status_code == 202
+
+    await until(stored, "stored again once Kafka is there", 60)

@@ -1,0 +1,218 @@
+"""services.ingest.routes: what is decided before a body is read, compressed bodies, binary mode and lines."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import zstandard
+
+from services.ingest.framing import BATCH, BINARY, LINES, MAX_BODY_BYTES, SINGLE
+from services.ingest.routes import Door
+from tests.support.agencies import LAS_VEGAS, key_of
+from tests.unit import sample_door
+from tests.unit.sample_door import Producer, assert_problem, batch, post
+from tests.unit.sample_events import encoded, event
+
+GOOD, BAD = encoded(event()), encoded(event(version=0))
+PACKED = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
+
+
+@pytest.fixture
+def producer() -> Producer:
+    return Producer()
+
+
+@pytest.fixture
+def door(tmp_path: Path, producer: Producer) -> Door:
+    return sample_door.door(tmp_path, producer)
+
+
+@pytest.fixture
+async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
+    async with sample_door.connected(door) as client:
+        yield client
+
+
+def lines(answer: httpx.Response) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+class Unread:
+    """A body that must not be asked for."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise AssertionError("the body was read")
+
+
+@pytest.mark.parametrize("media_type", [SINGLE, BATCH, LINES])
+async def test_what_is_refused_by_its_head_is_answered_before_the_body_is_read(
+    client: httpx.AsyncClient, door: Door, media_type: str
+) -> None:
+    body = Unread()
+    assert_problem(await post(client, body, media_type, Authorization="Bearer x"), 401, "unknown-key")
+    assert_problem(await post(client, body, "text/plain"), 415, "unsupported-media-type")
+    assert_problem(await post(client, body, media_type, Accept="text/html"), 406, "not-acceptable")
+    assert_problem(await post(client, body, media_type, **{"Content-Encoding": "br"}), 415, "unsupported-encoding")
+    door.producer = None
+    answer = await post(client, body, media_type)
+    assert_problem(answer, 503, "kafka-unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml, text/*", "application/cloudevents+json"])
+async def test_another_answer_than_json_is_406(client: httpx.AsyncClient, accept: str) -> None:
+    assert_problem(await post(client, GOOD, Accept=accept), 406, "not-acceptable")
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/*", "application/json; q=0.5, text/html", "Application/JSON", LINES]
+)
+async def test_json_may_be_asked_for_in_any_way(client: httpx.AsyncClient, accept: str) -> None:
+    assert (await post(client, GOOD, Accept=accept)).status_code == 202
+
+
+async def test_an_agency_that_sends_too_fast_is_429_with_a_time_to_retry(tmp_path: Path, producer: Producer) -> None:
+    door = sample_door.door(tmp_path, producer)
+    file = tmp_path / "agencies.toml"
+    named = f'name = "{LAS_VEGAS}"\n'
+    file.write_text(file.read_text().replace(named, f"{named}events_per_second = 1\n"))
+    async with sample_door.connected(door) as client:
+        assert (await post(client, batch(*[GOOD] * 15), BATCH)).status_code == 200
+        answer = await post(client, Unread())
+        body = assert_problem(answer, 429, "too-many-events")
+        assert "1 events a second" in body["detail"]
+        assert 1 <= int(answer.headers["retry-after"]) <= 10
+    assert len(producer.stored) == 15
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+async def test_compressed_bodies_are_read(client: httpx.AsyncClient, producer: Producer, encoding: str) -> None:
+    pack = PACKED[encoding]
+    named = {"Content-Encoding": encoding}
+    assert (await post(client, pack(GOOD), **named)).status_code == 202
+    assert (await post(client, pack(batch(GOOD, GOOD)), BATCH, **named)).status_code == 200
+    assert lines(await post(client, pack(GOOD + b"\n" + GOOD), LINES, **named))[-1]["summary"]["accepted"] == 2
+    assert [one.value for one in producer.stored] == [GOOD] * 5
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+async def test_a_body_that_is_too_large_when_decompressed_is_413(client: httpx.AsyncClient, encoding: str) -> None:
+    named = {"Content-Encoding": encoding}
+    large = PACKED[encoding](random.Random(1).randbytes(MAX_BODY_BYTES // 2 + 1).hex().encode())
+    assert len(large) < MAX_BODY_BYTES
+    assert_problem(await post(client, large, BATCH, **named), 413, "too-large")
+    bomb = PACKED[encoding](bytes(200 * MAX_BODY_BYTES))
+    answer = await post(client, bomb, BATCH, **named)
+    assert_problem(answer, 413, answer.json()["code"])
+    assert answer.json()["code"] in {"too-large", "expands-too-much"}, "whichever limit it meets first"
+    assert lines(await post(client, bomb, LINES, **named))[-1]["error"]["code"] == "expands-too-much"
+    assert_problem(await post(client, PACKED[encoding](GOOD)[:-3], **named), 400, "bad-compression")
+    assert_problem(await post(client, b"no", **named), 400, "bad-compression")
+
+
+def binary_headers(**more: str) -> dict[str, str]:
+    attributes = {name: value for name, value in event().items() if name not in {"data", "datacontenttype"}}
+    return {f"ce-{name}": value for name, value in (attributes | more).items()}
+
+
+async def test_binary_mode_is_202(client: httpx.AsyncClient, producer: Producer) -> None:
+    body = json.dumps(event()["data"]).encode()
+    answer = await post(client, body, f"{BINARY}; charset=utf-8", **binary_headers())
+    assert answer.status_code == 202
+    assert answer.json()["id"] == "example/1/issued"
+    assert json.loads(producer.stored[0].value) == event()
+
+
+async def test_binary_mode_has_the_same_rules(client: httpx.AsyncClient, producer: Producer) -> None:
+    body = json.dumps(event()["data"]).encode()
+    assert_problem(await post(client, body, BINARY), 415, "unsupported-media-type")
+    headers = binary_headers(source="/agencies/other")
+    assert_problem(await post(client, body, BINARY, **headers), 422, "source-not-allowed")
+    assert_problem(await post(client, body, BINARY, **binary_headers(extra="1")), 422, "unknown-field")
+    assert_problem(await post(client, body + b',"x":1', BINARY, **binary_headers()), 400, "not-json")
+    assert_problem(await post(client, b"", BINARY, **binary_headers()), 400, "empty-body")
+    assert producer.stored == []
+
+
+async def test_lines_are_207_with_a_receipt_each_and_a_summary(client: httpx.AsyncClient, producer: Producer) -> None:
+    producer.lost = {4}
+    answer = await post(client, b"\n".join([GOOD, b"", BAD, GOOD, b"x"]), LINES)
+    assert answer.status_code == 207
+    assert answer.headers["content-type"] == LINES
+    told = [(one.get("line"), one.get("status"), one.get("code")) for one in lines(answer)]
+    assert told == [
+        (1, "accepted", None),
+        (3, "rejected", "out-of-range"),
+        (4, "unavailable", "not-acknowledged"),
+        (5, "rejected", "not-json"),
+        (None, None, None),
+    ]
+    assert lines(answer)[-1] == {"summary": {"lines": 4, "accepted": 1, "rejected": 2, "unavailable": 1}}
+
+
+class Exchange:
+    """One request at the door, message by message, as a server would hand them over."""
+
+    def __init__(self, media_type: str) -> None:
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "client": None,
+            "headers": [
+                (b"content-type", media_type.encode()),
+                (b"authorization", f"Bearer {key_of(LAS_VEGAS)}".encode()),
+            ],
+        }
+        self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sent: list[dict[str, Any]] = []
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def put(self, body: bytes) -> None:
+        self.incoming.put_nowait({"type": "http.request", "body": body, "more_body": True})
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in b"".join(one["body"] for one in self.sent[1:]).splitlines()]
+
+
+async def test_when_the_process_is_to_stop_a_stream_ends_behind_what_was_read(door: Door) -> None:
+    exchange = Exchange(LINES)
+    exchange.put(GOOD + b"\n" + GOOD[:50])
+    answering = asyncio.create_task(door(exchange.scope, exchange.incoming.get, exchange.send))
+    await asyncio.sleep(0.2)
+    door.stopping.set()
+    await asyncio.wait_for(answering, 5)
+    assert [one["status"] for one in exchange.lines] == ["accepted"]
+    assert exchange.sent[-1]["more_body"] is False
+
+
+async def test_a_client_that_never_pauses_cannot_keep_the_process_from_stopping(door: Door) -> None:
+    """There is always a next piece, so the stop must be looked at first."""
+    exchange = Exchange(LINES)
+
+    async def endless() -> dict[str, Any]:
+        if len(exchange.sent) > 2:
+            door.stopping.set()
+        return {"type": "http.request", "body": GOOD + b"\n", "more_body": True}
+
+    await asyncio.wait_for(door(exchange.scope, endless, exchange.send), 20)
+    assert exchange.sent[-1]["more_body"] is False
+    assert {one["status"] for one in exchange.lines} == {"accepted"}
+
+
+@pytest.mark.parametrize("media_type", [SINGLE, LINES])
+async def test_a_client_that_goes_away_ends_its_request(door: Door, producer: Producer, media_type: str) -> None:
+    exchange = Exchange(media_type)
+    exchange.put(GOOD + b"\n")
+    exchange.incoming.put_nowait({"type": "http.disconnect"})
+    await asyncio.wait_for(door(exchange.scope, exchange.incoming.get, exchange.send), 5)
+    assert len(producer.stored) == (1 if media_type == LINES else 0)

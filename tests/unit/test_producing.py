@@ -1,0 +1,212 @@
+"""services.ingest.producing: who is told `accepted`, and how events of many requests share a batch. Without a Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError, NotLeaderForPartitionError
+
+from services.ingest import producing
+from services.ingest.intake import Accepted
+from services.ingest.producing import EventProducer
+from services.ingest.receipts import Receipt
+from tests.support.waiting import until
+
+BATCH_BYTES = 1_000
+
+
+class Batch:
+    """A batch of at most BATCH_BYTES."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+
+    def append(self, *, key: bytes, value: bytes, timestamp: None, headers: object) -> object:
+        if self.values and sum(map(len, self.values)) + len(value) > BATCH_BYTES:
+            return None
+        self.values.append(value)
+        return object()
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass
+class Written:
+    offset: int
+
+
+class Kafka:
+    """Acknowledges batches when it is let to; partitions in `errors` fail."""
+
+    def __init__(self, **_: object) -> None:
+        self.log: dict[int, list[bytes]] = defaultdict(list)
+        self.batches: list[int] = []
+        self.away = asyncio.Event()
+        self.away.set()
+        self.errors: dict[int, Exception] = {}
+        self.waiting = 0
+        self.stopped = False
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def create_batch(self) -> Batch:
+        return Batch()
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Written]:
+        """Returns when the batch before has left, as aiokafka does."""
+        self.waiting += 1
+        await self.away.wait()
+        self.waiting -= 1
+        if partition in self.errors:
+            raise self.errors[partition]
+        acknowledged: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        written = Written(len(self.log[partition]))
+        self.log[partition] += batch.values
+        self.batches.append(len(batch.values))
+        asyncio.get_running_loop().call_later(0.001, acknowledged.set_result, written)
+        return acknowledged
+
+
+@pytest.fixture
+async def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
+    kafka = Kafka()
+    monkeypatch.setattr(producing, "AIOKafkaProducer", lambda **_: kafka)
+    monkeypatch.setattr(producing, "DEADLINE_SECONDS", 0.3)
+    return kafka
+
+
+@pytest.fixture
+async def producer(kafka: Kafka) -> EventProducer:
+    return EventProducer({})
+
+
+def event(line: int, partition: int = 0, size: int = 10) -> Accepted:
+    return Accepted(line, f"e/{line}", "detainer-issued", partition, b"key", b"%d" % line + b"." * size)
+
+
+def assert_true(kafka: Kafka, events: list[Accepted], receipts: list[Receipt]) -> None:
+    """Each receipt that says so names the place where its event is."""
+    for one, receipt in zip(events, receipts, strict=True):
+        assert (receipt.line, receipt.id) == (one.line, one.event_id)
+        if receipt.status == "accepted":
+            assert receipt.partition == one.partition
+            assert receipt.offset is not None
+            assert kafka.log[one.partition][receipt.offset] == one.value
+
+
+async def test_each_event_has_the_receipt_of_its_place_in_the_order_given(
+    producer: EventProducer, kafka: Kafka
+) -> None:
+    events = [event(line, partition=line % 3, size=line % 50) for line in range(1, 500)]
+    receipts = await producer.store(events)
+    assert_true(kafka, events, receipts)
+    assert {receipt.status for receipt in receipts} == {"accepted"}
+    assert max(kafka.batches) > 1
+
+
+async def test_receipts_of_what_was_refused_keep_their_place(producer: EventProducer) -> None:
+    refused = Receipt(2, "rejected", False)
+    receipts = await producer.store([event(1), refused, event(3)])
+    assert [one.status for one in receipts] == ["accepted", "rejected", "accepted"]
+    assert receipts[1] is refused
+    assert await producer.store([refused]) == [refused]
+    assert await producer.store([]) == []
+
+
+async def test_events_of_many_requests_share_a_batch(producer: EventProducer, kafka: Kafka) -> None:
+    """While one waits to be sent, the others gather: no request waits for all the others one by one."""
+    kafka.away.clear()
+    storing = [asyncio.create_task(producer.store([event(1, size=number % 7)])) for number in range(100)]
+    await asyncio.sleep(0.02)
+    assert kafka.waiting == 1
+    kafka.away.set()
+    stored = await asyncio.gather(*storing)
+    assert {receipts[0].status for receipts in stored} == {"accepted"}
+    assert len({receipts[0].offset for receipts in stored}) == 100
+    assert len(kafka.batches) <= 4
+
+
+async def test_a_request_of_more_than_a_batch_is_sent_in_several(producer: EventProducer, kafka: Kafka) -> None:
+    many = [[event(line, size=90) for line in range(1, 40)] for _ in range(5)]
+    stored = await asyncio.gather(*(producer.store(events) for events in many))
+    for events, receipts in zip(many, stored, strict=True):
+        assert_true(kafka, events, receipts)
+        offsets = [receipt.offset for receipt in receipts if receipt.offset is not None]
+        assert offsets == sorted(offsets)
+        assert len(offsets) == 39
+    assert len(kafka.log[0]) == 5 * 39
+
+
+async def test_what_is_not_acknowledged_in_time_is_unavailable_and_what_was_not_begun_is_not_sent(
+    producer: EventProducer, kafka: Kafka
+) -> None:
+    kafka.away.clear()
+    first = asyncio.create_task(producer.store([event(1)]))
+    await asyncio.sleep(0.01)
+    second = await producer.store([event(2)])
+    assert [one.status for one in (*await first, *second)] == ["unavailable"] * 2
+    assert second[0].retryable
+    kafka.away.set()
+    third = await producer.store([event(3)])
+    assert third[0].status == "accepted"
+    assert kafka.log[0] == [event(1).value, event(3).value], "the first may be written later; the second never is"
+
+
+async def test_one_partition_in_trouble_says_nothing_of_the_others(producer: EventProducer, kafka: Kafka) -> None:
+    kafka.errors[1] = NotLeaderForPartitionError()
+    events = [event(line, partition=line % 3) for line in range(9)]
+    receipts = await producer.store(events)
+    assert [one.status for one in receipts] == ["accepted", "unavailable", "accepted"] * 3
+    kafka.errors.clear()
+    assert {one.status for one in await producer.store(events)} == {"accepted"}
+
+
+async def test_an_error_that_is_not_kafkas_is_no_receipt(producer: EventProducer, kafka: Kafka) -> None:
+    kafka.errors[0] = ValueError("a bug")
+    with pytest.raises(ValueError, match="a bug"):
+        await producer.store([event(1)])
+    assert not issubclass(ValueError, KafkaError)
+
+
+async def test_when_it_is_closed_those_who_wait_are_told_at_once(
+    producer: EventProducer, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producing, "DEADLINE_SECONDS", 60)
+    kafka.away.clear()
+    storing = [asyncio.create_task(producer.store([event(1, partition=number % 2)])) for number in range(6)]
+
+    async def waiting() -> bool:
+        return kafka.waiting == 2
+
+    await until(waiting, "two batches wait", 5)
+    async with asyncio.timeout(2):
+        await producer.stop()
+        assert {receipts[0].status for receipts in await asyncio.gather(*storing)} == {"unavailable"}
+    assert kafka.stopped
+
+
+async def test_a_request_that_is_cancelled_leaves_the_others_alone(producer: EventProducer, kafka: Kafka) -> None:
+    kafka.away.clear()
+    first, second = (asyncio.create_task(producer.store([event(line)])) for line in (1, 2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    kafka.away.set()
+    assert (await second)[0].status == "accepted"
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+def test_the_fake_is_as_the_real_one() -> None:
+    import inspect
+
+    from aiokafka import AIOKafkaProducer
+
+    real: Any = AIOKafkaProducer
+    assert list(inspect.signature(real.send_batch).parameters)[1:] == ["batch", "topic", "partition"]
+    assert inspect.iscoroutinefunction(real.send_batch)

@@ -1,0 +1,96 @@
+"""services.ingest.rates: an agency that sends too fast waits; nobody else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.ingest.rates import Rates
+from services.runtime.agencies import Agency
+from tests.unit.sample_reports import listed
+
+(ONE, OTHER) = (
+    agency.model_copy(update={"events_per_second": 10})
+    for agency in listed(("one", "issued", "32*"), ("other", "issued", "36*")).listed
+)
+(FREE,) = listed(("free", "issued", "32*")).listed
+
+
+class Time:
+    """A monotonic clock."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+def test_an_agency_without_a_limit_never_waits(clock: Time) -> None:
+    rates = Rates(clock)
+    rates.took(FREE, 10**9)
+    assert rates.wait(FREE) == 0
+
+
+def test_an_agency_may_send_its_events_of_ten_seconds_and_then_waits(clock: Time) -> None:
+    rates = Rates(clock)
+    assert rates.wait(ONE) == 0
+    rates.took(ONE, 99)
+    assert rates.wait(ONE) == 0
+    rates.took(ONE, 1)
+    assert 1 <= rates.wait(ONE) <= 20
+    assert rates.wait(OTHER) == 0
+
+
+@pytest.mark.parametrize("events", [3, 60, 99, 1_000, 10**6])
+def test_requests_of_any_size_are_counted(clock: Time, events: int) -> None:
+    """Also one that is more than what is left of the limit: else large batches would never be held back."""
+    rates = Rates(clock)
+    taken = 0
+    while rates.wait(ONE) == 0:
+        rates.took(ONE, events)
+        taken += events
+        assert taken < 100 + events
+    assert taken >= 100
+
+
+def test_it_may_send_again_after_the_wait(clock: Time) -> None:
+    rates = Rates(clock)
+    rates.took(ONE, 1_000)
+    assert rates.wait(ONE) == 90, "1,000 events are 100 seconds' worth, of which it may be ten ahead"
+    clock.now += 89
+    assert rates.wait(ONE) == 1
+    clock.now += 1.1
+    assert rates.wait(ONE) == 0
+
+
+@pytest.mark.parametrize("events", [1, 7, 100, 500])
+def test_over_a_long_time_no_more_than_the_limit_passes(clock: Time, events: int) -> None:
+    rates = Rates(clock)
+    taken = 0
+    for _ in range(10_000):
+        if rates.wait(ONE) == 0:
+            rates.took(ONE, events)
+            taken += events
+        clock.now += 0.1
+    assert 9_500 <= taken <= 10_000 + 100 + events, "10 a second for 1,000 seconds, a burst, and one request"
+
+
+def test_nothing_taken_counts_nothing(clock: Time) -> None:
+    rates = Rates(clock)
+    for _ in range(1_000):
+        rates.took(ONE, 0)
+    assert rates.wait(ONE) == 0
+
+
+def test_a_new_limit_holds_at_once(clock: Time) -> None:
+    """The agencies file is read again while we run."""
+    rates = Rates(clock)
+    rates.took(ONE, 100)
+    assert rates.wait(ONE)
+    faster: Agency = ONE.model_copy(update={"events_per_second": 1_000})
+    assert rates.wait(faster) == 0

@@ -1,0 +1,278 @@
+"""services.aggregator.writer: strictly in order, nothing from memory, and what fails is one record or the session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from services.aggregator import writer as module
+from services.aggregator.store import Fenced
+from services.aggregator.tally import Batch
+from services.runtime.errors import InvariantError
+from tests.support.sessions import ISSUED_0, ISSUED_1, WriterSession, lease, turns
+
+
+@pytest.fixture
+async def session() -> WriterSession:
+    return WriterSession()
+
+
+@asynccontextmanager
+async def running(session: WriterSession) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(session.writer.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def poison(*offsets: int, error: Exception | None = None) -> Callable[[Batch], None]:
+    """Fails on each batch with one of these records, unless it is rejected as internal_error."""
+
+    def judge(batch: Batch) -> None:
+        told = {one.offset for one in batch.rejects if one.reason != "internal_error"}
+        if told & set(offsets):
+            raise error or InvariantError("planted")
+
+    return judge
+
+
+async def test_a_batch_that_is_written_moves_the_position(session: WriterSession) -> None:
+    async with running(session):
+        await session.writer.put(session.spans(ISSUED_0, 0, 1, 2))
+        assert session.writer.busy == {ISSUED_0}
+        await session.writer.settled()
+    assert session.reader.positions == {ISSUED_0: 3, ISSUED_1: 0}
+    assert session.store.ends == [(0, 3)]
+    assert session.writer.busy == set()
+
+
+async def test_batches_are_written_in_order_one_decoded_ahead(session: WriterSession) -> None:
+    session.store.open.clear()
+    async with running(session):
+        puts = []
+        for offset in range(4):
+            puts.append(asyncio.create_task(session.writer.put(session.spans(ISSUED_0, offset))))
+            await turns()
+        assert [put.done() for put in puts] == [True, True, False, False], "one is written, one waits, no more"
+        session.store.open.set()
+        await session.writer.settled()
+    assert session.store.ends == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("planted"), TimeoutError(), asyncpg.DeadlockDetectedError("planted"), asyncpg.UndefinedTableError("x")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_write_not_known_to_be_committed_ends_the_session(session: WriterSession, error: Exception) -> None:
+    """Nor does a missing table make a record wrong."""
+    session.store.judge = poison(0, error=error)
+    async with running(session) as task:
+        await session.writer.put(session.spans(ISSUED_0, 0, 1))
+        await asyncio.wait([task])
+        assert task.exception() is error
+    assert session.store.batches == []
+    assert session.store.tries == 1
+
+
+async def test_what_was_decoded_behind_a_failure_is_not_written(session: WriterSession) -> None:
+    session.store.open.clear()
+    session.store.judge = poison(0, error=OSError("planted"))
+    async with running(session) as task:
+        puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
+        await turns()
+        session.store.open.set()
+        await asyncio.wait([task])
+        await session.writer.close()
+        await asyncio.gather(*puts)
+        await session.writer.put(session.spans(ISSUED_1, 0))
+    assert session.store.batches == []
+
+
+async def test_a_handler_that_waits_is_let_go_when_the_session_ends(session: WriterSession) -> None:
+    session.store.open.clear()
+    async with running(session):
+        puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
+        await turns()
+    await session.writer.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*puts)
+
+
+async def test_a_handler_that_is_cancelled_leaves_nothing_to_wait_for(session: WriterSession) -> None:
+    session.store.open.clear()
+    async with running(session):
+        puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
+        await turns()
+        puts[2].cancel()
+        session.store.open.set()
+        async with asyncio.timeout(5):
+            await session.writer.settled()
+    assert session.store.ends == [(0, 1), (1, 2)]
+
+
+async def test_settled_waits_for_what_was_taken_and_for_no_more(session: WriterSession) -> None:
+    session.store.open.clear()
+    async with running(session):
+        await session.writer.put(session.spans(ISSUED_0, 0))
+        settled = asyncio.create_task(session.writer.settled())
+        await turns()
+        assert not settled.done()
+        later = [asyncio.create_task(session.writer.put(session.spans(ISSUED_1, n))) for n in range(3)]
+        session.store.open.set()
+        await turns(3)
+        session.store.open.clear()
+        await asyncio.wait_for(settled, 5)
+        session.store.open.set()
+        await asyncio.gather(*later)
+
+
+async def test_a_fenced_batch_loses_its_partitions_and_what_is_decoded_behind_it(session: WriterSession) -> None:
+    session.store.open.clear()
+    session.store.judge = poison(0, error=Fenced("detainer-issued/0"))
+    async with running(session) as task:
+        await session.writer.put(session.spans(ISSUED_0, 0))
+        await turns()
+        await session.writer.put(session.spans(ISSUED_0, 1))
+        session.store.open.set()
+        async with asyncio.timeout(5):
+            await session.writer.settled()
+        assert session.reader.next_offsets == {ISSUED_1: 0}
+        assert not task.done()
+        session.reader.gain(lease(ISSUED_0, 0, epoch=2))
+        session.store.judge = lambda _batch: None
+        await session.writer.put(session.spans(ISSUED_0, 0, 1))
+        await session.writer.settled()
+    assert [(claim.epoch, claim.start, claim.end) for one in session.store.batches for claim in one.claims] == [
+        (2, 0, 2)
+    ]
+
+
+async def test_one_poison_record_is_rejected_and_all_others_are_written_once(session: WriterSession) -> None:
+    session.store.judge = poison(37)
+    async with running(session):
+        await session.writer.put([*session.spans(ISSUED_0, *range(64)), *session.spans(ISSUED_1, *range(30))])
+        await session.writer.settled()
+    written = sorted((claim.partition, claim.start, claim.end) for one in session.store.batches for claim in one.claims)
+    for partition, end in ((ISSUED_0, 64), (ISSUED_1, 30)):
+        pieces = [(start, stop) for of, start, stop in written if of == partition]
+        assert [pieces[0][0], *(stop for _, stop in pieces)] == [*(start for start, _ in pieces), end]
+    internal = [one for batch in session.store.batches for one in batch.rejects if one.reason == "internal_error"]
+    assert [(one.partition, one.offset) for one in internal] == [(ISSUED_0, 37)]
+
+
+async def test_a_halt_in_the_middle_of_a_bisect_drops_the_rest(session: WriterSession) -> None:
+    """The half behind it is fenced: its partitions are read again from where PostgreSQL says they are."""
+
+    def judge(batch: Batch) -> None:
+        if session.store.halts:
+            raise Fenced("detainer-issued/0")
+        poison(1)(batch)
+        if any(one.reason == "internal_error" for one in batch.rejects):
+            session.store.halts = {ISSUED_0: "InternalErrors: a test"}
+
+    session.store.judge = judge
+    async with running(session) as task:
+        await session.writer.put(session.spans(ISSUED_0, *range(8)))
+        async with asyncio.timeout(5):
+            await session.writer.settled()
+        assert not task.done()
+    assert session.store.ends == [(0, 1), (1, 2)]
+    assert session.reader.next_offsets == {ISSUED_1: 0}
+
+
+async def test_an_error_without_records_is_no_records_fault(session: WriterSession) -> None:
+    def fail(_batch: Batch) -> None:
+        raise InvariantError("planted")
+
+    session.store.judge = fail
+    async with running(session) as task:
+        gap = session.reader.skip(ISSUED_0, 0, 5)
+        assert gap is not None
+        await session.writer.put([gap])
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), InvariantError)
+
+
+async def test_an_error_that_came_up_elsewhere_ends_the_session(session: WriterSession) -> None:
+    async with running(session) as task:
+        await session.writer.fail(OSError("first"))
+        await session.writer.fail(OSError("second"))
+        await asyncio.wait([task])
+        assert str(task.exception()) == "first"
+
+
+async def test_cancellation_is_not_swallowed(session: WriterSession) -> None:
+    session.store.open.clear()
+    async with running(session) as task:
+        await session.writer.put(session.spans(ISSUED_0, 0))
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_batch_that_is_always_too_slow_shrinks_until_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each session reads the same records again, in batches of half the size; then they grow, slowly."""
+    now = 0.0
+    monkeypatch.setattr(module, "perf_counter", lambda: now)
+
+    def judge(batch: Batch) -> None:
+        nonlocal now
+        records = sum(claim.records for claim in batch.claims)
+        now += records * 0.02
+        if records > 120:
+            raise asyncpg.PostgresError.new({"C": "25P04", "M": "terminating connection due to transaction timeout"})
+
+    size, sessions = None, 0
+    while True:
+        session = WriterSession(most=1_000)
+        session.writer._size = size = size or session.size
+        session.store.judge = judge
+        sessions += 1
+        async with running(session) as task:
+            putting = asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(1_000))))
+            await asyncio.wait([putting, task], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await session.writer.settled()
+                break
+            await session.writer.close()
+            await putting
+    assert sessions == 5, "1,000, 500, 250, 125, and then it went"
+    assert session.store.ends[0] == (0, 62)
+    assert session.store.ends[-1][1] == 1_000
+    assert 62 <= size.limit < 1_000
+
+
+async def test_batches_grow_back_slowly_while_they_are_quick() -> None:
+    session = WriterSession(most=100)
+    for _ in range(3):
+        session.size.too_slow()
+    seen = []
+    async with running(session):
+        for start in range(0, 4_000, 100):
+            seen.append(session.size.limit)
+            await session.writer.put(session.spans(ISSUED_0, *range(start, start + 100)))
+            await session.writer.settled()
+    assert seen[0] == 12
+    assert seen[-1] == 100
+    assert max(claim.records for one in session.store.batches for claim in one.claims) <= 100
+
+
+def test_a_batch_holds_at_least_one_record() -> None:
+    size = WriterSession(most=3).size
+    for _ in range(5):
+        size.too_slow()
+    assert size.limit == 1
+    size.committed(1, quick=True)
+    assert size.limit == 2
+    size.committed(1, quick=True)
+    assert size.limit == 2, "a batch that was half empty says nothing"
+    size.committed(2, quick=False)
+    assert size.limit == 2
