@@ -99,6 +99,41 @@ class Scope(_Part):
     counters_equal_ledger: Literal[True]
 
 
+class Flag(_Part):
+    """What a gate found and a person should know."""
+
+    gate: str
+    subject: str
+    detail: str
+
+
+class SignOff(_Part):
+    """Who released a week that a gate held, and with which words."""
+
+    by: str
+    at: Instant
+    note: str
+
+
+class Change(_Part):
+    """One cell's old and new number, and by how much each cause changed it; the causes sum to the difference."""
+
+    geoid: str
+    kind: Literal["issued", "declined"]
+    old: int | None
+    new: int | None
+    causes: dict[str, int]
+
+
+class TableChange(_Part):
+    """One row of a national table that differs from the former revision."""
+
+    table: str
+    row: str
+    old: int
+    new: int
+
+
 class Figures(_Part):
     """What was counted. `figures_digest` covers exactly this."""
 
@@ -133,10 +168,16 @@ class Report(Figures):
     demonstration: bool
     notes: list[str]
     scope: Scope
+    flags: list[Flag] = Field(description="What gates found.")
+    sign_offs: list[SignOff]
+    reason: str | None = Field(description="Why an operator asked for this revision.")
+    changes: list[Change] = Field(description="Against the former revision of this week.")
+    table_changes: list[TableChange]
+    retractions: int = Field(description="Facts that the former revision counted and that were withdrawn since.")
     offsets: dict[str, dict[str, int]] = Field(description="The vector: topic, partition, next offset.")
     inputs: dict[str, Sha256] = Field(description="What was used besides the log, by digest.")
     figures_digest: Sha256
-    previous_digest: Sha256 | None
+    previous_digest: Sha256 | None = Field(description="Digest of the report written before this one, of any week.")
 
     @property
     def digest(self) -> str:
@@ -162,6 +203,15 @@ class ReportReadyData(_Part):
     previous_digest: Sha256 | None
     offsets: dict[str, dict[str, int]]
     links: dict[str, str]
+    changes: list[Change] | None = Field(description="null when too many: see links.json")
+
+
+class ReportFinalData(_Part):
+    """The week will not be restated by itself any more; its last revision stands."""
+
+    week_start: date
+    revision: int
+    digest: Sha256
 
 
 class ReportReady(_Part):
@@ -198,7 +248,7 @@ def announcement(report: Report, time: str) -> bytes:
     """The value of the `report-ready` record: canonical JSON, the same bytes for the same report and `time`."""
     kept = report.model_dump(mode="json", include=set(ReportReadyData.model_fields) & set(Report.model_fields))
     address = links(report.week_start, report.revision)
-    event = {
+    event: dict[str, Any] = {
         "id": report_id(report.week_start, report.revision),
         "subject": report.week_start.isoformat(),
         "time": time,
@@ -206,8 +256,25 @@ def announcement(report: Report, time: str) -> bytes:
     }
     value = _canonical(event)
     if len(value) > MAX_EVENT_BYTES:
-        value = _canonical(event | {"data": {**event["data"], "jurisdictions": None}})  # type: ignore[dict-item]
+        value = _canonical(event | {"data": {**event["data"], "jurisdictions": None, "changes": None}})
     return value
+
+
+def final_notice(week: date, revision: int, digest: str, time: str) -> tuple[bytes, str]:
+    """Value and id of the event that says that a week is final."""
+    event_id = str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/final"))
+    data = ReportFinalData(week_start=week, revision=revision, digest=digest)
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "/publisher",
+        "type": "report-final",
+        "subject": week.isoformat(),
+        "time": time,
+        "datacontenttype": "application/json",
+        "data": data.model_dump(mode="json"),
+    }
+    return rfc8785.dumps(event), event_id
 
 
 def _canonical(event: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The publisher's loop: do the next step of the state machine, then send what is in the outbox."""
+"""The publisher's loop: do the next step of the state machine, restate, send what is in the outbox."""
 
 from __future__ import annotations
 
@@ -8,103 +8,133 @@ from contextlib import AsyncExitStack
 from datetime import date
 from typing import Any
 
+import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import EVENT_TOPICS
-from services.publisher import closing
-from services.publisher.closing import CaptureBarrier, Drain, Offsets, Publish, Wait
+from services.publisher import closing, recovery
+from services.publisher.closing import CaptureBarrier, Drain, Publish, State, Wait
 from services.publisher.relay import Relay
-from services.publisher.report import Rules
+from services.publisher.rules import Rules
+from services.publisher.snapshot import SQL
 from services.publisher.store import Store, states
 from services.runtime import metrics, postgres
 from services.runtime.clock import Clock
-from services.runtime.errors import InvariantError
 from services.runtime.logs import get
 from services.runtime.settings import Settings
 
 log = get(__name__)
 
 _TICK_SECONDS = 0.5
-
-
-class LogLostError(InvariantError):
-    """The log ends before the barrier: records that were there are gone."""
+_ASK_GATES_SECONDS = 15.0
 
 
 class Closer:
     """One session of closing and sending. `rules` is asked anew for each report."""
 
     def __init__(
-        self,
-        settings: Settings,
-        client: Mapping[str, Any],
-        first_week: date,
-        rules: Callable[[], Rules],
-        clock: Clock,
+        self, settings: Settings, client: Mapping[str, Any], first_week: date, rules: Callable[[], Rules], clock: Clock
     ) -> None:
         self._settings = settings
         self._client = client
         self._first_week = first_week
         self._rules = rules
         self._clock = clock
+        self._looked_at = float("-inf")
 
     async def session(self, up: Callable[[], None]) -> None:
         """Wait for the lead, then step until something fails. One that waits is well: it serves reports."""
         async with AsyncExitStack() as stack:
             connection = await postgres.connect(self._settings, "ddor-publisher")
             stack.push_async_callback(connection.close, timeout=2)
-            store = Store(connection)
-            while not await store.lead():
-                up()
-                await asyncio.sleep(_TICK_SECONDS)
+            await self._wait_for_lead(connection, up)
+            await recovery.check(connection, self._client)
             ends = EndOffsets(self._client)
             await ends.start()
             stack.push_async_callback(ends.stop)
             relay = Relay(self._client, connection)
             stack.push_async_callback(relay.stop)
             await relay.start(self._clock())
+            store = Store(connection, self._settings.calendar, self._settings.hold, self._settings.provisional)
             while True:
+                await connection.execute(SQL["heartbeat"])
                 acted = await self.step(store, ends)
                 await relay.run(self._clock())
                 up()
                 if not acted:
                     await asyncio.sleep(_TICK_SECONDS)
 
+    async def _wait_for_lead(self, connection: asyncpg.Connection[Any], up: Callable[[], None]) -> None:
+        """Become the one publisher that closes, for as long as this session lives; end a leader that has stopped."""
+        while not await connection.fetchval(SQL["try_lead"]):
+            up()
+            leader = await connection.fetchrow(SQL["leader"])
+            if leader is not None and leader["stale"]:
+                log.warning("leader-cut-off")
+                await connection.execute(SQL["end_session"], leader["backend_pid"])
+            await asyncio.sleep(_TICK_SECONDS)
+
     async def step(self, store: Store, ends: EndOffsets) -> bool:
         """Do what is due; answers whether anything was done."""
-        now = self._clock()
+        now, settings = self._clock(), self._settings
         closes = await store.closes()
         for state, weeks in states(closes).items():
             metrics.WEEK_STATE.labels(state).set(weeks)
         positions = await store.positions()
-        grace, calendar = self._settings.grace, self._settings.calendar
         step = closing.next_step(
-            calendar=calendar,
+            calendar=settings.calendar,
             first_week=self._first_week,
-            grace=grace,
+            grace=settings.grace,
             closes=closes,
-            positions=positions,
+            positions=positions.vector,
+            halted=tuple(positions.halted),
             now=now,
         )
+        acted = False
         match step:
             case Wait():
-                return False
+                pass
             case CaptureBarrier(week):
-                barrier = await ends.read()
-                await store.store_barrier(week, barrier, now)
+                close = closes.get(week.first)
+                await store.set_barrier(week.first, close.state if close else State.OPEN, await ends.read(), now)
                 log.info("barrier-captured", week=str(week))
+                acted = True
             case Drain(week, behind):
-                await self._check_log(closes[week.first].barrier or {}, ends)
+                await self._check_log(store, week.first, closes[week.first], ends)
                 log.debug("draining", week=str(week), partitions=len(behind))
-                return False
             case Publish(week):
-                report = await store.publish(week, self._rules(), now)
-                log.info("week-closed", week=str(week), revision=report.revision, digest=report.digest)
+                acted = await self._publish(step, store, closes[week.first])
+        restated = await store.restate_requested(self._rules(), now)
+        await store.finalise(now)
+        return acted or restated
+
+    async def _publish(self, step: Publish, store: Store, close: closing.Close) -> bool:
+        now = self._clock()
+        if close.state is State.HELD and close.holds(now) and not self._look_again():
+            return False
+        if close.state is State.HALTED:
+            await store.move(step.week.first, State.HALTED, State.DRAINING, now)
+            return True
+        written = await store.publish(step.week, close, self._rules(), now)
+        for report in written:
+            log.info("report-written", week=str(report.week_start), revision=report.revision, digest=report.digest)
+        return bool(written)
+
+    def _look_again(self) -> bool:
+        """Whether the gates of a held week are asked again: not at each step, for the proof reads the ledger."""
+        monotonic = asyncio.get_running_loop().time()
+        if monotonic - self._looked_at < _ASK_GATES_SECONDS:
+            return False
+        self._looked_at = monotonic
         return True
 
-    async def _check_log(self, barrier: Offsets, ends: EndOffsets) -> None:
-        if gone := closing.lost(barrier, await ends.read()):
-            raise LogLostError(f"the log of {', '.join(gone)} ends before the barrier; see the runbook for LogLost")
+    async def _check_log(self, store: Store, week: date, close: closing.Close, ends: EndOffsets) -> None:
+        gone = closing.lost(close.barrier or {}, await ends.read())
+        if gone and close.state is State.DRAINING:
+            log.error("log-lost", week=str(week), partitions=gone)
+            await store.move(week, State.DRAINING, State.HALTED, self._clock(), why=f"LogLost: {', '.join(gone)}")
+        elif not gone and close.state is State.HALTED:
+            await store.move(week, State.HALTED, State.DRAINING, self._clock())
 
 
 class EndOffsets:

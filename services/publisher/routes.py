@@ -16,7 +16,7 @@ from starlette.routing import Route
 from schemas.report import links
 from schemas.week import ReportingCalendar
 from services.publisher import rendering
-from services.publisher.store import SQL
+from services.publisher.snapshot import SQL
 from services.runtime.http import problem
 
 _NAME = re.compile(r"^(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,6})(?:\.(json|csv|html))?$")
