@@ -168,7 +168,7 @@ CREATE INDEX week_transition_week ON week_transition (week, id);
 
 -- The one publisher that closes and sends. A leader that no longer heartbeats is cut off by the next.
 CREATE TABLE publisher_leader (
-    only        boolean PRIMARY KEY DEFAULT true CHECK (only),
+    singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     seen_at     timestamptz NOT NULL,
     backend_pid integer NOT NULL
 );

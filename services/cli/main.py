@@ -16,6 +16,7 @@ from services.cli import (
     status,
     topics,
     tracing,
+    verifying,
 )
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command("close")(closing.close)
 app.command("release")(releasing.release)
 app.command("restate")(releasing.restate)
 app.command("recover")(recovering.recover)
+app.command("verify")(verifying.verify)
 app.command("trace")(tracing.trace)
 app.command("resume")(resuming.resume)
 app.add_typer(rejects.app, name="rejected")

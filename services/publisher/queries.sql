@@ -10,7 +10,7 @@ WHERE pid = $1 AND application_name = 'ddor-publisher' AND pid <> pg_backend_pid
 
 -- name: heartbeat
 INSERT INTO publisher_leader (seen_at, backend_pid) VALUES (clock_timestamp(), pg_backend_pid())
-ON CONFLICT (only) DO UPDATE SET seen_at = EXCLUDED.seen_at, backend_pid = EXCLUDED.backend_pid
+ON CONFLICT (singleton) DO UPDATE SET seen_at = EXCLUDED.seen_at, backend_pid = EXCLUDED.backend_pid
 
 -- name: closes
 SELECT week, state, barrier, held_until, released_at IS NOT NULL AS released FROM week_close ORDER BY week
@@ -197,3 +197,6 @@ ON CONFLICT (week) DO UPDATE SET state = 'published', barrier = COALESCE(week_cl
 
 -- name: add_action
 INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)
+
+-- name: digest_before
+SELECT before.digest FROM report r LEFT JOIN report before ON before.sequence = r.sequence - 1 WHERE r.digest = $1

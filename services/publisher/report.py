@@ -89,7 +89,7 @@ def build(week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Stand
         cause=standing.cause,
         demonstration=rules.demonstration,
         notes=list(rules.notes),
-        scope=_scope(snapshot, rules),
+        scope=build_scope(snapshot, rules),
         flags=list(standing.flags),
         sign_offs=list(standing.sign_offs),
         reason=standing.reason,
@@ -172,7 +172,8 @@ def _one_way(table: Table, counts: Counter[str | None]) -> list[TableRow]:
     return [*rows, TableRow(code="", name="Not given", n=missing)] if missing else rows
 
 
-def _scope(snapshot: Snapshot, rules: Rules) -> Scope:
+def build_scope(snapshot: Snapshot, rules: Rules) -> Scope:
+    """What the figures rest on."""
     heard = {agency for agency, _ in snapshot.heard}
     names = sorted({agency.name for agency in rules.agencies} | heard)
     oldest = min((one.issued_at for one in snapshot.declines), default=None)

@@ -85,6 +85,11 @@ class Rules:
         return str(self._read("calendar")["zone"])
 
     @property
+    def first_day(self) -> str:
+        """The name of the day on which weeks start, such as SATURDAY."""
+        return str(self._read("calendar")["starts_on"])
+
+    @property
     def demonstration(self) -> bool:
         """Whether the report shows how the system works and no real events."""
         return bool(self._read("presentation")["demonstration"])
