@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from deploy import migrations
 from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator import tally
 from services.aggregator.leases import Partition
+from services.aggregator.log import theirs
 from services.aggregator.store import Store
 from services.aggregator.tally import Span
+from services.cli.resuming import SQL
 from services.publisher.closing import Offsets
 from services.runtime import postgres
 from services.runtime.errors import CallerError
@@ -52,48 +54,52 @@ async def replay(
     """Count every record below the vector; `counted` is told how many offsets further it is. LogTooShortError."""
     store = Store(connection, _WORKER)
     await store.prepare()
+    ends = {Partition(topic, int(number)): end for topic, numbers in vector.items() for number, end in numbers.items()}
+    topics, numbers = [one.topic for one in ends], [one.number for one in ends]
+    await connection.execute(SQL["own_all"], _WORKER, topics, numbers)
     weeks = WeekIndex(calendar)
     consumer = AIOKafkaConsumer(
         **client, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="none"
     )
     await consumer.start()
     try:
-        for topic, ends in vector.items():
-            for number, end in ends.items():
-                partition = Partition(topic, int(number))
-                await connection.execute(
-                    "INSERT INTO partition_position (topic, partition, epoch, owner) VALUES ($1, $2, 1, $3)",
-                    topic,
-                    partition.number,
-                    _WORKER,
-                )
-                async for span in _spans(consumer, partition, end):
-                    await store.write(tally.batch([span], weeks))
-                    # The breaker did its work when the log was first read; here every record is counted.
-                    await connection.execute(
-                        "UPDATE partition_position SET halted_reason = NULL WHERE topic = $1", topic
-                    )
-                    counted(span.end - span.start)
+        async for spans in _spans(consumer, {one: end for one, end in ends.items() if end}):
+            await store.write(tally.batch(spans, weeks))
+            # The breaker did its work when the log was first read; here every record is counted.
+            await connection.execute(SQL["resume_all"])
+            counted(sum(span.end - span.start for span in spans))
     finally:
         await consumer.stop()
 
 
-async def _spans(consumer: AIOKafkaConsumer, partition: Partition, end: int) -> AsyncIterator[Span]:
-    """The records of one partition from its beginning to `end`, in spans that leave no gap."""
-    tp = TopicPartition(partition.topic, partition.number)
-    first = (await consumer.beginning_offsets([tp]))[tp]
-    last = (await consumer.end_offsets([tp]))[tp]
-    if end and (first > 0 or last < end):
-        raise LogTooShortError(f"{partition}: the log holds [{first}, {last}), the report needs [0, {end})")
-    consumer.assign([tp])
-    consumer.seek(tp, 0)
-    at = 0
-    while at < end:
-        found = (await consumer.getmany(tp, timeout_ms=1_000, max_records=_RECORDS)).get(tp, [])
-        records = [record for record in found if record.offset < end]
-        reached = (
-            min(end, await consumer.position(tp)) if not found or len(records) < len(found) else found[-1].offset + 1
-        )
-        if reached > at:
-            yield Span(partition, 1, at, reached, records)
-            at = reached
+async def _spans(consumer: AIOKafkaConsumer, ends: Mapping[Partition, int]) -> AsyncIterator[list[Span]]:
+    """The records of each partition from its beginning to its end, in spans that leave no gap."""
+    await _check(consumer, ends)
+    at = dict.fromkeys(ends, 0)
+    consumer.assign([theirs(one) for one in ends])
+    for partition in ends:
+        consumer.seek(theirs(partition), 0)
+    while at:
+        found = await consumer.getmany(timeout_ms=250, max_records=_RECORDS)
+        spans = []
+        for partition, start in list(at.items()):
+            end, tp = ends[partition], theirs(partition)
+            reached = min(end, await consumer.position(tp))
+            if reached > start:
+                records = [record for record in found.get(tp, ()) if record.offset < end]
+                spans.append(Span(partition, 1, start, reached, records))
+                at[partition] = reached
+            if reached == end:
+                consumer.pause(tp)
+                del at[partition]
+        if spans:
+            yield spans
+
+
+async def _check(consumer: AIOKafkaConsumer, ends: Mapping[Partition, int]) -> None:
+    asked = [theirs(one) for one in ends]
+    first, last = await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
+    for partition, end in ends.items():
+        tp = theirs(partition)
+        if first[tp] > 0 or last[tp] < end:
+            raise LogTooShortError(f"{partition}: the log holds [{first[tp]}, {last[tp]}), the report needs [0, {end})")
