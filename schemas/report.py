@@ -210,22 +210,33 @@ class ReportFinalData(_Part):
     """The week will not be restated by itself any more; its last revision stands."""
 
     week_start: date
-    revision: int
-    digest: Sha256
+    revision: int = Field(description="The newest revision.")
+    digest: Sha256 = Field(description="Its digest.")
 
 
-class ReportReady(_Part):
-    """CloudEvent `report-ready`."""
-
+class _Announcement(_Part):
     specversion: Literal["1.0"] = "1.0"
     id: str
     source: Literal["/publisher"] = "/publisher"
-    type: Literal["report-ready"] = "report-ready"
     subject: str
     time: Instant
-    dataschema: str = "/schemas/report-ready/1"
     datacontenttype: Literal["application/json"] = "application/json"
+
+
+class ReportReady(_Announcement):
+    """CloudEvent `report-ready`: a revision is published."""
+
+    type: Literal["report-ready"] = "report-ready"
+    dataschema: str = "/schemas/report-ready/1"
     data: ReportReadyData
+
+
+class ReportFinal(_Announcement):
+    """CloudEvent `report-final`, on the same topic: a week is final. No part of any digest."""
+
+    type: Literal["report-final"] = "report-final"
+    dataschema: str = "/schemas/report-final/1"
+    data: ReportFinalData
 
 
 def sha256_of(value: Any) -> str:  # any JSON value
@@ -263,19 +274,10 @@ def announcement(report: Report, time: str) -> bytes:
 def final_notice(week: date, revision: int, digest: str, time: str) -> tuple[bytes, str]:
     """Value and id of the event that says that a week is final."""
     event_id = str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/final"))
-    data = ReportFinalData(week_start=week, revision=revision, digest=digest)
-    event: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": "/publisher",
-        "type": "report-final",
-        "subject": week.isoformat(),
-        "time": time,
-        "datacontenttype": "application/json",
-        "data": data.model_dump(mode="json"),
-    }
-    return rfc8785.dumps(event), event_id
+    data = {"week_start": week, "revision": revision, "digest": digest}
+    event = {"id": event_id, "subject": week.isoformat(), "time": time, "data": data}
+    return _canonical(event, ReportFinal), event_id
 
 
-def _canonical(event: dict[str, Any]) -> bytes:
-    return rfc8785.dumps(ReportReady.model_validate(event).model_dump(mode="json"))
+def _canonical(event: dict[str, Any], model: type[_Announcement] = ReportReady) -> bytes:
+    return rfc8785.dumps(model.model_validate(event).model_dump(mode="json"))

@@ -39,7 +39,7 @@ async def _close(week: str, by: str, wait: float) -> int:
     first = _closable(week, loaded)
     connection = await postgres.connect(loaded, "ddor-close")
     try:
-        store = Store(connection, loaded.calendar, loaded.hold, loaded.provisional)
+        store = Store(connection, loaded.calendar, loaded.hold)
         await store.request(first, by, datetime.now(UTC))
         if wait <= 0:
             out.print(f"{first}: asked; the publisher closes it when every position has reached the barrier")

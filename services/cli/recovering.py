@@ -10,6 +10,7 @@ import typer
 from services.cli.terminal import out, run
 from services.publisher import recovery
 from services.publisher.snapshot import SQL
+from services.publisher.store import Store
 from services.runtime import kafka, postgres, settings
 
 
@@ -23,20 +24,21 @@ def recover(by: Annotated[str, typer.Option("--by", help="Who decides; kept in o
 
 async def _recover(by: str) -> None:
     loaded = settings.load()
+    now = datetime.now(UTC)
     connection = await postgres.connect(loaded, "ddor-recover")
     try:
+        store = Store(connection, loaded.calendar, loaded.hold)
         listed = await recovery.announced(kafka.client(loaded, "ddor-recover"))
         lacking = await recovery.missing(connection, listed)
         async with connection.transaction():
             for one in lacking:
-                await recovery.restore(connection, one)
+                await recovery.restore(connection, store, one, by, now)
             if lacking:
-                names = [f"{one.week}@{one.revision}" for one in lacking]
+                names = [str(one) for one in lacking]
                 await connection.execute(SQL["add_action"], by, "recover", "report", {"revisions": names})
     finally:
         await connection.close()
     for one in lacking:
-        published = datetime.fromtimestamp(one.timestamp_ms / 1000, UTC)
-        out.print(f"{one.week} revision {one.revision}: brought back, published {published:%Y-%m-%d %H:%M:%S}Z")
+        out.print(f"{one}: brought back, published {one.published_at:%Y-%m-%d %H:%M:%S}Z", highlight=False)
     if not lacking:
         out.print("nothing to recover: the database has every revision that was published")

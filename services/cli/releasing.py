@@ -54,7 +54,7 @@ async def _release(text: str, by: str, note: str) -> int:
     week = week_of(text, loaded)
     connection = await postgres.connect(loaded, "ddor-release")
     try:
-        store = Store(connection, loaded.calendar, loaded.hold, loaded.provisional)
+        store = Store(connection, loaded.calendar, loaded.hold)
         if await store.release(week, by, note, datetime.now(UTC)):
             await connection.execute(SQL["add_action"], by, "release", str(week), {"note": note})
             out.print(f"{week}: released; the publisher writes its report")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.report import Report
 from schemas.topics import EVENT_TOPICS
 from services.publisher import closing, recovery
 from services.publisher.closing import CaptureBarrier, Drain, Publish, State, Wait
-from services.publisher.relay import Relay
+from services.publisher.relay import Relay, show_age
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL
 from services.publisher.store import Store, states
@@ -26,7 +27,8 @@ from services.runtime.settings import Settings
 log = get(__name__)
 
 _TICK_SECONDS = 0.5
-_ASK_GATES_SECONDS = 15.0
+_BEAT_SECONDS = 2.0
+_ASK_GATES_EVERY = timedelta(seconds=15)
 
 
 class Closer:
@@ -40,32 +42,44 @@ class Closer:
         self._first_week = first_week
         self._rules = rules
         self._clock = clock
-        self._looked_at = float("-inf")
+        self._looked_at: datetime | None = None
 
     async def session(self, up: Callable[[], None]) -> None:
         """Wait for the lead, then step until something fails. One that waits is well: it serves reports."""
         async with AsyncExitStack() as stack:
             connection = await postgres.connect(self._settings, "ddor-publisher")
             stack.push_async_callback(connection.close, timeout=2)
-            await self._wait_for_lead(connection, up)
-            await recovery.check(connection, self._client)
-            ends = EndOffsets(self._client)
-            await ends.start()
-            stack.push_async_callback(ends.stop)
+            beating = await postgres.connect(self._settings, "ddor-publisher-heartbeat")
+            stack.push_async_callback(beating.close, timeout=2)
+            pid = await self._wait_for_lead(connection, up)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_beat(beating, pid), name="heartbeat")
+                tasks.create_task(self._lead(connection, up), name="closing")
+
+    async def _lead(self, connection: asyncpg.Connection[Any], up: Callable[[], None]) -> None:
+        """Fence who led before, see that database and topic agree, then step and send."""
+        async with AsyncExitStack() as stack:
+            await show_age(connection, self._clock())
             relay = Relay(self._client, connection)
             stack.push_async_callback(relay.stop)
             await relay.start(self._clock())
-            store = Store(connection, self._settings.calendar, self._settings.hold, self._settings.provisional)
+            await recovery.check(connection, self._client)
+            ends = EndOffsets(self._client)
+            stack.push_async_callback(ends.stop)
+            await ends.start()
+            store = Store(connection, self._settings.calendar, self._settings.hold)
             while True:
-                await connection.execute(SQL["heartbeat"])
                 acted = await self.step(store, ends)
                 await relay.run(self._clock())
                 up()
                 if not acted:
                     await asyncio.sleep(_TICK_SECONDS)
 
-    async def _wait_for_lead(self, connection: asyncpg.Connection[Any], up: Callable[[], None]) -> None:
-        """Become the one publisher that closes, for as long as this session lives; end a leader that has stopped."""
+    async def _wait_for_lead(self, connection: asyncpg.Connection[Any], up: Callable[[], None]) -> int:
+        """Become the one publisher that closes, for as long as this session lives; end a leader that has stopped.
+
+        Answers the number of this session, which the leader's row now names.
+        """
         while not await connection.fetchval(SQL["try_lead"]):
             up()
             leader = await connection.fetchrow(SQL["leader"])
@@ -73,6 +87,8 @@ class Closer:
                 log.warning("leader-cut-off")
                 await connection.execute(SQL["end_session"], leader["backend_pid"])
             await asyncio.sleep(_TICK_SECONDS)
+        pid: int = await connection.fetchval(SQL["claim_lead"])
+        return pid
 
     async def step(self, store: Store, ends: EndOffsets) -> bool:
         """Do what is due; answers whether anything was done."""
@@ -81,15 +97,9 @@ class Closer:
         for state, weeks in states(closes).items():
             metrics.WEEK_STATE.labels(state).set(weeks)
         positions = await store.positions()
-        step = closing.next_step(
-            calendar=settings.calendar,
-            first_week=self._first_week,
-            grace=settings.grace,
-            closes=closes,
-            positions=positions.vector,
-            halted=tuple(positions.halted),
-            now=now,
-        )
+        known = closing.Known(settings.calendar, self._first_week, settings.grace, closes)
+        since = closing.provisional_since(known, settings.provisional, now)
+        step = closing.next_step(known, positions.vector, tuple(positions.halted), now)
         acted = False
         match step:
             case Wait():
@@ -103,30 +113,27 @@ class Closer:
                 await self._check_log(store, week.first, closes[week.first], ends)
                 log.debug("draining", week=str(week), partitions=len(behind))
             case Publish(week):
-                acted = await self._publish(step, store, closes[week.first])
-        restated = await store.restate_requested(self._rules(), now)
-        await store.finalise(now)
-        return acted or restated
+                acted = await self._publish(step, store, closes[week.first], since)
+        restated = await store.restate_requested(self._rules, now)
+        _say_written(restated)
+        await store.finalise(now, since)
+        return acted or bool(restated)
 
-    async def _publish(self, step: Publish, store: Store, close: closing.Close) -> bool:
+    async def _publish(self, step: Publish, store: Store, close: closing.Close, since: datetime) -> bool:
         now = self._clock()
-        if close.state is State.HELD and close.holds(now) and not self._look_again():
+        if close.state is State.HELD and close.holds(now) and self._looked_lately(now):
             return False
         if close.state is State.HALTED:
             await store.move(step.week.first, State.HALTED, State.DRAINING, now)
             return True
-        written = await store.publish(step.week, close, self._rules(), now)
-        for report in written:
-            log.info("report-written", week=str(report.week_start), revision=report.revision, digest=report.digest)
+        self._looked_at = now
+        written = await store.publish(step.week, close, self._rules(), now, since)
+        _say_written(written)
         return bool(written)
 
-    def _look_again(self) -> bool:
-        """Whether the gates of a held week are asked again: not at each step, for the proof reads the ledger."""
-        monotonic = asyncio.get_running_loop().time()
-        if monotonic - self._looked_at < _ASK_GATES_SECONDS:
-            return False
-        self._looked_at = monotonic
-        return True
+    def _looked_lately(self, now: datetime) -> bool:
+        """The gates of a held week are not asked again at each step, for the proof reads the ledger."""
+        return self._looked_at is not None and abs(now - self._looked_at) < _ASK_GATES_EVERY
 
     async def _check_log(self, store: Store, week: date, close: closing.Close, ends: EndOffsets) -> None:
         gone = closing.lost(close.barrier or {}, await ends.read())
@@ -135,6 +142,23 @@ class Closer:
             await store.move(week, State.DRAINING, State.HALTED, self._clock(), why=f"LogLost: {', '.join(gone)}")
         elif not gone and close.state is State.HALTED:
             await store.move(week, State.HALTED, State.DRAINING, self._clock())
+
+
+class CutOffError(Exception):
+    """Another publisher leads: this one did not show a sign of life for too long."""
+
+
+async def _beat(connection: asyncpg.Connection[Any], pid: int) -> None:
+    """Show that the leader lives, over a connection of its own: a proof of a large ledger may take minutes."""
+    while True:
+        if await connection.execute(SQL["heartbeat"], pid) != "UPDATE 1":
+            raise CutOffError
+        await asyncio.sleep(_BEAT_SECONDS)
+
+
+def _say_written(reports: Iterable[Report]) -> None:
+    for one in reports:
+        log.info("report-written", week=str(one.week_start), revision=one.revision, digest=one.digest)
 
 
 class EndOffsets:

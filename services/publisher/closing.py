@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from schemas.week import ReportingCalendar, ReportingWeek
@@ -41,6 +41,10 @@ TRANSITIONS: Mapping[tuple[State, State], str] = {
     (State.DRAINING, State.CLOSED): "each position is at the barrier and no gate holds it",
     (State.CLOSED, State.PUBLISHED): "the report is on the topic",
     (State.PUBLISHED, State.FINAL): "the time for restatements is over",
+    **{
+        (state, State.PUBLISHED): "`ddor recover`: it was published, and the database had lost it"
+        for state in (State.OPEN, State.REQUESTED, State.DRAINING, State.HALTED, State.HELD)
+    },
 }
 """Every change of state that can happen, and why. Each one that does is a row of week_transition."""
 
@@ -94,29 +98,53 @@ class Publish:
 Step = Wait | CaptureBarrier | Drain | Publish
 
 
-def next_step(
-    *,
-    calendar: ReportingCalendar,
-    first_week: date,
-    grace: timedelta,
-    closes: Mapping[date, Close],
-    positions: Offsets,
-    halted: Sequence[str],
-    now: datetime,
-) -> Step:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The rules of closing, and how far each week is."""
+
+    calendar: ReportingCalendar
+    first_week: date
+    grace: timedelta
+    closes: Mapping[date, Close]
+
+    @property
+    def next_by_itself(self) -> ReportingWeek:
+        """The first week, from `first_week` on, that is not written."""
+        week = self.calendar.week(self.first_week)
+        while (close := self.closes.get(week.first)) is not None and close.state in WRITTEN:
+            week = self.calendar.next(week)
+        return week
+
+    @property
+    def due(self) -> datetime:
+        """When that week closes."""
+        return self.next_by_itself.ends_at + self.grace
+
+
+def next_step(known: Known, positions: Offsets, halted: Sequence[str], now: datetime) -> Step:
     """What the publisher does now. Weeks that an operator asked for go first, then from `first_week` on in order.
 
     `halted` are the partitions that stand still until an operator acts. They hold a week like a gate does: once it is
-    released, or its deadline has passed, it goes out without what they lack, and says so.
+    released, or its deadline has passed, it goes out without what they lack, and says so. A week of the past that is
+    held lets the others pass.
     """
-    asked = sorted(week for week, close in closes.items() if week < first_week and close.state not in WRITTEN)
-    if asked:
-        return _advance(calendar.week(asked[0]), closes, positions, halted)
-    week = calendar.week(first_week)
-    while (close := closes.get(week.first)) is not None and close.state in WRITTEN:
-        week = calendar.next(week)
-    due = week.ends_at + grace
-    return Wait(due) if now < due else _advance(week, closes, positions, halted)
+    calendar, closes = known.calendar, known.closes
+    asked = sorted(week for week, close in closes.items() if week < known.first_week and close.state not in WRITTEN)
+    held = [week for week in asked if closes[week].state is State.HELD and closes[week].holds(now)]
+    if going := [week for week in asked if week not in held]:
+        return _advance(calendar.week(going[0]), closes, positions, halted)
+    if now >= known.due:
+        return _advance(known.next_by_itself, closes, positions, halted)
+    return _advance(calendar.week(held[0]), closes, positions, halted) if held else Wait(known.due)
+
+
+def provisional_since(known: Known, provisional: timedelta, now: datetime) -> datetime:
+    """A week whose first revision was published at or after this instant is restated; one before it becomes final.
+
+    Counted back on the wall clock, from now or from when the next close is due: how long a close takes, and summer
+    time, decide nothing.
+    """
+    return (min(now, known.due).astimezone(known.calendar.zone) - provisional).astimezone(UTC)
 
 
 def _advance(week: ReportingWeek, closes: Mapping[date, Close], positions: Offsets, halted: Sequence[str]) -> Step:

@@ -8,9 +8,13 @@ SELECT pg_try_advisory_lock(hashtextextended('ddor-publisher/' || current_schema
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = $1 AND application_name = 'ddor-publisher' AND pid <> pg_backend_pid()
 
--- name: heartbeat
+-- name: claim_lead
 INSERT INTO publisher_leader (seen_at, backend_pid) VALUES (clock_timestamp(), pg_backend_pid())
 ON CONFLICT (singleton) DO UPDATE SET seen_at = EXCLUDED.seen_at, backend_pid = EXCLUDED.backend_pid
+RETURNING backend_pid
+
+-- name: heartbeat
+UPDATE publisher_leader SET seen_at = clock_timestamp() WHERE backend_pid = $1
 
 -- name: closes
 SELECT week, state, barrier, held_until, released_at IS NOT NULL AS released FROM week_close ORDER BY week
@@ -117,13 +121,21 @@ LEFT JOIN rejected r ON r.redriven_to = 'detainer-' || f.kind::text || '/' || f.
 ORDER BY f.kind, f.agency, f.detainer_id
 
 -- name: newest
--- The newest revision of each week that is not final, with the publication of its first.
-SELECT r.week, r.revision, r.figures, f.published_at AS first_published_at
+-- The newest revision of each other week whose first was published since $2: those that are restated by themselves.
+SELECT r.week, r.revision, r.figures
 FROM report r
 JOIN week_close c ON c.week = r.week AND c.state IN ('closed', 'published')
-JOIN report f ON f.week = r.week AND f.revision = 1
-WHERE r.revision = (SELECT max(revision) FROM report n WHERE n.week = r.week)
+JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at >= $2
+WHERE r.week <> $1 AND r.revision = (SELECT max(revision) FROM report n WHERE n.week = r.week)
 ORDER BY r.week
+
+-- name: over
+-- Published weeks whose first revision was published before $1: they become final.
+SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest
+FROM report r
+JOIN week_close c ON c.week = r.week AND c.state = 'published'
+JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at < $1
+ORDER BY r.week, r.revision DESC
 
 -- name: newest_of
 SELECT week, revision, figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1
@@ -157,10 +169,14 @@ SELECT outcome FROM restatement_request WHERE id = $1
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: unsent
-SELECT id, topic, key, value, headers, timestamp_ms, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 500
+SELECT id, topic, key, value, headers, timestamp_ms FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 500
+
+-- name: unmarked
+SELECT id, topic, headers ->> 'id' AS event_id FROM outbox WHERE sent_at IS NULL ORDER BY id
 
 -- name: mark_sent
-UPDATE outbox SET sent_at = $2 WHERE id = ANY ($1::bigint[]) AND sent_at IS NULL
+UPDATE outbox SET sent_at = $3, sent_offset = sent.kafka_offset
+FROM unnest($1::bigint[], $2::bigint[]) AS sent (id, kafka_offset) WHERE outbox.id = sent.id AND sent_at IS NULL
 
 -- name: sent_weeks
 -- Weeks whose first report is written and on the topic.
@@ -182,10 +198,13 @@ FROM report r LEFT JOIN week_close c ON c.week = r.week
 WHERE r.published_at <= COALESCE($1::timestamptz, 'infinity') ORDER BY r.week DESC, r.revision DESC
 
 -- name: report
-SELECT week, revision, digest, figures, published_at FROM report
-WHERE week = COALESCE($1::date, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')))
-  AND revision = COALESCE($2::integer, revision) AND published_at <= COALESCE($3::timestamptz, 'infinity')
-ORDER BY revision DESC LIMIT 1
+SELECT r.week, r.revision, r.digest, r.figures, r.published_at, c.state, n.revision AS newest, n.totals,
+       (SELECT jsonb_object_agg(kind, n) FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
+FROM report r LEFT JOIN week_close c ON c.week = r.week
+CROSS JOIN LATERAL (SELECT revision, figures -> 'totals' AS totals FROM report n WHERE n.week = r.week ORDER BY revision DESC LIMIT 1) AS n
+WHERE r.week = COALESCE($1::date, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')))
+  AND r.revision = COALESCE($2::integer, r.revision) AND r.published_at <= COALESCE($3::timestamptz, 'infinity')
+ORDER BY r.revision DESC LIMIT 1
 
 -- name: revisions
 SELECT revision, cause, digest, previous_digest, published_at, figures -> 'totals' AS totals FROM report
@@ -193,7 +212,10 @@ WHERE week = $1 ORDER BY revision
 
 -- name: restore_close
 INSERT INTO week_close (week, state, barrier) VALUES ($1, 'published', $2)
-ON CONFLICT (week) DO UPDATE SET state = 'published', barrier = COALESCE(week_close.barrier, EXCLUDED.barrier)
+ON CONFLICT (week) DO UPDATE SET barrier = COALESCE(week_close.barrier, EXCLUDED.barrier)
+
+-- name: final_weeks
+SELECT week FROM week_close WHERE state = 'final'
 
 -- name: add_action
 INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)

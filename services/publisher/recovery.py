@@ -12,8 +12,10 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer
 
 from schemas.topics import REPORT_READY
+from services.publisher.closing import WRITTEN, State
 from services.publisher.relay import read_all
 from services.publisher.snapshot import SQL
+from services.publisher.store import Store
 from services.runtime.errors import InvariantError
 
 
@@ -27,17 +29,26 @@ class DigestConflictError(InvariantError):
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A revision as the topic announces it."""
+    """A revision as the topic announces it, or (`final`) that its week is final."""
 
     week: date
     revision: int
     digest: str
     event: Mapping[str, Any]
     timestamp_ms: int
+    final: bool
+
+    @property
+    def published_at(self) -> datetime:
+        """When its record was made."""
+        return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
+
+    def __str__(self) -> str:
+        return f"{self.week} final" if self.final else f"{self.week}@{self.revision}"
 
 
 async def announced(client: Mapping[str, Any]) -> list[Announced]:
-    """All revisions on `report-ready`, in the order in which they were published."""
+    """All that `report-ready` says, in the order in which it was published."""
     consumer = AIOKafkaConsumer(**client, isolation_level="read_committed", enable_auto_commit=False)
     await consumer.start()
     try:
@@ -52,37 +63,56 @@ async def announced(client: Mapping[str, Any]) -> list[Announced]:
             event["data"]["digest"],
             event,
             stamp,
+            event["type"] == "report-final",
         )
         for event, stamp in events
-        if event["type"] == "report-ready"
+        if event["type"] in {"report-ready", "report-final"}
     ]
 
 
 async def check(connection: asyncpg.Connection[Any], client: Mapping[str, Any]) -> None:
     """Raise when the topic and the table `report` disagree."""
     if lacking := await missing(connection, await announced(client)):
-        names = ", ".join(f"{one.week}@{one.revision}" for one in lacking[:5])
-        raise RecoveryNeededError(f"{len(lacking)} published revisions are not in the database: {names}")
+        names = ", ".join(str(one) for one in lacking[:5])
+        raise RecoveryNeededError(f"{len(lacking)} announcements are not in the database, run `ddor recover`: {names}")
 
 
 async def missing(connection: asyncpg.Connection[Any], listed: list[Announced]) -> list[Announced]:
     """What was announced and is not in the database; DigestConflictError where both differ."""
     rows = await connection.fetch(SQL["published"])
     known = {(row["week"], row["revision"]): row["digest"] for row in rows}
+    final = {row["week"] for row in await connection.fetch(SQL["final_weeks"])}
     for one in listed:
         digest = known.get((one.week, one.revision), one.digest)
         if digest != one.digest:
-            raise DigestConflictError(f"{one.week}@{one.revision} was published as {one.digest}, here it is {digest}")
-    return [one for one in listed if (one.week, one.revision) not in known]
+            raise DigestConflictError(f"{one} was published as {one.digest}, here it is {digest}")
+    return [one for one in listed if (one.week not in final if one.final else (one.week, one.revision) not in known)]
 
 
-async def restore(connection: asyncpg.Connection[Any], one: Announced) -> None:
-    """Write one announced revision as it was announced; the week counts as published."""
-    data = dict(one.event["data"]) | {"recovered": True}
-    published = datetime.fromtimestamp(one.timestamp_ms / 1000, UTC)
+async def restore(connection: asyncpg.Connection[Any], store: Store, one: Announced, by: str, now: datetime) -> None:
+    """Write one announced revision as it was announced; the week counts as published, or as final."""
+    close = (await store.closes()).get(one.week)
+    state = close.state if close else State.OPEN
+    if one.final:
+        if state is State.CLOSED:
+            await store.move(one.week, state, State.PUBLISHED, now, by=by)
+        await store.move(one.week, State.PUBLISHED, State.FINAL, now, by=by)
+        return
+    data = dict(one.event["data"])
     tip = await connection.fetchrow(SQL["tip"])
     await connection.execute(
         SQL["add_report"], one.week, one.revision, data["cause"], one.digest, data["figures_digest"],
-        data["previous_digest"], data, published, tip["sequence"] + 1 if tip else 1,
+        data["previous_digest"], _document(data), one.published_at, tip["sequence"] + 1 if tip else 1,
     )  # fmt: skip
     await connection.execute(SQL["restore_close"], one.week, data["offsets"])
+    if state not in WRITTEN:
+        await store.move(one.week, state, State.PUBLISHED, now, by=by)
+
+
+def _document(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be served of a report whose announcement is all that is left."""
+    top = data["top"]
+    declining = [row for row in data["jurisdictions"] or () if row["declined"]]
+    tied = sum(row["declined"] == top[-1]["declined"] for row in declining[len(top) :]) if top else 0
+    derived = {"top_declined": sum(row["declined"] for row in top), "tied_at_tenth": tied if len(top) == 10 else 0}
+    return {**data, **derived, "jurisdictions": data["jurisdictions"] or [], "recovered": True}

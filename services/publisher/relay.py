@@ -23,6 +23,7 @@ log = get(__name__)
 
 TRANSACTIONAL_ID = "ddor-relay"
 _TAIL = 2_000
+"""More offsets than one transaction takes: what is not marked was sent in the last one that was committed."""
 _SECONDS = 30
 
 
@@ -40,13 +41,17 @@ class Relay:
         """Connect, fence any earlier relay, then mark what it sent and did not mark."""
         async with asyncio.timeout(_SECONDS):
             await self._producer.start()
-        unsent = await self._connection.fetch(SQL["unsent"])
+            # The client takes its epoch in the background. Until it has one, the earlier relay is not fenced, and its
+            # open transaction not aborted: the tail must not be read before.
+            async with self._producer.transaction():
+                pass
+        unmarked = await self._connection.fetch(SQL["unmarked"])
         # A report goes to both topics in one transaction: on the one means on the other, which is compacted.
-        topics = sorted({row["topic"] for row in unsent} - {REPORT_LATEST})
-        there = {event_id for topic in topics for event_id in await self._tail(topic)}
-        found = [row["id"] for row in unsent if row["headers"]["id"] in there]
+        topics = sorted({row["topic"] for row in unmarked} - {REPORT_LATEST})
+        there = {event_id: offset for topic in topics for event_id, offset in (await self._tail(topic)).items()}
+        found = [(row["id"], row["topic"], there[row["event_id"]]) for row in unmarked if row["event_id"] in there]
         if found:
-            await self._connection.execute(SQL["mark_sent"], found, now)
+            await self._mark([(row, None if topic == REPORT_LATEST else at) for row, topic, at in found], now)
             log.info("found-on-topic", messages=len(found))
 
     async def stop(self) -> None:
@@ -55,33 +60,50 @@ class Relay:
 
     async def run(self, now: datetime) -> int:
         """Send what is unsent, oldest first, and mark it; answers how many."""
+        await show_age(self._connection, now)
         rows = await self._connection.fetch(SQL["unsent"])
         if rows:
-            await self.send(rows)
-            await self._connection.execute(SQL["mark_sent"], [row["id"] for row in rows], now)
+            offsets = await self.send(rows)
+            await self._mark([(row["id"], at) for row, at in zip(rows, offsets, strict=True)], now)
+            await show_age(self._connection, now)
             log.info("sent", messages=len(rows))
-        oldest = await self._connection.fetchval(SQL["outbox_oldest"])
-        metrics.OUTBOX_AGE.set((now - oldest).total_seconds() if oldest else 0)
         return len(rows)
 
-    async def send(self, rows: Sequence[asyncpg.Record]) -> None:
-        """Write rows in one Kafka transaction; readers that read committed see all of them or none."""
-        async with asyncio.timeout(_SECONDS), self._producer.transaction():
-            for row in rows:
-                headers = [(name, value.encode()) for name, value in row["headers"].items()]
-                stamp = row["timestamp_ms"]
-                await self._producer.send(
-                    row["topic"], row["value"], row["key"], partition=0, timestamp_ms=stamp, headers=headers
-                )
+    async def send(self, rows: Sequence[asyncpg.Record]) -> list[int]:
+        """Write rows in one Kafka transaction, of which readers that read committed see all or nothing; the offsets."""
+        async with asyncio.timeout(_SECONDS):
+            async with self._producer.transaction():
+                sent = [
+                    await self._producer.send(
+                        row["topic"],
+                        row["value"],
+                        row["key"],
+                        partition=0,
+                        timestamp_ms=row["timestamp_ms"],
+                        headers=[(name, value.encode()) for name, value in row["headers"].items()],
+                    )
+                    for row in rows
+                ]
+            return [(await one).offset for one in sent]
 
-    async def _tail(self, topic: str) -> set[str]:
-        """The ids of the last messages on a topic."""
+    async def _mark(self, sent: Sequence[tuple[int, int | None]], now: datetime) -> None:
+        await self._connection.execute(SQL["mark_sent"], [row for row, _ in sent], [offset for _, offset in sent], now)
+
+    async def _tail(self, topic: str) -> dict[str, int]:
+        """The ids of the last messages on a topic, and where they are."""
         consumer = AIOKafkaConsumer(**self._client, isolation_level="read_committed", enable_auto_commit=False)
         await consumer.start()
         try:
-            return {dict(record.headers).get("id", b"").decode() for record in await read_all(consumer, topic, _TAIL)}
+            records = await read_all(consumer, topic, _TAIL)
+            return {dict(record.headers).get("id", b"").decode(): record.offset for record in records}
         finally:
             await consumer.stop()
+
+
+async def show_age(connection: asyncpg.Connection[Any], now: datetime) -> None:
+    """Set the metric of the oldest message that is not on Kafka yet: also, and most of all, while Kafka is away."""
+    oldest = await connection.fetchval(SQL["outbox_oldest"])
+    metrics.OUTBOX_AGE.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
 
 
 async def read_all(consumer: AIOKafkaConsumer, topic: str, last: int | None = None) -> list[Any]:

@@ -27,7 +27,7 @@ from schemas.report import (
 )
 from schemas.week import ReportingWeek
 from services.publisher.closing import Offsets
-from services.publisher.rules import Rules, Table
+from services.publisher.rules import Rules, Sender, Table
 
 TOP = 10
 _BASES: tuple[Literal["charged"], Literal["convicted"]] = ("charged", "convicted")
@@ -79,7 +79,7 @@ class Standing:
 
 def build(week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Standing) -> Report:
     """The document of one revision."""
-    figures = build_figures(snapshot, rules)
+    figures = build_figures(week, snapshot, rules)
     return Report(
         **figures.model_dump(),
         week_start=week.first,
@@ -89,7 +89,7 @@ def build(week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Stand
         cause=standing.cause,
         demonstration=rules.demonstration,
         notes=list(rules.notes),
-        scope=build_scope(snapshot, rules),
+        scope=build_scope(week, snapshot, rules),
         flags=list(standing.flags),
         sign_offs=list(standing.sign_offs),
         reason=standing.reason,
@@ -103,11 +103,12 @@ def build(week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Stand
     )
 
 
-def build_figures(snapshot: Snapshot, rules: Rules) -> Figures:
+def build_figures(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Figures:
     """All that was counted."""
     heard = {agency for agency, _ in snapshot.heard}
+    answering = [agency for agency in rules.agencies if agency.answers_in(week)]
     rows = sorted(
-        (_row(code, snapshot.counters, rules, heard) for code in {code for code, _ in snapshot.counters}),
+        (_row(code, snapshot.counters, rules, answering, heard) for code in {code for code, _ in snapshot.counters}),
         key=lambda row: (-(row.declined or 0), -(row.issued or 0), row.geoid),
     )
     declining = [row for row in rows if row.declined]
@@ -127,14 +128,16 @@ def _total(snapshot: Snapshot, kind: Kind) -> int:
     return sum(n for (_, counted), n in snapshot.counters.items() if counted == kind)
 
 
-def _row(code: str, counters: Mapping[tuple[str, Kind], int], rules: Rules, heard: set[str]) -> JurisdictionRow:
+def _row(
+    code: str, counters: Mapping[tuple[str, Kind], int], rules: Rules, answering: Sequence[Sender], heard: set[str]
+) -> JurisdictionRow:
     name, state = rules.places[code]
 
     def count(kind: Kind) -> int | None:
         if n := counters.get((code, kind)):
             return n
-        answering = [agency for agency in rules.agencies if agency.covers(kind, code)]
-        return 0 if answering and all(agency.name in heard for agency in answering) else None
+        asked = [agency for agency in answering if agency.covers(kind, code)]
+        return 0 if asked and all(agency.name in heard for agency in asked) else None
 
     return JurisdictionRow(geoid=code, name=name, state=state, issued=count(Kind.ISSUED), declined=count(Kind.DECLINED))
 
@@ -172,10 +175,10 @@ def _one_way(table: Table, counts: Counter[str | None]) -> list[TableRow]:
     return [*rows, TableRow(code="", name="Not given", n=missing)] if missing else rows
 
 
-def build_scope(snapshot: Snapshot, rules: Rules) -> Scope:
+def build_scope(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Scope:
     """What the figures rest on."""
     heard = {agency for agency, _ in snapshot.heard}
-    names = sorted({agency.name for agency in rules.agencies} | heard)
+    names = sorted({agency.name for agency in rules.agencies if agency.answers_in(week)} | heard)
     oldest = min((one.issued_at for one in snapshot.declines), default=None)
     return Scope(
         agencies=[

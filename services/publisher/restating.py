@@ -84,8 +84,17 @@ def _cause(old: Version | None, new: Version) -> str:
 def changes(
     old: Sequence[JurisdictionRow], new: Sequence[JurisdictionRow], why: Mapping[Cell, Mapping[str, int]]
 ) -> list[Change]:
-    """Old and new number of each cell that differs, with its causes."""
+    """Old and new number of each cell that differs, with its causes.
+
+    A jurisdiction that was in no row before, or is in none now, says nothing with the cell that has no number.
+    """
     before, after = _cells(old), _cells(new)
+    differing = [
+        cell
+        for cell in sorted(before.keys() | after.keys())
+        if before.get(cell) != after.get(cell)
+        and (before.get(cell) or after.get(cell) or (cell in before and cell in after))
+    ]
     return [
         Change(
             geoid=geoid,
@@ -94,8 +103,7 @@ def changes(
             new=after.get((geoid, kind)),
             causes={cause: n for cause in CAUSES if (n := why.get((geoid, kind), {}).get(cause, 0))},
         )
-        for geoid, kind in sorted(before.keys() | after.keys())
-        if before.get((geoid, kind)) != after.get((geoid, kind))
+        for geoid, kind in differing
     ]
 
 

@@ -20,8 +20,9 @@ from schemas import taxonomy
 from schemas.acceptance import RULES_VERSION
 from schemas.detainer import Kind
 from schemas.jurisdiction import registry
-from schemas.week import ReportingCalendar
+from schemas.week import ReportingCalendar, ReportingWeek
 from services.runtime.agencies import Agencies, matches
+from services.runtime.errors import CallerError
 
 Table = Mapping[str, Mapping[str, str]]
 """A code list: code, column, text."""
@@ -30,7 +31,7 @@ _TABLES = ("offenses", "reasons", "forms", "countries")
 NAMES = ("agencies", "calendar", "jurisdictions", "presentation", "rules", *_TABLES)
 
 
-class InputMissingError(Exception):
+class InputMissingError(CallerError):
     """A report cannot be made again: an input that it names is not there."""
 
 
@@ -41,10 +42,16 @@ class Sender:
     name: str
     kinds: tuple[str, ...]
     jurisdictions: tuple[str, ...]
+    valid_from: datetime
+    valid_to: datetime
 
     def covers(self, kind: Kind, jurisdiction: str) -> bool:
         """Whether the scope has this kind in this jurisdiction."""
         return kind in self.kinds and any(matches(scope, jurisdiction) for scope in self.jurisdictions)
+
+    def answers_in(self, week: ReportingWeek) -> bool:
+        """Whether it may send in some part of the week: one that comes later makes no zero of the past unknown."""
+        return self.valid_from < week.ends_at and week.begins_at < self.valid_to
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,14 @@ class Rules:
     def agencies(self) -> tuple[Sender, ...]:
         """Who may send what."""
         return tuple(
-            Sender(one["name"], tuple(one["kinds"]), tuple(one["jurisdictions"])) for one in self._read("agencies")
+            Sender(
+                one["name"],
+                tuple(one["kinds"]),
+                tuple(one["jurisdictions"]),
+                datetime.fromisoformat(one["valid_from"]),
+                datetime.fromisoformat(one["valid_to"]),
+            )
+            for one in self._read("agencies")
         )
 
     @cached_property
@@ -115,8 +129,8 @@ def current(calendar: ReportingCalendar, agencies: Agencies, *, demonstration: b
             "name": one.name,
             "kinds": sorted(one.kinds),
             "jurisdictions": sorted(one.jurisdictions),
-            "valid_from": _day(one.valid_from),
-            "valid_to": _day(one.valid_to),
+            "valid_from": one.valid_from.isoformat(),
+            "valid_to": one.valid_to.isoformat(),
         }
         for one in agencies.listed
     ]
@@ -130,7 +144,3 @@ def current(calendar: ReportingCalendar, agencies: Agencies, *, demonstration: b
         **{table.name: {code: dict(table.rows[code]) for code in table} for table in tables},
     }
     return Rules({name: rfc8785.dumps(content) for name, content in contents.items()})
-
-
-def _day(instant: datetime) -> str:
-    return instant.isoformat()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from schemas.report import (
 )
 from schemas.topics import CONTENT_TYPE, REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingCalendar, ReportingWeek
-from services.publisher import gates, report, restating
+from services.publisher import closing, gates, report, restating
 from services.publisher.closing import TRANSITIONS, Close, Offsets, State
 from services.publisher.report import Snapshot, Standing
 from services.publisher.restating import Version
@@ -51,14 +51,11 @@ class Positions:
 class Store:
     """Closing weeks over one connection, which must hold the lead."""
 
-    def __init__(
-        self, connection: asyncpg.Connection[Any], calendar: ReportingCalendar, hold: timedelta, provisional: timedelta
-    ) -> None:
-        """`hold`: how long a gate holds a week at most. `provisional`: how long it is restated by itself."""
+    def __init__(self, connection: asyncpg.Connection[Any], calendar: ReportingCalendar, hold: timedelta) -> None:
+        """`hold`: how long a gate holds a week at most."""
         self._connection = connection
         self._calendar = calendar
         self._hold_for = hold
-        self._provisional = provisional
         self._snapshots = Snapshots(connection)
 
     async def closes(self) -> dict[date, Close]:
@@ -91,14 +88,16 @@ class Store:
     async def set_barrier(self, week: date, was: State, barrier: Offsets, now: datetime) -> None:
         """Keep the barrier of a week; one that is there already stays."""
         async with self._connection.transaction():
-            await self._connection.execute(SQL["set_barrier"], week, barrier)
-            await self.move(week, was, State.DRAINING, now)
+            if await self._connection.execute(SQL["set_barrier"], week, barrier) == "INSERT 0 1":
+                await self.move(week, was, State.DRAINING, now)
 
     async def release(self, week: date, by: str, note: str, now: datetime) -> bool:
         """Let a held week go out; False when it is not held or was released before."""
         return bool(await self._connection.execute(SQL["release"], week, by, now, note) == "UPDATE 1")
 
-    async def publish(self, week: ReportingWeek, close: Close, rules: Rules, now: datetime) -> list[Report]:
+    async def publish(
+        self, week: ReportingWeek, close: Close, rules: Rules, now: datetime, provisional_since: datetime
+    ) -> list[Report]:
         """Prove, ask the gates, and write revision 1 and the restatements that are due.
 
         Answers what was written: nothing when a gate holds the week. InvariantError when counters and ledger differ:
@@ -106,12 +105,14 @@ class Store:
         """
         try:
             async with self._connection.transaction(isolation="repeatable_read"):
-                return await self._publish(week, close, rules, now)
+                return await self._publish(week, close, rules, now, provisional_since)
         except _Held as held:
             await self._hold(week, close, held.flags, now)
             return []
 
-    async def _publish(self, week: ReportingWeek, close: Close, rules: Rules, now: datetime) -> list[Report]:
+    async def _publish(
+        self, week: ReportingWeek, close: Close, rules: Rules, now: datetime, provisional_since: datetime
+    ) -> list[Report]:
         vector, halted = await self._snapshots.vector()
         await self._snapshots.prove(week.first)
         snapshot = await self._snapshots.read(week.first, vector)
@@ -121,45 +122,55 @@ class Store:
         standing = Standing(1, "initial", None, flags=tuple(flags), sign_offs=await self._sign_offs(week.first))
         written = [await self._write(week, snapshot, rules, standing, now)]
         await self.move(week.first, close.state, State.CLOSED, now)
-        for row in await self._connection.fetch(SQL["newest"]):
-            if row["week"] != week.first and now < row["first_published_at"] + self._provisional:
-                next_one = Standing(row["revision"] + 1, "scheduled", None)
-                restated = await self._restate(row, vector, rules, next_one, now)
-                written += [restated] if restated else []
+        for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
+            next_one = Standing(row["revision"] + 1, "scheduled", None)
+            restated = await self._restate(row, vector, rules, next_one, now)
+            written += [restated] if restated else []
         return written
 
-    async def restate_requested(self, rules: Rules, now: datetime) -> bool:
-        """Write the revisions that operators asked for; answers whether there were any."""
-        requests = await self._connection.fetch(SQL["restatements"])
-        for request in requests:
+    async def restate_requested(self, rules: Callable[[], Rules], now: datetime) -> list[Report]:
+        """Write the revisions that operators asked for. A request waits while the positions are behind its report."""
+        written: list[Report] = []
+        for request in await self._connection.fetch(SQL["restatements"]):
             async with self._connection.transaction(isolation="repeatable_read"):
                 vector, _ = await self._snapshots.vector()
-                await self._snapshots.prove(request["week"])
                 row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
                 outcome = "there is no report of this week"
                 if row is not None:
+                    if closing.shortfall(row["figures"]["offsets"], vector):
+                        continue
                     reason = f"{request['by']}: {request['reason']}"
                     standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
-                    restated = await self._restate(row, vector, rules, standing, now)
+                    restated = await self._restate(row, vector, rules(), standing, now)
                     outcome = f"revision {restated.revision}" if restated else "no figure has changed"
+                    written += [restated] if restated else []
                 await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
-        return bool(requests)
+        return written
 
     async def _restate(
         self, row: asyncpg.Record, vector: Offsets, rules: Rules, standing: Standing, now: datetime
     ) -> Report | None:
-        """The next revision of a week, if any of its figures has changed."""
+        """The next revision of a week, if any of its figures has changed; a new name alone is no figure.
+
+        After a restore from a backup the positions may be behind a revision that was recovered: then it stands.
+        """
         former = row["figures"]
+        if closing.shortfall(former["offsets"], vector):
+            return None
         week = self._calendar.week(row["week"])
         snapshot = await self._snapshots.read(week.first, vector)
-        figures = report.build_figures(snapshot, rules)
+        figures = report.build_figures(week, snapshot, rules)
         if figures.digest == former["figures_digest"]:
             return None
         await self._snapshots.prove(week.first)
         standing = await self._explained(standing, week.first, former, figures)
+        if not standing.changes and not standing.table_changes and "tables" in former:
+            return None
         return await self._write(week, snapshot, rules, standing, now)
 
     async def _explained(self, standing: Standing, week: date, former: Mapping[str, Any], figures: Figures) -> Standing:
+        if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
+            return standing
         rows = [JurisdictionRow.model_validate(one) for one in former["jurisdictions"]]
         identities = await self._changed(week, former["offsets"])
         listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, former["offsets"]))
@@ -187,20 +198,16 @@ class Store:
             )  # fmt: skip
         return list(grouped.values())
 
-    async def finalise(self, now: datetime) -> None:
+    async def finalise(self, now: datetime, provisional_since: datetime) -> None:
         """Mark published weeks whose first report is on the topic, and make final those whose time is over."""
         async with self._connection.transaction():
             for row in await self._connection.fetch(SQL["sent_weeks"]):
                 await self.move(row["week"], State.CLOSED, State.PUBLISHED, now)
-        closes = await self.closes()
-        for row in await self._connection.fetch(SQL["newest"]):
-            over = now >= row["first_published_at"] + self._provisional
-            if over and closes[row["week"]].state is State.PUBLISHED:
-                async with self._connection.transaction():
-                    digest = row["figures"]["digest"]
-                    value, event_id = final_notice(row["week"], row["revision"], digest, now.isoformat())
-                    await self._send(REPORT_READY, row["week"], value, event_id, now)
-                    await self.move(row["week"], State.PUBLISHED, State.FINAL, now)
+        for row in await self._connection.fetch(SQL["over"], provisional_since):
+            async with self._connection.transaction():
+                value, event_id = final_notice(row["week"], row["revision"], row["digest"], now.isoformat())
+                await self._send(REPORT_READY, row["week"], value, event_id, now)
+                await self.move(row["week"], State.PUBLISHED, State.FINAL, now)
 
     async def _hold(self, week: ReportingWeek, close: Close, flags: Sequence[Flag], now: datetime) -> None:
         because = [flag.model_dump(mode="json") for flag in flags]
