@@ -16,14 +16,18 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from schemas.detainer import DetainerDeclined, DetainerIssued
-from schemas.report import Report, ReportReady
+from schemas.report import Report, ReportFinal, ReportReady
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 COMMAND: Final = "python -m schemas.export"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _READ: Final[dict[str, type[BaseModel]]] = {"detainer-issued": DetainerIssued, "detainer-declined": DetainerDeclined}
-_WRITTEN: Final[dict[str, type[BaseModel]]] = {"report-ready": ReportReady, "report": Report}
+_WRITTEN: Final[dict[str, type[BaseModel]]] = {
+    "report-ready": ReportReady,
+    "report-final": ReportFinal,
+    "report": Report,
+}
 
 
 def documents() -> dict[str, dict[str, Any]]:

@@ -99,6 +99,41 @@ class Scope(_Part):
     counters_equal_ledger: Literal[True]
 
 
+class Flag(_Part):
+    """What a gate found and a person should know."""
+
+    gate: str
+    subject: str
+    detail: str
+
+
+class SignOff(_Part):
+    """Who released a week that a gate held, and with which words."""
+
+    by: str
+    at: Instant
+    note: str
+
+
+class Change(_Part):
+    """One cell's old and new number, and by how much each cause changed it; the causes sum to the difference."""
+
+    geoid: str
+    kind: Literal["issued", "declined"]
+    old: int | None
+    new: int | None
+    causes: dict[str, int]
+
+
+class TableChange(_Part):
+    """One row of a national table that differs from the former revision."""
+
+    table: str
+    row: str
+    old: int
+    new: int
+
+
 class Figures(_Part):
     """What was counted. `figures_digest` covers exactly this."""
 
@@ -133,10 +168,16 @@ class Report(Figures):
     demonstration: bool
     notes: list[str]
     scope: Scope
+    flags: list[Flag] = Field(description="What gates found.")
+    sign_offs: list[SignOff]
+    reason: str | None = Field(description="Why an operator asked for this revision.")
+    changes: list[Change] = Field(description="Against the former revision of this week.")
+    table_changes: list[TableChange]
+    retractions: int = Field(description="Facts that the former revision counted and that were withdrawn since.")
     offsets: dict[str, dict[str, int]] = Field(description="The vector: topic, partition, next offset.")
     inputs: dict[str, Sha256] = Field(description="What was used besides the log, by digest.")
     figures_digest: Sha256
-    previous_digest: Sha256 | None
+    previous_digest: Sha256 | None = Field(description="Digest of the report written before this one, of any week.")
 
     @property
     def digest(self) -> str:
@@ -162,20 +203,40 @@ class ReportReadyData(_Part):
     previous_digest: Sha256 | None
     offsets: dict[str, dict[str, int]]
     links: dict[str, str]
+    changes: list[Change] | None = Field(description="null when too many: see links.json")
 
 
-class ReportReady(_Part):
-    """CloudEvent `report-ready`."""
+class ReportFinalData(_Part):
+    """The week will not be restated by itself any more; its last revision stands."""
 
+    week_start: date
+    revision: int = Field(description="The newest revision.")
+    digest: Sha256 = Field(description="Its digest.")
+
+
+class _Announcement(_Part):
     specversion: Literal["1.0"] = "1.0"
     id: str
     source: Literal["/publisher"] = "/publisher"
-    type: Literal["report-ready"] = "report-ready"
     subject: str
     time: Instant
-    dataschema: str = "/schemas/report-ready/1"
     datacontenttype: Literal["application/json"] = "application/json"
+
+
+class ReportReady(_Announcement):
+    """CloudEvent `report-ready`: a revision is published."""
+
+    type: Literal["report-ready"] = "report-ready"
+    dataschema: str = "/schemas/report-ready/1"
     data: ReportReadyData
+
+
+class ReportFinal(_Announcement):
+    """CloudEvent `report-final`, on the same topic: a week is final. No part of any digest."""
+
+    type: Literal["report-final"] = "report-final"
+    dataschema: str = "/schemas/report-final/1"
+    data: ReportFinalData
 
 
 def sha256_of(value: Any) -> str:  # any JSON value
@@ -198,7 +259,7 @@ def announcement(report: Report, time: str) -> bytes:
     """The value of the `report-ready` record: canonical JSON, the same bytes for the same report and `time`."""
     kept = report.model_dump(mode="json", include=set(ReportReadyData.model_fields) & set(Report.model_fields))
     address = links(report.week_start, report.revision)
-    event = {
+    event: dict[str, Any] = {
         "id": report_id(report.week_start, report.revision),
         "subject": report.week_start.isoformat(),
         "time": time,
@@ -206,9 +267,17 @@ def announcement(report: Report, time: str) -> bytes:
     }
     value = _canonical(event)
     if len(value) > MAX_EVENT_BYTES:
-        value = _canonical(event | {"data": {**event["data"], "jurisdictions": None}})  # type: ignore[dict-item]
+        value = _canonical(event | {"data": {**event["data"], "jurisdictions": None, "changes": None}})
     return value
 
 
-def _canonical(event: dict[str, Any]) -> bytes:
-    return rfc8785.dumps(ReportReady.model_validate(event).model_dump(mode="json"))
+def final_notice(week: date, revision: int, digest: str, time: str) -> tuple[bytes, str]:
+    """Value and id of the event that says that a week is final."""
+    event_id = str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/final"))
+    data = {"week_start": week, "revision": revision, "digest": digest}
+    event = {"id": event_id, "subject": week.isoformat(), "time": time, "data": data}
+    return _canonical(event, ReportFinal), event_id
+
+
+def _canonical(event: dict[str, Any], model: type[_Announcement] = ReportReady) -> bytes:
+    return rfc8785.dumps(model.model_validate(event).model_dump(mode="json"))

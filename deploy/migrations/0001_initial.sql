@@ -24,6 +24,7 @@ CREATE TABLE ledger_entry (
     PRIMARY KEY (kind, agency, detainer_id)
 );
 CREATE INDEX ledger_entry_week ON ledger_entry USING brin (week);
+CREATE INDEX ledger_entry_offset ON ledger_entry USING brin (kafka_offset);
 
 -- All other facts ever accepted.
 CREATE TABLE history (
@@ -40,6 +41,7 @@ CREATE TABLE history (
     form         text COLLATE "C",
     PRIMARY KEY (kind, agency, detainer_id, version, fingerprint)
 );
+CREATE INDEX history_week ON history (week);
 
 -- Details of the winning fact of each decline, for the national tables.
 CREATE TABLE decline_detail (
@@ -140,15 +142,45 @@ JOIN agency a ON a.id = l.agency
 GROUP BY l.kind, a.name, l.detainer_id, l.version;
 COMMENT ON VIEW open_conflict IS 'one version with two contents, and no higher version yet';
 
--- A week on its way to its first report. requested: by an operator; draining: the barrier is set; published: revision 1.
+-- A week on its way to its first report; see services/publisher/closing.py for the states.
 CREATE TABLE week_close (
     week         date PRIMARY KEY,
-    state        text NOT NULL CHECK (state IN ('requested', 'draining', 'published')),
-    requested_by text,
-    requested_at timestamptz,
+    state        text NOT NULL CHECK (state IN ('requested', 'draining', 'halted', 'held', 'closed', 'published', 'final')),
     barrier      jsonb,
-    barrier_at   timestamptz,
+    held_until   timestamptz,
+    held_because jsonb NOT NULL DEFAULT '[]',
+    released_by  text,
+    released_at  timestamptz,
+    release_note text,
     CHECK (state = 'requested' OR barrier IS NOT NULL)
+);
+
+CREATE TABLE week_transition (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    week       date NOT NULL,
+    at         timestamptz NOT NULL,
+    from_state text NOT NULL,
+    to_state   text NOT NULL,
+    by         text NOT NULL,
+    why        text NOT NULL
+);
+CREATE INDEX week_transition_week ON week_transition (week, id);
+
+-- The one publisher that closes and sends. A leader that no longer heartbeats is cut off by the next.
+CREATE TABLE publisher_leader (
+    singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    seen_at     timestamptz NOT NULL,
+    backend_pid integer NOT NULL
+);
+
+-- A revision that an operator asked for; done when the report is written.
+CREATE TABLE restatement_request (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    week         date NOT NULL,
+    by           text NOT NULL,
+    reason       text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    outcome      text
 );
 
 CREATE TABLE input (
@@ -167,8 +199,10 @@ CREATE TABLE report (
     previous_digest text,
     figures         jsonb   NOT NULL,
     published_at    timestamptz NOT NULL,
+    sequence        bigint NOT NULL UNIQUE,
     PRIMARY KEY (week, revision)
 );
+COMMENT ON COLUMN report.sequence IS 'order of writing; previous_digest is that of the report before';
 
 CREATE TABLE outbox (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

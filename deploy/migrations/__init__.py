@@ -40,26 +40,26 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.number)
 
 
-async def apply(connection: asyncpg.Connection[Any]) -> list[Migration]:
-    """Apply what is missing, each file in a transaction of its own; answers what was applied.
+async def apply(connection: asyncpg.Connection[Any], schema: str = "ddor") -> list[Migration]:
+    """Apply to `schema` what is missing, each file in a transaction of its own; answers what was applied.
 
     ConfigurationError when an applied file has changed or the database is newer than this program.
     """
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
-        await connection.execute("CREATE SCHEMA IF NOT EXISTS ddor")
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         await connection.execute(
-            "CREATE TABLE IF NOT EXISTS ddor.migration (number integer PRIMARY KEY, name text NOT NULL,"
+            f"CREATE TABLE IF NOT EXISTS {schema}.migration (number integer PRIMARY KEY, name text NOT NULL,"
             " sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        rows = await connection.fetch("SELECT number, sha256 FROM ddor.migration")
+        await connection.execute(f"SET search_path = {schema}")
+        rows = await connection.fetch("SELECT number, sha256 FROM migration")
         missing = _missing({row["number"]: row["sha256"] for row in rows})
         for migration in missing:
             async with connection.transaction():
-                await connection.execute("SET LOCAL search_path = ddor")
                 await connection.execute(migration.sql)
                 await connection.execute(
-                    "INSERT INTO ddor.migration (number, name, sha256) VALUES ($1, $2, $3)",
+                    "INSERT INTO migration (number, name, sha256) VALUES ($1, $2, $3)",
                     migration.number,
                     migration.name,
                     migration.sha256,

@@ -13,7 +13,9 @@ from rich.table import Table
 
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher import closing
-from services.publisher.store import SQL, Store
+from services.publisher.closing import State
+from services.publisher.snapshot import SQL
+from services.publisher.store import Store
 from services.runtime import postgres, settings
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
@@ -37,13 +39,14 @@ async def _close(week: str, by: str, wait: float) -> int:
     first = _closable(week, loaded)
     connection = await postgres.connect(loaded, "ddor-close")
     try:
-        await connection.execute(SQL["request_close"], first, by, datetime.now(UTC))
+        store = Store(connection, loaded.calendar, loaded.hold)
+        await store.request(first, by, datetime.now(UTC))
         if wait <= 0:
             out.print(f"{first}: asked; the publisher closes it when every position has reached the barrier")
             return 0
         try:
             async with asyncio.timeout(wait):
-                row = await _published(connection, first)
+                row = await _published(connection, store, first)
         except TimeoutError:
             err.print(f"{first}: not closed within {wait:g} s; the request stands. `ddor status` says what is late.")
             return FAILED
@@ -63,9 +66,8 @@ def _closable(week: str, loaded: Settings) -> date:
     return first.first
 
 
-async def _published(connection: asyncpg.Connection[Any], week: date) -> asyncpg.Record:
+async def _published(connection: asyncpg.Connection[Any], store: Store, week: date) -> asyncpg.Record:
     """Wait until the first report is written and on its way; shows what it waits for."""
-    store = Store(connection)
     with err.status(f"{week}: waiting for the publisher") as status:
         while True:
             row: asyncpg.Record | None = await connection.fetchrow(SQL["report"], week, None, None)
@@ -73,8 +75,9 @@ async def _published(connection: asyncpg.Connection[Any], week: date) -> asyncpg
                 return row
             close = (await store.closes()).get(week)
             if close is not None and close.barrier is not None:
-                behind = closing.shortfall(close.barrier, await store.positions())
-                status.update(f"{week}: {sum(behind.values()):,} records to count before the barrier")
+                behind = closing.shortfall(close.barrier, (await store.positions()).vector)
+                held = ": held by a gate; see `ddor status`, then `ddor release`" if close.state is State.HELD else ""
+                status.update(f"{week}: {sum(behind.values()):,} records to count before the barrier{held}")
             await asyncio.sleep(0.2)
 
 

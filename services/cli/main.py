@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from services.cli import closing, importing, rejects, resuming, schema, serving, status, topics, tracing
+from services.cli import (
+    closing,
+    importing,
+    recovering,
+    rejects,
+    releasing,
+    resuming,
+    schema,
+    serving,
+    status,
+    topics,
+    tracing,
+    verifying,
+)
 
 app = typer.Typer(
     name="ddor",
@@ -22,6 +35,10 @@ app.command("migrate")(schema.migrate)
 app.command("status")(status.status)
 app.command("import")(importing.import_file)
 app.command("close")(closing.close)
+app.command("release")(releasing.release)
+app.command("restate")(releasing.restate)
+app.command("recover")(recovering.recover)
+app.command("verify")(verifying.verify)
 app.command("trace")(tracing.trace)
 app.command("resume")(resuming.resume)
 app.add_typer(rejects.app, name="rejected")

@@ -86,9 +86,16 @@ def _table(state: dict[str, Any]) -> Group:
         ("without worker", unowned or ["none"]),
         ("rejected", [f"{one['topic']} {one['reason']}: {one['n']:,}" for one in state["rejects"]] or ["none"]),
         ("open conflicts", [f"{totals['open_conflicts']:,}"]),
-        ("weeks", [f"{one['week']}: {one['state']}" for one in state["weeks"]] or ["none asked for or published"]),
+        ("weeks", [_week(one) for one in state["weeks"]] or ["none asked for or published"]),
         ("not yet sent", [f"{totals['unsent']:,}"]),
         ("facts", [f"{totals['ledger']:,} in the ledger, {totals['history']:,} in the history"]),
     ):
         table.add_row(name, "\n".join(lines))
     return Group(table)
+
+
+def _week(one: dict[str, Any]) -> str:
+    if one["state"] != "held":
+        return f"{one['week']}: {one['state']}"
+    because = "; ".join(f"{flag['gate']}: {flag['detail']}" for flag in one["held_because"])
+    return f"[yellow]{one['week']}: held until {one['held_until']}[/yellow]: {because}"

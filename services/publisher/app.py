@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 
 from services.publisher.closer import Closer
-from services.publisher.report import Rules
 from services.publisher.routes import Reports
+from services.publisher.rules import Rules, current
 from services.runtime import http, kafka, postgres
 from services.runtime.agencies import AgenciesFile
 from services.runtime.clock import Clock, system
@@ -34,8 +34,8 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     def rules() -> Rules:
         known = agencies.current()
         assert known is not None, "read at the start; a later bad edit keeps the last valid one"
-        notes = (settings.note or _DEMONSTRATION,) if settings.demonstration else ()
-        return Rules(settings.calendar, known, settings.demonstration, notes)
+        notes = [settings.note or _DEMONSTRATION] if settings.demonstration else []
+        return current(settings.calendar, known, demonstration=settings.demonstration, notes=notes)
 
     reports = Reports(lambda: postgres.pool(settings, "ddor-publisher-http"), settings.calendar)
     closer = Closer(settings, kafka.client(settings, "ddor-publisher"), first_week, rules, clock)

@@ -1,20 +1,23 @@
-"""The publisher's loop: do the next step of the state machine, then send what is in the outbox."""
+"""The publisher's loop: do the next step of the state machine, restate, send what is in the outbox."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
+import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.report import Report
 from schemas.topics import EVENT_TOPICS
-from services.publisher import closing
-from services.publisher.closing import CaptureBarrier, Drain, Offsets, Publish, Wait
-from services.publisher.relay import Relay
-from services.publisher.report import Rules
+from services.publisher import closing, recovery
+from services.publisher.closing import CaptureBarrier, Drain, Publish, State, Wait
+from services.publisher.relay import Relay, show_age
+from services.publisher.rules import Rules
+from services.publisher.snapshot import SQL
 from services.publisher.store import Store, states
 from services.runtime import metrics, postgres
 from services.runtime.clock import Clock
@@ -25,45 +28,51 @@ from services.runtime.settings import Settings
 log = get(__name__)
 
 _TICK_SECONDS = 0.5
+_BEAT_SECONDS = 2.0
+_ASK_GATES_EVERY = timedelta(seconds=15)
 
 
 class LogLostError(InvariantError):
-    """The log ends before the barrier: records that were there are gone."""
+    """The log ends before what was there: records are gone. See the runbook log-lost."""
 
 
 class Closer:
     """One session of closing and sending. `rules` is asked anew for each report."""
 
     def __init__(
-        self,
-        settings: Settings,
-        client: Mapping[str, Any],
-        first_week: date,
-        rules: Callable[[], Rules],
-        clock: Clock,
+        self, settings: Settings, client: Mapping[str, Any], first_week: date, rules: Callable[[], Rules], clock: Clock
     ) -> None:
         self._settings = settings
         self._client = client
         self._first_week = first_week
         self._rules = rules
         self._clock = clock
+        self._looked_at: datetime | None = None
 
     async def session(self, up: Callable[[], None]) -> None:
         """Wait for the lead, then step until something fails. One that waits is well: it serves reports."""
         async with AsyncExitStack() as stack:
             connection = await postgres.connect(self._settings, "ddor-publisher")
             stack.push_async_callback(connection.close, timeout=2)
-            store = Store(connection)
-            while not await store.lead():
-                up()
-                await asyncio.sleep(_TICK_SECONDS)
+            beating = await postgres.connect(self._settings, "ddor-publisher-heartbeat")
+            stack.push_async_callback(beating.close, timeout=2)
+            pid = await self._wait_for_lead(connection, up)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_beat(beating, pid), name="heartbeat")
+                tasks.create_task(self._lead(connection, up), name="closing")
+
+    async def _lead(self, connection: asyncpg.Connection[Any], up: Callable[[], None]) -> None:
+        """Fence who led before, see that database and topic agree, then step and send."""
+        async with AsyncExitStack() as stack:
+            await show_age(connection, self._clock())
             relay = Relay(self._client, connection)
             stack.push_async_callback(relay.stop)
-            await relay.show_age(self._clock())
+            await relay.start(self._clock())
+            await recovery.check(connection, self._client)
             ends = EndOffsets(self._client)
             stack.push_async_callback(ends.stop)
             await ends.start()
-            await relay.start(self._clock())
+            store = Store(connection, self._settings.calendar, self._settings.hold)
             while True:
                 acted = await self.step(store, ends)
                 await relay.run(self._clock())
@@ -71,50 +80,94 @@ class Closer:
                 if not acted:
                     await asyncio.sleep(_TICK_SECONDS)
 
+    async def _wait_for_lead(self, connection: asyncpg.Connection[Any], up: Callable[[], None]) -> int:
+        """Become the one publisher that closes, for as long as this session lives; end a leader that has stopped.
+
+        Answers the number of this session, which the leader's row now names.
+        """
+        while not await connection.fetchval(SQL["try_lead"]):
+            up()
+            leader = await connection.fetchrow(SQL["leader"])
+            if leader is not None and leader["stale"]:
+                log.warning("leader-cut-off")
+                await connection.execute(SQL["end_session"], leader["backend_pid"])
+            await asyncio.sleep(_TICK_SECONDS)
+        pid: int = await connection.fetchval(SQL["claim_lead"])
+        return pid
+
     async def step(self, store: Store, ends: EndOffsets) -> bool:
         """Do what is due; answers whether anything was done."""
-        now = self._clock()
+        now, settings = self._clock(), self._settings
         closes = await store.closes()
         for state, weeks in states(closes).items():
             metrics.WEEK_STATE.labels(state).set(weeks)
         positions = await store.positions()
-        grace, calendar = self._settings.grace, self._settings.calendar
-        open_week = closing.next_by_itself(calendar, self._first_week, closes)
-        metrics.WEEK_DUE.set((open_week.ends_at + grace).timestamp())
-        step = closing.next_step(
-            calendar=calendar,
-            first_week=self._first_week,
-            grace=grace,
-            closes=closes,
-            positions=positions,
-            now=now,
-        )
+        known = closing.Known(settings.calendar, self._first_week, settings.grace, closes)
+        metrics.WEEK_DUE.set(known.due.timestamp())
+        since = closing.provisional_since(known, settings.provisional, now)
+        step = closing.next_step(known, positions.vector, tuple(positions.halted), now)
+        acted = False
         match step:
             case Wait():
-                return False
+                pass
             case CaptureBarrier(week):
-                if halted := await store.halted():
-                    log.debug("week-held-up", week=str(week), halted=halted)
-                    return False
-                barrier = await ends.read()
-                # A log that ends below what was counted would give a barrier that proves nothing.
-                _check_log(positions, barrier)
-                await store.store_barrier(week, barrier, now)
+                close, barrier = closes.get(week.first), await ends.read()
+                if gone := closing.lost(positions.vector, barrier):
+                    # A barrier below what was counted would prove nothing.
+                    raise LogLostError(f"the log of {', '.join(gone)} ends before what was counted of it")
+                await store.set_barrier(week.first, close.state if close else State.OPEN, barrier, now)
                 log.info("barrier-captured", week=str(week))
+                acted = True
             case Drain(week, behind):
-                _check_log(closes[week.first].barrier or {}, await ends.read())
+                await self._check_log(store, week.first, closes[week.first], ends)
                 log.debug("draining", week=str(week), partitions=len(behind))
-                return False
             case Publish(week):
-                report = await store.publish(week, self._rules(), now)
-                log.info("week-closed", week=str(week), revision=report.revision, digest=report.digest)
-        return True
+                acted = await self._publish(step, store, closes[week.first], since)
+        restated = await store.restate_requested(self._rules, now)
+        _say_written(restated)
+        await store.finalise(now, since)
+        return acted or bool(restated)
+
+    async def _publish(self, step: Publish, store: Store, close: closing.Close, since: datetime) -> bool:
+        now = self._clock()
+        if close.state is State.HELD and close.holds(now) and self._looked_lately(now):
+            return False
+        if close.state is State.HALTED:
+            await store.move(step.week.first, State.HALTED, State.DRAINING, now)
+            return True
+        self._looked_at = now
+        written = await store.publish(step.week, close, self._rules(), now, since)
+        _say_written(written)
+        return bool(written)
+
+    def _looked_lately(self, now: datetime) -> bool:
+        """The gates of a held week are not asked again at each step, for the proof reads the ledger."""
+        return self._looked_at is not None and abs(now - self._looked_at) < _ASK_GATES_EVERY
+
+    async def _check_log(self, store: Store, week: date, close: closing.Close, ends: EndOffsets) -> None:
+        gone = closing.lost(close.barrier or {}, await ends.read())
+        if gone and close.state is State.DRAINING:
+            log.error("log-lost", week=str(week), partitions=gone)
+            await store.move(week, State.DRAINING, State.HALTED, self._clock(), why=f"LogLost: {', '.join(gone)}")
+        elif not gone and close.state is State.HALTED:
+            await store.move(week, State.HALTED, State.DRAINING, self._clock())
 
 
-def _check_log(seen: Offsets, ends: Offsets) -> None:
-    """LogLostError where the log now ends below offsets that were there: of a barrier, or counted ones."""
-    if gone := closing.lost(seen, ends):
-        raise LogLostError(f"the log of {', '.join(gone)} ends before what it held; see the runbook for LogLost")
+class CutOffError(Exception):
+    """Another publisher leads: this one did not show a sign of life for too long."""
+
+
+async def _beat(connection: asyncpg.Connection[Any], pid: int) -> None:
+    """Show that the leader lives, over a connection of its own: a proof of a large ledger may take minutes."""
+    while True:
+        if await connection.execute(SQL["heartbeat"], pid) != "UPDATE 1":
+            raise CutOffError
+        await asyncio.sleep(_BEAT_SECONDS)
+
+
+def _say_written(reports: Iterable[Report]) -> None:
+    for one in reports:
+        log.info("report-written", week=str(one.week_start), revision=one.revision, digest=one.digest)
 
 
 class EndOffsets:

@@ -1,23 +1,49 @@
+-- name: leader
+SELECT backend_pid, seen_at < clock_timestamp() - interval '10 seconds' AS stale FROM publisher_leader
+
 -- name: try_lead
-SELECT pg_try_advisory_lock(hashtextextended('ddor-publisher', 0)) AS leads
+SELECT pg_try_advisory_lock(hashtextextended('ddor-publisher/' || current_schema(), 0)) AS leads
+
+-- name: end_session
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = $1 AND application_name = 'ddor-publisher' AND pid <> pg_backend_pid()
+
+-- name: claim_lead
+INSERT INTO publisher_leader (seen_at, backend_pid) VALUES (clock_timestamp(), pg_backend_pid())
+ON CONFLICT (singleton) DO UPDATE SET seen_at = EXCLUDED.seen_at, backend_pid = EXCLUDED.backend_pid
+RETURNING backend_pid
+
+-- name: heartbeat
+UPDATE publisher_leader SET seen_at = clock_timestamp() WHERE backend_pid = $1
 
 -- name: closes
-SELECT week, state, barrier FROM week_close ORDER BY week
+SELECT week, state, barrier, held_until, released_at IS NOT NULL AS released FROM week_close ORDER BY week
+
+-- name: close
+SELECT state, held_until, released_by, released_at, release_note FROM week_close WHERE week = $1
 
 -- name: positions
-SELECT topic, partition, next_offset, records, duplicates, rejected, halted_reason FROM partition_position
-ORDER BY topic, partition
+SELECT topic, partition, next_offset, rejected, halted_reason FROM partition_position ORDER BY topic, partition
 
--- name: store_barrier
-INSERT INTO week_close (week, state, barrier, barrier_at) VALUES ($1, 'draining', $2, $3)
-ON CONFLICT (week) DO UPDATE SET state = 'draining', barrier = EXCLUDED.barrier, barrier_at = EXCLUDED.barrier_at
-WHERE week_close.barrier IS NULL
+-- name: set_barrier
+INSERT INTO week_close (week, state, barrier) VALUES ($1, 'draining', $2)
+ON CONFLICT (week) DO UPDATE SET state = 'draining', barrier = EXCLUDED.barrier WHERE week_close.barrier IS NULL
 
 -- name: request_close
-INSERT INTO week_close (week, state, requested_by, requested_at) VALUES ($1, 'requested', $2, $3) ON CONFLICT DO NOTHING
+INSERT INTO week_close (week, state) VALUES ($1, 'requested') ON CONFLICT DO NOTHING
 
--- name: mark_published
-UPDATE week_close SET state = 'published' WHERE week = $1
+-- name: set_state
+UPDATE week_close SET state = $2 WHERE week = $1
+
+-- name: hold
+UPDATE week_close SET state = 'held', held_until = COALESCE(held_until, $2), held_because = $3 WHERE week = $1
+
+-- name: release
+UPDATE week_close SET released_by = $2, released_at = $3, release_note = $4
+WHERE week = $1 AND state = 'held' AND released_at IS NULL
+
+-- name: add_transition
+INSERT INTO week_transition (week, at, from_state, to_state, by, why) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: unequal
 -- Invariant: for each (week, jurisdiction, kind), n = facts not withdrawn, and no row with n = 0.
@@ -56,32 +82,143 @@ SELECT d.reason, d.citizenship, d.offenses, d.issued_at, d.declined_at, d.record
 FROM ledger_entry l JOIN decline_detail d USING (agency, detainer_id)
 WHERE l.week = $1 AND l.kind = 'declined' AND NOT l.withdrawn
 
+-- name: unissued
+SELECT count(*) FROM ledger_entry d
+WHERE d.week = $1 AND d.kind = 'declined' AND NOT d.withdrawn
+  AND NOT EXISTS (SELECT FROM ledger_entry i WHERE i.kind = 'issued' AND i.agency = d.agency AND i.detainer_id = d.detainer_id)
+
+-- name: conflicts
+SELECT count(DISTINCT (l.kind, l.agency, l.detainer_id)) FROM ledger_entry l JOIN history h USING (kind, agency, detainer_id, version)
+WHERE l.week = $1
+
+-- name: declines_before
+-- Declines of each agency in the eight weeks before, from the reports that were published.
+SELECT figures -> 'scope' -> 'agencies' AS agencies FROM report r
+WHERE week < $1 AND revision = (SELECT max(revision) FROM report n WHERE n.week = r.week)
+ORDER BY week DESC LIMIT 8
+
+-- name: changed_identities
+-- Facts of the week that came since a vector, and all that had a fact of the week and were displaced.
+SELECT kind::text AS kind, agency, detainer_id FROM ledger_entry l
+JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, next_offset)
+  ON seen.topic = 'detainer-' || l.kind::text AND seen.partition = l.partition AND l.kafka_offset >= seen.next_offset
+WHERE l.week = $1
+UNION
+SELECT kind::text, agency, detainer_id FROM history WHERE week = $1
+
+-- name: versions
+WITH wanted AS (SELECT * FROM unnest($1::detainer_kind[], $2::smallint[], $3::uuid[]) AS w (kind, agency, detainer_id))
+SELECT f.kind::text AS kind, f.agency, f.detainer_id, f.version, f.fingerprint, f.week, f.jurisdiction, f.withdrawn, f.partition,
+       f.kafka_offset, r.topic IS NOT NULL AS redriven
+FROM (
+    SELECT kind, agency, detainer_id, version, fingerprint, week, jurisdiction, withdrawn, partition, kafka_offset
+    FROM ledger_entry JOIN wanted USING (kind, agency, detainer_id)
+    UNION ALL
+    SELECT kind, agency, detainer_id, version, fingerprint, week, jurisdiction, withdrawn, partition, kafka_offset
+    FROM history JOIN wanted USING (kind, agency, detainer_id)
+) AS f
+LEFT JOIN rejected r ON r.redriven_to = 'detainer-' || f.kind::text || '/' || f.partition || '/' || f.kafka_offset
+ORDER BY f.kind, f.agency, f.detainer_id
+
+-- name: newest
+-- The newest revision of each other week whose first was published since $2: those that are restated by themselves.
+SELECT r.week, r.revision, r.figures
+FROM report r
+JOIN week_close c ON c.week = r.week AND c.state IN ('closed', 'published')
+JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at >= $2
+WHERE r.week <> $1 AND r.revision = (SELECT max(revision) FROM report n WHERE n.week = r.week)
+ORDER BY r.week
+
+-- name: over
+-- Published weeks whose first revision was published before $1: they become final.
+SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest
+FROM report r
+JOIN week_close c ON c.week = r.week AND c.state = 'published'
+JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at < $1
+ORDER BY r.week, r.revision DESC
+
+-- name: newest_of
+SELECT week, revision, figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1
+
+-- name: tip
+SELECT sequence, digest FROM report ORDER BY sequence DESC LIMIT 1
+
 -- name: add_input
 INSERT INTO input (sha256, name, content) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 
+-- name: inputs
+SELECT sha256, content FROM input WHERE sha256 = ANY ($1::text[])
+
 -- name: add_report
-INSERT INTO report (week, revision, cause, digest, figures_digest, previous_digest, figures, published_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO report (week, revision, cause, digest, figures_digest, previous_digest, figures, published_at, sequence)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: request_restatement
+INSERT INTO restatement_request (week, by, reason, requested_at) VALUES ($1, $2, $3, $4) RETURNING id
+
+-- name: restatements
+SELECT id, week, by, reason FROM restatement_request WHERE outcome IS NULL ORDER BY id
+
+-- name: finish_restatement
+UPDATE restatement_request SET outcome = $2 WHERE id = $1
+
+-- name: restatement_outcome
+SELECT outcome FROM restatement_request WHERE id = $1
 
 -- name: add_outbox
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: unsent
-SELECT id, topic, key, value, headers, timestamp_ms, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 100
+SELECT id, topic, key, value, headers, timestamp_ms FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 500
+
+-- name: unmarked
+SELECT id, topic, headers ->> 'id' AS event_id FROM outbox WHERE sent_at IS NULL ORDER BY id
 
 -- name: mark_sent
-UPDATE outbox SET sent_at = $2, sent_offset = $3 WHERE id = $1 AND sent_at IS NULL
+UPDATE outbox SET sent_at = $3, sent_offset = sent.kafka_offset
+FROM unnest($1::bigint[], $2::bigint[]) AS sent (id, kafka_offset) WHERE outbox.id = sent.id AND sent_at IS NULL
+
+-- name: sent_weeks
+-- Weeks whose first report is written and on the topic.
+SELECT c.week FROM week_close c
+WHERE c.state = 'closed'
+  AND NOT EXISTS (SELECT FROM outbox o WHERE o.sent_at IS NULL AND o.topic = 'report-ready' AND o.key = convert_to(c.week::text, 'UTF8'))
 
 -- name: outbox_oldest
 SELECT min(created_at) FROM outbox WHERE sent_at IS NULL
 
+-- name: published
+SELECT week, revision, digest FROM report
+
 -- name: reports
-SELECT DISTINCT ON (week) week, revision, digest, published_at, figures -> 'totals' AS totals,
-       (figures ->> 'demonstration')::boolean AS demonstration
-FROM report WHERE published_at <= COALESCE($1::timestamptz, 'infinity') ORDER BY week DESC, revision DESC
+SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest, r.published_at, r.figures -> 'totals' AS totals,
+       (r.figures ->> 'demonstration')::boolean AS demonstration, c.state,
+       (SELECT jsonb_object_agg(kind, n) FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
+FROM report r LEFT JOIN week_close c ON c.week = r.week
+WHERE r.published_at <= COALESCE($1::timestamptz, 'infinity') ORDER BY r.week DESC, r.revision DESC
 
 -- name: report
-SELECT week, revision, digest, figures, published_at FROM report
-WHERE week = COALESCE($1::date, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')))
-  AND revision = COALESCE($2::integer, revision) AND published_at <= COALESCE($3::timestamptz, 'infinity')
-ORDER BY revision DESC LIMIT 1
+SELECT r.week, r.revision, r.digest, r.figures, r.published_at, c.state, n.revision AS newest, n.totals,
+       (SELECT jsonb_object_agg(kind, n) FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
+FROM report r LEFT JOIN week_close c ON c.week = r.week
+CROSS JOIN LATERAL (SELECT revision, figures -> 'totals' AS totals FROM report n WHERE n.week = r.week ORDER BY revision DESC LIMIT 1) AS n
+WHERE r.week = COALESCE($1::date, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')))
+  AND r.revision = COALESCE($2::integer, r.revision) AND r.published_at <= COALESCE($3::timestamptz, 'infinity')
+ORDER BY r.revision DESC LIMIT 1
+
+-- name: revisions
+SELECT revision, cause, digest, previous_digest, published_at, figures -> 'totals' AS totals FROM report
+WHERE week = $1 ORDER BY revision
+
+-- name: restore_close
+INSERT INTO week_close (week, state, barrier) VALUES ($1, 'published', $2)
+ON CONFLICT (week) DO UPDATE SET barrier = COALESCE(week_close.barrier, EXCLUDED.barrier)
+
+-- name: final_weeks
+SELECT week FROM week_close WHERE state = 'final'
+
+-- name: add_action
+INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)
+
+-- name: digest_before
+SELECT before.digest FROM report r LEFT JOIN report before ON before.sequence = r.sequence - 1 WHERE r.digest = $1

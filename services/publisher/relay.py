@@ -1,28 +1,30 @@
-"""The outbox on its way to Kafka: bytes, key, headers and timestamp as stored, in order.
+"""The outbox on its way to Kafka: bytes, key, headers and timestamp as stored, in order, in Kafka transactions.
 
-A crash between sending and marking must not send twice, so the relay first reads what the topic already holds.
+What was sent and not marked, because the process died in between, is found on the topic at the next start. A relay that
+was stopped and is continued after another has taken over is fenced by the transactional id: nothing of it is written.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from schemas.topics import REPORT_READY
-from services.publisher.store import SQL
+from schemas.topics import REPORT_LATEST
+from services.publisher.snapshot import SQL
 from services.runtime import metrics
 from services.runtime.logs import get
 
 log = get(__name__)
 
-_PARTITION = TopicPartition(REPORT_READY, 0)
-_READ_SECONDS = 30
-_SEND_SECONDS = 15
+TRANSACTIONAL_ID = "ddor-relay"
+_TAIL = 2_000
+"""More offsets than one transaction takes: what is not marked was sent in the last one that was committed."""
+_SECONDS = 30
 _STOP_SECONDS = 5
 
 
@@ -32,20 +34,26 @@ class Relay:
     def __init__(self, client: Mapping[str, Any], connection: asyncpg.Connection[Any]) -> None:
         self._client = client
         self._connection = connection
-        self._producer = AIOKafkaProducer(**client, acks="all", enable_idempotence=True, max_request_size=2_097_152)
+        self._producer = AIOKafkaProducer(
+            **client, acks="all", transactional_id=TRANSACTIONAL_ID, max_request_size=2_097_152
+        )
 
     async def start(self, now: datetime) -> None:
-        """Connect, then mark what an earlier process sent and did not mark."""
-        await self._producer.start()
-        unsent = await self._connection.fetch(SQL["unsent"])
-        if not unsent:
-            return
-        there = await self._already_sent()
-        for row in unsent:
-            offset = there.get(row["headers"]["id"])
-            if offset is not None:
-                await self._connection.execute(SQL["mark_sent"], row["id"], now, offset)
-                log.info("found-on-topic", outbox=row["id"], offset=offset)
+        """Connect, fence any earlier relay, then mark what it sent and did not mark."""
+        async with asyncio.timeout(_SECONDS):
+            await self._producer.start()
+            # The client takes its epoch in the background. Until it has one, the earlier relay is not fenced, and its
+            # open transaction not aborted: the tail must not be read before.
+            async with self._producer.transaction():
+                pass
+        unmarked = await self._connection.fetch(SQL["unmarked"])
+        # A report goes to both topics in one transaction: on the one means on the other, which is compacted.
+        topics = sorted({row["topic"] for row in unmarked} - {REPORT_LATEST})
+        there = {event_id: offset for topic in topics for event_id, offset in (await self._tail(topic)).items()}
+        found = [(row["id"], row["topic"], there[row["event_id"]]) for row in unmarked if row["event_id"] in there]
+        if found:
+            await self._mark([(row, None if topic == REPORT_LATEST else at) for row, topic, at in found], now)
+            log.info("found-on-topic", messages=len(found))
 
     async def stop(self) -> None:
         """Close the connection; given up when Kafka stays away, for what was not sent is in the outbox."""
@@ -53,50 +61,68 @@ class Relay:
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._producer.stop()
         except TimeoutError:
-            # Its sender must not go on behind our back: the next relay looks on the topic for what was sent before.
+            # Its sender must not go on behind our back.
             await self._producer._sender.close()
             await self._producer.client.close()
 
     async def run(self, now: datetime) -> int:
-        """Send all that is unsent, oldest first; answers how many."""
-        await self.show_age(now)
+        """Send what is unsent, oldest first, and mark it; answers how many."""
+        await show_age(self._connection, now)
         rows = await self._connection.fetch(SQL["unsent"])
-        for row in rows:
-            async with asyncio.timeout(_SEND_SECONDS):
-                written = await self._producer.send_and_wait(
-                    row["topic"],
-                    value=row["value"],
-                    key=row["key"],
-                    partition=0,
-                    timestamp_ms=row["timestamp_ms"],
-                    headers=[(name, value.encode()) for name, value in row["headers"].items()],
-                )
-            await self._connection.execute(SQL["mark_sent"], row["id"], now, written.offset)
-            log.info("sent", topic=row["topic"], key=row["key"].decode(), offset=written.offset)
         if rows:
-            await self.show_age(now)
+            offsets = await self.send(rows)
+            await self._mark([(row["id"], at) for row, at in zip(rows, offsets, strict=True)], now)
+            await show_age(self._connection, now)
+            log.info("sent", messages=len(rows))
         return len(rows)
 
-    async def show_age(self, now: datetime) -> None:
-        """Set the metric; before sending too, for sending may fail for as long as Kafka is away."""
-        oldest = await self._connection.fetchval(SQL["outbox_oldest"])
-        metrics.OUTBOX_AGE.set((now - oldest).total_seconds() if oldest else 0)
+    async def send(self, rows: Sequence[asyncpg.Record]) -> list[int]:
+        """Write rows in one Kafka transaction, of which readers that read committed see all or nothing; the offsets."""
+        async with asyncio.timeout(_SECONDS):
+            async with self._producer.transaction():
+                sent = [
+                    await self._producer.send(
+                        row["topic"],
+                        row["value"],
+                        row["key"],
+                        partition=0,
+                        timestamp_ms=row["timestamp_ms"],
+                        headers=[(name, value.encode()) for name, value in row["headers"].items()],
+                    )
+                    for row in rows
+                ]
+            return [(await one).offset for one in sent]
 
-    async def _already_sent(self) -> dict[str, int]:
-        """The offset of each message on the topic, by its id."""
+    async def _mark(self, sent: Sequence[tuple[int, int | None]], now: datetime) -> None:
+        await self._connection.execute(SQL["mark_sent"], [row for row, _ in sent], [offset for _, offset in sent], now)
+
+    async def _tail(self, topic: str) -> dict[str, int]:
+        """The ids of the last messages on a topic, and where they are."""
         consumer = AIOKafkaConsumer(**self._client, isolation_level="read_committed", enable_auto_commit=False)
         await consumer.start()
         try:
-            consumer.assign([_PARTITION])
-            await consumer.seek_to_beginning(_PARTITION)
-            end = (await consumer.end_offsets([_PARTITION]))[_PARTITION]
-            found: dict[str, int] = {}
-            async with asyncio.timeout(_READ_SECONDS):
-                while await consumer.position(_PARTITION) < end:
-                    for records in (await consumer.getmany(timeout_ms=500)).values():
-                        for record in records:
-                            headers = dict(record.headers)
-                            found[headers.get("id", b"").decode(errors="replace")] = record.offset
-            return found
+            records = await read_all(consumer, topic, _TAIL)
+            return {dict(record.headers).get("id", b"").decode(): record.offset for record in records}
         finally:
             await consumer.stop()
+
+
+async def show_age(connection: asyncpg.Connection[Any], now: datetime) -> None:
+    """Set the metric of the oldest message that is not on Kafka yet: also, and most of all, while Kafka is away."""
+    oldest = await connection.fetchval(SQL["outbox_oldest"])
+    metrics.OUTBOX_AGE.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
+
+
+async def read_all(consumer: AIOKafkaConsumer, topic: str, last: int | None = None) -> list[Any]:
+    """The committed records of partition 0 of a topic, at most from `last` offsets before its end."""
+    partition = TopicPartition(topic, 0)
+    consumer.assign([partition])
+    end = (await consumer.end_offsets([partition]))[partition]
+    start = (await consumer.beginning_offsets([partition]))[partition]
+    consumer.seek(partition, start if last is None else max(start, end - last))
+    found: list[Any] = []
+    async with asyncio.timeout(_SECONDS):
+        while await consumer.position(partition) < end:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found.extend(records)
+    return found

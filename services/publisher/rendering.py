@@ -23,9 +23,9 @@ CSV_COLUMNS = ("week_start", "week_end", "revision", "geoid", "name", "state", "
 Document = dict[str, Any]
 
 
-def render(document: Document, form: str) -> bytes:
-    """The report's document in one of the formats of MEDIA_TYPES."""
-    return {"json": as_json, "csv": as_csv, "html": as_html}[form](document)
+def render(document: Document, form: str, standing: Document | None = None) -> bytes:
+    """The report's document in one of the formats of MEDIA_TYPES. `standing` is for the page, see `as_html`."""
+    return as_html(document, standing) if form == "html" else {"json": as_json, "csv": as_csv}[form](document)
 
 
 def as_json(document: Document) -> bytes:
@@ -46,9 +46,10 @@ def as_csv(document: Document) -> bytes:
     return text.getvalue().encode()
 
 
-def as_html(document: Document) -> bytes:
-    """The page of one report."""
-    return _templates().get_template("report.html").render(report=document, style=_style()).encode()
+def as_html(document: Document, standing: Document | None = None) -> bytes:
+    """The page of one report. `standing`: its week's status, what came since and the newest revision, as of now."""
+    page = _templates().get_template("report.html")
+    return page.render(report=document, standing=standing, style=_style()).encode()
 
 
 def front_page(reports: list[Document]) -> bytes:
@@ -81,6 +82,7 @@ def _templates() -> Environment:
     )
     environment.filters["number"] = lambda value: "unknown" if value is None else f"{value:,}"
     environment.filters["place"] = lambda row: f"{row['name']}, {row['state']}" if row["state"] else row["name"]
+    environment.filters["signed"] = lambda n: f"{n:+,}" if n else "0"
     environment.filters["share"] = lambda part, whole: f"{part / whole:.0%}" if whole else "none"
     return environment
 

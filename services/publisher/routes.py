@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from schemas.report import links
+from schemas.report import links, sha256_of
 from schemas.week import ReportingCalendar
 from services.publisher import rendering
-from services.publisher.store import SQL
+from services.publisher.closing import State
+from services.publisher.snapshot import SQL
 from services.runtime.http import problem
 
 _NAME = re.compile(r"^(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,6})(?:\.(json|csv|html))?$")
@@ -73,7 +74,7 @@ class Reports:
     async def front_page(self, _: Request) -> Response:
         """The page for people."""
         rows = await self._pool.fetch(SQL["reports"], None)
-        return _response(rendering.front_page([_listed(row) for row in rows]), "html")
+        return _response(rendering.front_page([_listed(row) | _now(row) for row in rows]), "html")
 
     async def list_reports(self, request: Request) -> Response:
         """The newest revision of each week, newest week first."""
@@ -82,7 +83,7 @@ class Reports:
         except BadRequestError as error:
             return error.response
         rows = await self._pool.fetch(SQL["reports"], as_of)
-        return JSONResponse({"reports": [_listed(row) for row in rows]})
+        return JSONResponse({"reports": [_listed(row) | ({} if as_of else _now(row)) for row in rows]})
 
     async def show(self, request: Request) -> Response:
         """One report: the newest revision of a week, or the one asked for."""
@@ -95,10 +96,12 @@ class Reports:
         if row is None:
             detail = "There is no such report (yet); /v1/reports lists those that are there."
             return problem(404, "report-not-found", detail)
-        etag = f'"{row["digest"][:32]}-{form}"'
-        if etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers={"ETag": etag})
-        return _response(rendering.render(row["figures"], form), form, {"ETag": etag, "Cache-Control": "no-cache"})
+        standing = None if as_of else _standing(row)
+        shown = sha256_of(standing)[:8] if form == "html" else ""
+        headers = {"ETag": f'"{row["digest"][:32]}-{form}{shown}"', "Cache-Control": "no-cache", **_told(standing)}
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return _response(rendering.render(row["figures"], form, standing), form, headers)
 
     def _as_of(self, request: Request) -> datetime | None:
         """An RFC 3339 instant, or a date, which means the end of that day in the reporting zone."""
@@ -151,6 +154,28 @@ def _listed(row: asyncpg.Record) -> dict[str, Any]:
         "demonstration": row["demonstration"],
         "totals": row["totals"],
         "links": links(row["week"], row["revision"]),
+    }
+
+
+def _now(row: asyncpg.Record) -> dict[str, Any]:
+    """What is true of a week today and stands in no document: whether it is final, and what came since."""
+    counted, totals = row["now"] or {}, row["totals"]
+    pending = {kind: counted.get(kind, 0) - totals[kind] for kind in ("issued", "declined")}
+    return {"status": "final" if row["state"] == State.FINAL else "provisional", "pending": pending}
+
+
+def _standing(row: asyncpg.Record) -> dict[str, Any]:
+    return {**_now(row), "newest": row["newest"]}
+
+
+def _told(standing: dict[str, Any] | None) -> dict[str, str]:
+    """The same as headers: the document itself is what its digest covers."""
+    if standing is None:
+        return {}
+    return {
+        "Report-Status": standing["status"],
+        "Report-Pending": ", ".join(f"{kind}={n:+d}" if n else f"{kind}=0" for kind, n in standing["pending"].items()),
+        "Report-Newest-Revision": str(standing["newest"]),
     }
 
 

@@ -1,159 +1,260 @@
-"""The publisher's transactions."""
+"""The publisher's transactions: the states of weeks, and writing reports with proof, chain and outbox."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from schemas.detainer import Kind
-from schemas.report import Cause, Report, announcement, report_id
-from schemas.topics import CONTENT_TYPE, REPORT_READY
-from schemas.week import ReportingWeek
-from services.publisher import report as reporting
-from services.publisher.closing import Close, Offsets
-from services.publisher.report import Rules, Snapshot
-from services.runtime import queries
+from schemas.report import (
+    Figures,
+    Flag,
+    JurisdictionRow,
+    Report,
+    SignOff,
+    Tables,
+    announcement,
+    final_notice,
+    report_id,
+)
+from schemas.topics import CONTENT_TYPE, REPORT_LATEST, REPORT_READY
+from schemas.week import ReportingCalendar, ReportingWeek
+from services.publisher import closing, gates, report, restating
+from services.publisher.closing import TRANSITIONS, Close, Offsets, State
+from services.publisher.report import Snapshot, Standing
+from services.publisher.restating import Version
+from services.publisher.rules import Rules
+from services.publisher.snapshot import SQL, Snapshots, vector_of
 from services.runtime.errors import InvariantError
 
-SQL = queries.load("services.publisher")
+SYSTEM = "publisher"
+
+
+class _Held(Exception):  # noqa: N818  # leaves the transaction without writing
+    def __init__(self, flags: Sequence[Flag]) -> None:
+        super().__init__()
+        self.flags = flags
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """The next offset of each partition, and which stand still and why."""
+
+    vector: Offsets
+    halted: Mapping[str, str]
 
 
 class Store:
-    """Closing weeks over one connection, which must hold the lead (see `lead`)."""
+    """Closing weeks over one connection, which must hold the lead."""
 
-    def __init__(self, connection: asyncpg.Connection[Any]) -> None:
+    def __init__(self, connection: asyncpg.Connection[Any], calendar: ReportingCalendar, hold: timedelta) -> None:
+        """`hold`: how long a gate holds a week at most."""
         self._connection = connection
-
-    async def lead(self) -> bool:
-        """Become the one publisher that closes and sends, for as long as this session lives."""
-        return bool(await self._connection.fetchval(SQL["try_lead"]))
+        self._calendar = calendar
+        self._hold_for = hold
+        self._snapshots = Snapshots(connection)
 
     async def closes(self) -> dict[date, Close]:
-        """All weeks on their way or published."""
+        """All weeks that are on their way or written."""
         rows = await self._connection.fetch(SQL["closes"])
-        return {row["week"]: Close(row["state"], row["barrier"]) for row in rows}
+        return {
+            row["week"]: Close(State(row["state"]), row["barrier"], row["held_until"], row["released"]) for row in rows
+        }
 
-    async def positions(self) -> Offsets:
-        """The next offset of each partition."""
-        return _vector(await self._connection.fetch(SQL["positions"]))
-
-    async def halted(self) -> list[str]:
-        """The partitions that are halted."""
+    async def positions(self) -> Positions:
+        """Where the aggregator is."""
         rows = await self._connection.fetch(SQL["positions"])
-        return [f"{row['topic']}/{row['partition']}" for row in rows if row["halted_reason"] is not None]
+        halted = {f"{row['topic']}/{row['partition']}": row["halted_reason"] for row in rows if row["halted_reason"]}
+        return Positions(vector_of(rows), halted)
 
-    async def store_barrier(self, week: ReportingWeek, barrier: Offsets, now: datetime) -> None:
+    async def move(
+        self, week: date, was: State, now_in: State, now: datetime, *, by: str = SYSTEM, why: str = ""
+    ) -> None:
+        """Change a week's state and keep the transition. KeyError for one that must not happen."""
+        reason = TRANSITIONS[was, now_in]
+        await self._connection.execute(SQL["set_state"], week, now_in)
+        await self._connection.execute(SQL["add_transition"], week, now, was, now_in, by, why or reason)
+
+    async def request(self, week: date, by: str, now: datetime) -> None:
+        """Ask for a week of the past to be closed; a week that is known already stays as it is."""
+        async with self._connection.transaction():
+            if await self._connection.execute(SQL["request_close"], week) == "INSERT 0 1":
+                await self.move(week, State.OPEN, State.REQUESTED, now, by=by)
+
+    async def set_barrier(self, week: date, was: State, barrier: Offsets, now: datetime) -> None:
         """Keep the barrier of a week; one that is there already stays."""
-        await self._connection.execute(SQL["store_barrier"], week.first, barrier, now)
+        async with self._connection.transaction():
+            if await self._connection.execute(SQL["set_barrier"], week, barrier) == "INSERT 0 1":
+                await self.move(week, was, State.DRAINING, now)
 
-    async def publish(self, week: ReportingWeek, rules: Rules, now: datetime) -> Report:
-        """Prove, build and write revision 1 with its announcement, in one transaction.
+    async def release(self, week: date, by: str, note: str, now: datetime) -> bool:
+        """Let a held week go out; False when it is not held or was released before."""
+        return bool(await self._connection.execute(SQL["release"], week, by, now, note) == "UPDATE 1")
 
-        InvariantError when counters and ledger differ: then nothing is written.
+    async def publish(
+        self, week: ReportingWeek, close: Close, rules: Rules, now: datetime, provisional_since: datetime
+    ) -> list[Report]:
+        """Prove, ask the gates, and write revision 1 and the restatements that are due.
+
+        Answers what was written: nothing when a gate holds the week. InvariantError when counters and ledger differ:
+        then nothing is written either.
         """
-        inputs = rules.inputs()
-        digests = reporting.digests(inputs)
-        async with self._connection.transaction(isolation="repeatable_read"):
-            snapshot = await self._snapshot(week)
-            report = reporting.build(
-                week=week,
-                snapshot=snapshot,
-                rules=rules,
-                inputs=digests,
-                revision=1,
-                cause="initial",
-                previous_digest=None,
-            )
-            for name, content in inputs.items():
-                await self._connection.execute(SQL["add_input"], digests[name], name, content)
-            await self._write(report, "initial", now)
-            await self._connection.execute(SQL["mark_published"], week.first)
-        return report
+        try:
+            async with self._connection.transaction(isolation="repeatable_read"):
+                return await self._publish(week, close, rules, now, provisional_since)
+        except _Held as held:
+            await self._hold(week, close, held.flags, now)
+            return []
 
-    async def _snapshot(self, week: ReportingWeek) -> Snapshot:
-        """All that the report needs; the first statement fixes the snapshot and reads the vector."""
-        fetch = self._connection.fetch
-        rows = await fetch(SQL["positions"])
-        await self._prove(week)
-        counters = await fetch(SQL["counters"], week.first)
-        heard = await fetch(SQL["agencies_heard"], week.first)
-        return Snapshot(
-            vector=_vector(rows),
-            counters={(row["jurisdiction"], Kind(row["kind"])): row["n"] for row in counters},
-            heard={(row["agency"], Kind(row["kind"])): row["n"] for row in heard},
-            forms={row["form"]: row["n"] for row in await fetch(SQL["forms"], week.first)},
-            declines=[Details(row) for row in await fetch(SQL["declines"], week.first)],
-            withdrawn=await self._connection.fetchval(SQL["withdrawn"], week.first),
-            rejected_records=sum(row["rejected"] for row in rows),
-        )
+    async def _publish(
+        self, week: ReportingWeek, close: Close, rules: Rules, now: datetime, provisional_since: datetime
+    ) -> list[Report]:
+        vector, halted = await self._snapshots.vector()
+        await self._snapshots.prove(week.first)
+        snapshot = await self._snapshots.read(week.first, vector)
+        flags = gates.flags(await self._snapshots.evidence(week, snapshot, halted))
+        if flags and close.holds(now):
+            raise _Held(flags)
+        standing = Standing(1, "initial", None, flags=tuple(flags), sign_offs=await self._sign_offs(week.first))
+        written = [await self._write(week, snapshot, rules, standing, now)]
+        await self.move(week.first, close.state, State.CLOSED, now)
+        for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
+            next_one = Standing(row["revision"] + 1, "scheduled", None)
+            restated = await self._restate(row, vector, rules, next_one, now)
+            written += [restated] if restated else []
+        return written
 
-    async def _prove(self, week: ReportingWeek) -> None:
-        """Counters equal the ledger, and every record is accounted for: a report that cannot show this is refused."""
-        if unequal := await self._connection.fetch(SQL["unequal"], week.first):
-            row = unequal[0]
-            raise InvariantError(
-                f"counters differ from the ledger in {len(unequal)} cells of {week}; the first: {row['jurisdiction']}"
-                f" {row['kind']} counted {row['counted']}, in the ledger {row['in_ledger']}"
-            )
-        if missing := await self._connection.fetch(SQL["unaccounted"]):
-            row = missing[0]
-            raise InvariantError(
-                f"records are not accounted for in {len(missing)} partitions; the first: "
-                f"{row['topic']}/{row['partition']}: {row['records']} records, {row['facts']} facts, "
-                f"{row['duplicates']} duplicates, {row['rejected']} rejected of which {row['rejects']} kept"
-            )
+    async def restate_requested(self, rules: Callable[[], Rules], now: datetime) -> list[Report]:
+        """Write the revisions that operators asked for. A request waits while the positions are behind its report."""
+        written: list[Report] = []
+        for request in await self._connection.fetch(SQL["restatements"]):
+            async with self._connection.transaction(isolation="repeatable_read"):
+                vector, _ = await self._snapshots.vector()
+                row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
+                outcome = "there is no report of this week"
+                if row is not None:
+                    if closing.shortfall(row["figures"]["offsets"], vector):
+                        continue
+                    reason = f"{request['by']}: {request['reason']}"
+                    standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
+                    restated = await self._restate(row, vector, rules(), standing, now)
+                    outcome = f"revision {restated.revision}" if restated else "no figure has changed"
+                    written += [restated] if restated else []
+                await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
+        return written
 
-    async def _write(self, report: Report, cause: Cause, now: datetime) -> None:
-        digest = report.digest
-        figures = report.model_dump(mode="json") | {"digest": digest}
+    async def _restate(
+        self, row: asyncpg.Record, vector: Offsets, rules: Rules, standing: Standing, now: datetime
+    ) -> Report | None:
+        """The next revision of a week, if any of its figures has changed; a new name alone is no figure.
+
+        After a restore from a backup the positions may be behind a revision that was recovered: then it stands.
+        """
+        former = row["figures"]
+        if closing.shortfall(former["offsets"], vector):
+            return None
+        week = self._calendar.week(row["week"])
+        snapshot = await self._snapshots.read(week.first, vector)
+        figures = report.build_figures(week, snapshot, rules)
+        if figures.digest == former["figures_digest"]:
+            return None
+        await self._snapshots.prove(week.first)
+        standing = await self._explained(standing, week.first, former, figures)
+        if not standing.changes and not standing.table_changes and "tables" in former:
+            return None
+        return await self._write(week, snapshot, rules, standing, now)
+
+    async def _explained(self, standing: Standing, week: date, former: Mapping[str, Any], figures: Figures) -> Standing:
+        if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
+            return standing
+        rows = [JurisdictionRow.model_validate(one) for one in former["jurisdictions"]]
+        identities = await self._changed(week, former["offsets"])
+        listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, former["offsets"]))
+        if wrong := restating.unexplained(listed):
+            one = wrong[0]
+            raise InvariantError(f"{week}: causes do not sum to the difference of {one.geoid} {one.kind}")
+        # A revision that was recovered from its announcement has no tables to compare with.
+        tables = Tables.model_validate(former["tables"]) if "tables" in former else figures.tables
+        rewritten = restating.table_changes(tables, figures.tables)
+        return replace(standing, changes=tuple(listed), table_changes=tuple(rewritten))
+
+    async def _changed(self, week: date, before: Offsets) -> list[list[Version]]:
+        """All versions of each identity that may have changed the week since `before`."""
+        seen = [(topic, int(number), offset) for topic, numbers in before.items() for number, offset in numbers.items()]
+        topics, numbers, offsets = zip(*seen, strict=True) if seen else ((), (), ())
+        rows = await self._connection.fetch(SQL["changed_identities"], week, topics, numbers, offsets)
+        kinds, agencies, ids = ([row[name] for row in rows] for name in ("kind", "agency", "detainer_id"))
+        grouped: dict[tuple[str, int, Any], list[Version]] = defaultdict(list)
+        for row in await self._connection.fetch(SQL["versions"], kinds, agencies, ids):
+            grouped[row["kind"], row["agency"], row["detainer_id"]].append(
+                Version(
+                    row["kind"], row["version"], row["fingerprint"], row["week"], row["jurisdiction"],
+                    row["withdrawn"], row["partition"], row["kafka_offset"], row["redriven"],
+                )
+            )  # fmt: skip
+        return list(grouped.values())
+
+    async def finalise(self, now: datetime, provisional_since: datetime) -> None:
+        """Mark published weeks whose first report is on the topic, and make final those whose time is over."""
+        async with self._connection.transaction():
+            for row in await self._connection.fetch(SQL["sent_weeks"]):
+                await self.move(row["week"], State.CLOSED, State.PUBLISHED, now)
+        for row in await self._connection.fetch(SQL["over"], provisional_since):
+            async with self._connection.transaction():
+                value, event_id = final_notice(row["week"], row["revision"], row["digest"], now.isoformat())
+                await self._send(REPORT_READY, row["week"], value, event_id, now)
+                await self.move(row["week"], State.PUBLISHED, State.FINAL, now)
+
+    async def _hold(self, week: ReportingWeek, close: Close, flags: Sequence[Flag], now: datetime) -> None:
+        because = [flag.model_dump(mode="json") for flag in flags]
+        async with self._connection.transaction():
+            await self._connection.execute(SQL["hold"], week.first, now + self._hold_for, because)
+            if close.state is not State.HELD:
+                why = "; ".join(f"{flag.gate}: {flag.detail}" for flag in flags)
+                await self.move(week.first, close.state, State.HELD, now, why=why)
+
+    async def _sign_offs(self, week: date) -> tuple[SignOff, ...]:
+        row = await self._connection.fetchrow(SQL["close"], week)
+        if row is None or row["released_at"] is None:
+            return ()
+        signed = {"by": row["released_by"], "at": row["released_at"].isoformat(), "note": row["release_note"]}
+        return (SignOff.model_validate(signed),)
+
+    async def _write(
+        self, week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Standing, now: datetime
+    ) -> Report:
+        """Build the document as the next of the chain, and keep it with its inputs and announcements.
+
+        It names the digest of the report before it, of whatever week: none can be taken out unseen.
+        """
+        tip = await self._connection.fetchrow(SQL["tip"])
+        linked = replace(standing, previous_digest=tip["digest"] if tip else None)
+        document = report.build(week, snapshot, rules, linked)
+        for name, content in rules.contents.items():
+            await self._connection.execute(SQL["add_input"], rules.digests[name], name, content)
+        digest = document.digest
         await self._connection.execute(
-            SQL["add_report"],
-            report.week_start,
-            report.revision,
-            cause,
-            digest,
-            report.figures_digest,
-            report.previous_digest,
-            figures,
-            now,
-        )
-        await self._connection.execute(
-            SQL["add_outbox"],
-            REPORT_READY,
-            report.week_start.isoformat().encode(),
-            announcement(report, now.isoformat()),
-            {"content-type": CONTENT_TYPE, "id": report_id(report.week_start, report.revision)},
-            round(now.timestamp() * 1000),
-            now,
-        )
+            SQL["add_report"], document.week_start, document.revision, document.cause, digest, document.figures_digest,
+            document.previous_digest, document.model_dump(mode="json") | {"digest": digest}, now,
+            tip["sequence"] + 1 if tip else 1,
+        )  # fmt: skip
+        value = announcement(document, now.isoformat())
+        event_id = report_id(document.week_start, document.revision)
+        for topic in (REPORT_READY, REPORT_LATEST):
+            await self._send(topic, document.week_start, value, event_id, now)
+        return document
 
-
-class Details:
-    """One decline as the report needs it, over a row of `declines`."""
-
-    __slots__ = ("citizenship", "declined_at", "issued_at", "offenses", "reason", "recorded_at")
-
-    def __init__(self, row: asyncpg.Record) -> None:
-        self.reason: str | None = row["reason"]
-        self.citizenship: str | None = row["citizenship"]
-        self.offenses: list[str] | None = row["offenses"]
-        self.issued_at: datetime = row["issued_at"]
-        self.declined_at: datetime = row["declined_at"]
-        self.recorded_at: datetime = row["recorded_at"]
-
-
-def _vector(rows: list[asyncpg.Record]) -> dict[str, dict[str, int]]:
-    vector: dict[str, dict[str, int]] = {}
-    for row in rows:
-        vector.setdefault(row["topic"], {})[str(row["partition"])] = row["next_offset"]
-    return vector
+    async def _send(self, topic: str, week: date, value: bytes, event_id: str, now: datetime) -> None:
+        headers = {"content-type": CONTENT_TYPE, "id": event_id}
+        stamp = round(now.timestamp() * 1000)
+        await self._connection.execute(SQL["add_outbox"], topic, str(week).encode(), value, headers, stamp, now)
 
 
 def states(closes: Mapping[date, Close]) -> dict[str, int]:
-    """How many weeks are in each state, 0 too: a gauge that is not set again would keep its last value."""
+    """How many weeks are in each state."""
     counts = Counter(one.state for one in closes.values())
-    return {state: counts[state] for state in ("requested", "draining", "published")}
+    return {state: counts[state] for state in State if state is not State.OPEN}

@@ -65,7 +65,7 @@ class Agency(BaseModel):
 
     def covers(self, kind: Kind, jurisdiction: str) -> bool:
         """Whether the scope has this kind in this jurisdiction."""
-        return kind in self.kinds and any(_matches(scope, jurisdiction) for scope in self.jurisdictions)
+        return kind in self.kinds and any(matches(scope, jurisdiction) for scope in self.jurisdictions)
 
     def is_valid(self, now: datetime) -> bool:
         """Whether `now` lies in [valid_from, valid_to)."""
@@ -83,7 +83,8 @@ class Agency(BaseModel):
         return None
 
 
-def _matches(scope: str, code: str) -> bool:
+def matches(scope: str, code: str) -> bool:
+    """Whether a scope (a code, or the beginning of codes and `*`) covers a code."""
     if scope == "*":
         return True
     return code.startswith(scope[:-1]) if scope.endswith("*") else code == scope
@@ -92,7 +93,7 @@ def _matches(scope: str, code: str) -> bool:
 def _intersect(one: str, other: str) -> bool:
     if one.endswith("*") and other.endswith("*"):
         return one.startswith(other[:-1]) or other.startswith(one[:-1])
-    return _matches(one, other) or _matches(other, one)
+    return matches(one, other) or matches(other, one)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     week_starts_on: Annotated[Weekday, BeforeValidator(_weekday)] = Weekday.SATURDAY
     grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=24)
     first_week: date | None = None
+    restatement_weeks: Annotated[int, Field(ge=0, le=520)] = 8
+    hold: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=24)
     demonstration: bool = False
     note: str | None = Field(default=None, description="Shown in every rendering of a demonstration report.")
     host: str = "127.0.0.1"
@@ -82,6 +84,11 @@ class Settings(BaseSettings):
     def calendar(self) -> ReportingCalendar:
         """The calendar that decides which week an instant belongs to."""
         return ReportingCalendar(ZoneInfo(self.zone), self.week_starts_on)
+
+    @property
+    def provisional(self) -> timedelta:
+        """How long after its first publication a week is restated by itself."""
+        return timedelta(weeks=self.restatement_weeks)
 
     @property
     def worker_name(self) -> str:

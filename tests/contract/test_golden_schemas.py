@@ -22,7 +22,7 @@ from services.importer import acceptance_week
 from services.importer.sending import Sender
 
 Document = dict[str, Any]
-NAMES = ["detainer-issued", "detainer-declined", "report-ready", "report"]
+NAMES = ["detainer-issued", "detainer-declined", "report-ready", "report-final", "report"]
 FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
 
 

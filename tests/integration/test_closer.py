@@ -8,15 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy.local.parts import KafkaPart
+from schemas.topics import REPORT_READY
 from schemas.week import ReportingWeek
-from services.aggregator import app as aggregator
-from services.publisher.closer import LogLostError
-from services.publisher.store import SQL
+from services.publisher.snapshot import SQL
 from services.runtime.errors import InvariantError
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import events, kafka_log
-from tests.support.in_process import running
+from tests.support.counting import counting
 from tests.support.kafka_log import Message
 from tests.support.positions import Connection, next_offsets
 from tests.support.publishing import new_week, publishing
@@ -36,8 +35,8 @@ def _in(week: ReportingWeek, numbers: Iterable[int]) -> list[Message]:
 
 
 async def _count(settings: Settings, connection: Connection) -> None:
-    async with running(aggregator.create(settings)):
-        await kafka_log.counted(connection, settings.kafka_bootstrap)
+    async with counting(settings) as counter:
+        await counter.count()
 
 
 async def _reports(connection: Connection) -> list[tuple[str, int, int, int]]:
@@ -80,7 +79,7 @@ async def test_a_week_closes_at_end_and_grace_on_evidence_only(
     figures = await connection.fetchval("SELECT figures FROM report")
     positions = await next_offsets(connection)
     assert {(t, int(n)): o for t, parts in figures["offsets"].items() for n, o in parts.items()} == positions
-    assert await _state(connection, week) == "published"
+    assert await _state(connection, week) == "closed"
     assert await connection.fetchval("SELECT published_at FROM report") == due + timedelta(hours=1)
 
 
@@ -113,7 +112,7 @@ async def test_weeks_close_in_order_the_empty_ones_too(
     async with publishing(chosen, third.ends_at + GRACE) as publisher:
         assert await publisher.steps() == 6, "barrier and report of three weeks; the fourth is not due"
     assert await _reports(connection) == [(str(weeks[0]), 1, 0, 0), (str(weeks[1]), 1, 0, 0), (str(third), 1, 5, 5)]
-    sent = await connection.fetch("SELECT key FROM outbox ORDER BY id")
+    sent = await connection.fetch("SELECT key FROM outbox WHERE topic = $1 ORDER BY id", REPORT_READY)
     assert [row["key"].decode() for row in sent] == [str(week) for week in weeks[:3]]
 
 
@@ -127,7 +126,7 @@ async def test_an_earlier_week_closes_only_on_request_and_without_grace(
     await _count(chosen, connection)
     async with publishing(chosen, week.ends_at + MOMENT) as publisher:
         assert await publisher.steps() == 0, "importing history publishes nothing by itself"
-        await connection.execute(SQL["request_close"], week.first, "a test", datetime.now(UTC))
+        await publisher.store.request(week.first, "a test", datetime.now(UTC))
         assert await publisher.steps() == 2
         assert await publisher.steps() == 0
     assert await _reports(connection) == [(str(week), 1, 4, 4)]
@@ -180,10 +179,23 @@ async def test_a_log_that_ends_before_the_barrier_is_lost_and_nothing_is_publish
 ) -> None:
     week = new_week()
     chosen = store_settings(kafka_bootstrap=own_kafka.bootstrap, first_week=week.first)
-    await kafka_log.append(own_kafka.bootstrap, _in(week, range(30)))
+    told = _in(week, range(30))
+    await kafka_log.append(own_kafka.bootstrap, told)
     async with publishing(chosen, week.ends_at + GRACE) as publisher:
         assert await publisher.step()
         await kafka_log.make_anew(own_kafka.bootstrap, "detainer-declined")
-        with pytest.raises(LogLostError, match="detainer-declined/"):
-            await publisher.step()
-    assert await _reports(connection) == []
+        for _ in range(2):
+            assert not await publisher.step()
+        assert await _state(connection, week) == "halted"
+        why = await connection.fetchval("SELECT why FROM week_transition WHERE to_state = 'halted'")
+        assert why.startswith("LogLost: detainer-declined/")
+        assert await _reports(connection) == []
+        # The same records again, as from a backup of the log: it goes on from where it was.
+        await kafka_log.append(own_kafka.bootstrap, [one for one in told if one.topic == "detainer-declined"])
+        assert not await publisher.step()
+        assert await _state(connection, week) == "draining"
+        await _count(chosen, connection)
+        assert await publisher.steps() == 1
+    assert await _reports(connection) == [(str(week), 1, 30, 30)]
+    moves = await connection.fetch("SELECT to_state FROM week_transition ORDER BY id")
+    assert [row["to_state"] for row in moves] == ["draining", "halted", "draining", "closed"]

@@ -12,14 +12,13 @@ from deploy.local.parts import KafkaPart
 from schemas.report import report_id
 from schemas.topics import REPORT_READY
 from schemas.week import ReportingWeek
-from services.publisher.relay import Relay
-from services.publisher.store import SQL, Store
-from services.runtime import kafka as connecting
+from services.publisher.closing import Close, State
+from services.publisher.snapshot import SQL
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import kafka_log
 from tests.support.positions import Connection
-from tests.support.publishing import new_week, rules
+from tests.support.publishing import new_week, relaying, rules, store
 
 
 class KilledError(BaseException):
@@ -42,7 +41,11 @@ class DiesBeforeMarking:
 
 
 async def _publish(settings: Settings, connection: Connection, week: ReportingWeek) -> None:
-    await Store(connection).publish(week, rules(settings), week.ends_at + timedelta(days=1))
+    """Revision 1 of an empty week."""
+    now, close = week.ends_at + timedelta(days=1), Close(State.DRAINING, {})
+    publishing = store(settings, connection)
+    await publishing.set_barrier(week.first, State.OPEN, {}, now)
+    assert await publishing.publish(week, close, rules(settings), now, now)
 
 
 async def _messages(kafka: KafkaPart, week: ReportingWeek) -> list[ConsumerRecord[Any, Any]]:
@@ -51,12 +54,8 @@ async def _messages(kafka: KafkaPart, week: ReportingWeek) -> list[ConsumerRecor
 
 
 async def _run(settings: Settings, connection: Any, week: ReportingWeek) -> int:
-    relay = Relay(connecting.client(settings, "ddor-test-relay"), connection)
-    try:
-        await relay.start(week.ends_at)
+    async with relaying(settings, connection, week.ends_at) as relay:
         return await relay.run(week.ends_at)
-    finally:
-        await relay.stop()
 
 
 async def test_what_is_stored_is_sent_once_as_it_is_stored(

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import secrets
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,17 +15,22 @@ from datetime import timedelta
 import httpx
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
+from pydantic import SecretStr
 
+from deploy import migrations
 from deploy.local import kafka_jars
-from deploy.local.parts import KafkaPart
+from deploy.local.databases import drop_database, ensure_database
+from deploy.local.parts import KafkaPart, PostgresPart
 from schemas.report import report_id
 from schemas.topics import REPORT_READY
 from schemas.week import ReportingWeek
-from services.aggregator import app as aggregator
 from services.publisher import app as publisher
-from tests.conftest import MakeSettings
+from services.runtime.settings import Settings
 from tests.support import events, kafka_log
+from tests.support.agencies import write_agencies
+from tests.support.counting import counting
 from tests.support.in_process import is_ready, running
+from tests.support.kafka_log import Message
 from tests.support.model import ZONE
 from tests.support.positions import Connection
 from tests.support.publishing import Hands, new_week
@@ -38,29 +44,50 @@ class Served:
     http: httpx.AsyncClient
     week: ReportingWeek
     next_week: ReportingWeek
+    settings: Settings
+    clock: Hands
+    connection: Connection
 
 
-@pytest.fixture
-async def served(settings: MakeSettings, connection: Connection, kafka: KafkaPart) -> AsyncIterator[Served]:
+@pytest.fixture(scope="module")
+async def served(
+    own_kafka: KafkaPart, postgres: PostgresPart, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    """A Kafka of the module's own: a publisher closes nothing while the topic has reports that its database lacks."""
+    database = f"ddor_test_{secrets.token_hex(6)}"
+    dsn = ensure_database(postgres.dsn, database)
     week = new_week()
-    chosen = settings(worker="one", first_week=week.first)
+    chosen = Settings(
+        postgres_dsn=SecretStr(dsn),
+        kafka_bootstrap=own_kafka.bootstrap,
+        agencies_file=write_agencies(tmp_path_factory.mktemp("agencies") / "agencies.toml"),
+        first_week=week.first,
+    )
+    async with kafka_log.connected(chosen) as connection:
+        await migrations.apply(connection)
+    await kafka_log.append(own_kafka.bootstrap, _told(week))
+    async with counting(chosen) as counter:
+        await counter.count()
+    next_week = chosen.calendar.next(week)
+    clock = Hands(week.ends_at + timedelta(hours=24))
+    try:
+        async with running(publisher.create(chosen, clock)) as http, kafka_log.connected(chosen) as connection:
+            await until(lambda: is_ready(http), "the publisher ready")
+            await until(lambda: _listed(http, 1), "the week published by itself")
+            clock.now = next_week.ends_at + timedelta(hours=25)
+            await until(lambda: _listed(http, 2), "the next week, which is empty")
+            await until(lambda: _all_sent(connection), "all messages sent")
+            yield Served(http, week, next_week, chosen, clock, connection)
+    finally:
+        drop_database(postgres.dsn, database)
+
+
+def _told(week: ReportingWeek) -> list[Message]:
     at = (week.begins_at + timedelta(days=2)).isoformat()
     told = [events.message("issued", events.issued(n, issued_at=at)) for n in range(7)]
     told += [events.message("issued", events.issued(9, issued_at=at, jurisdiction="US", operator="federal"))]
     declined = {"issued_at": at, "declined_at": at, "recorded_at": at}
-    told += [events.message("declined", events.declined(n, jurisdiction="32031", **declined)) for n in range(3)]
-    await kafka_log.append(kafka.bootstrap, told)
-    async with running(aggregator.create(chosen)):
-        await kafka_log.counted(connection, kafka.bootstrap)
-    next_week = chosen.calendar.next(week)
-    clock = Hands(week.ends_at + timedelta(hours=24))
-    async with running(publisher.create(chosen, clock)) as http:
-        await until(lambda: is_ready(http), "the publisher ready")
-        await until(lambda: _listed(http, 1), "the week published by itself")
-        clock.now = next_week.ends_at + timedelta(hours=25)
-        await until(lambda: _listed(http, 2), "the next week, which is empty")
-        await until(lambda: _all_sent(connection), "all messages sent")
-        yield Served(http, week, next_week)
+    return told + [events.message("declined", events.declined(n, jurisdiction="32031", **declined)) for n in range(3)]
 
 
 async def _listed(http: httpx.AsyncClient, count: int) -> bool:
@@ -168,9 +195,9 @@ async def test_a_report_is_read_as_of_an_instant(served: Served) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, "bad-as-of")
 
 
-async def test_the_message_is_a_cloudevent_that_the_sdk_reads(served: Served, kafka: KafkaPart) -> None:
+async def test_the_message_is_a_cloudevent_that_the_sdk_reads(served: Served, own_kafka: KafkaPart) -> None:
     week = served.week
-    records = await kafka_log.read(kafka.bootstrap, REPORT_READY)
+    records = await kafka_log.read(own_kafka.bootstrap, REPORT_READY)
     [record] = [one for one in records if one.key == str(week).encode()]
     assert record.value is not None
     event = from_structured_event(KafkaMessage(headers=dict(record.headers), key=record.key, value=record.value))
@@ -189,15 +216,49 @@ async def test_the_message_is_a_cloudevent_that_the_sdk_reads(served: Served, ka
 
 
 @pytest.mark.real_kafka("is not asked to serve Kafka's own tools")
-async def test_a_plain_console_consumer_reads_the_report(served: Served, kafka: KafkaPart) -> None:
+async def test_a_plain_console_consumer_reads_the_report(served: Served, own_kafka: KafkaPart) -> None:
     if lacking := kafka_jars.missing():
         pytest.skip(" ".join(lacking))
-    count = len(await kafka_log.read(kafka.bootstrap, REPORT_READY))
+    count = len(await kafka_log.read(own_kafka.bootstrap, REPORT_READY))
     command = kafka_jars.console_consumer(
-        kafka.bootstrap, REPORT_READY, "--from-beginning", "--isolation-level", "read_committed",
+        own_kafka.bootstrap, REPORT_READY, "--from-beginning", "--isolation-level", "read_committed",
         "--timeout-ms", "20000", "--max-messages", str(count),
     )  # fmt: skip
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
     told = [json.loads(line) for line in done.stdout.splitlines()]
     [report] = [one for one in told if one["subject"] == str(served.week)]
     assert report["data"]["totals"] == {"issued": 8, "declined": 3}
+
+
+async def test_status_and_pending_are_told_beside_the_report_until_the_next_close(
+    served: Served, own_kafka: KafkaPart
+) -> None:
+    """Last in this module: it changes the week."""
+    http, week = served.http, served.week
+    address = f"/v1/reports/{week}.json"
+    document = (await http.get(address)).content
+    late = events.declined(50, **dict.fromkeys(("issued_at", "declined_at", "recorded_at"), week.begins_at.isoformat()))
+    await kafka_log.append(own_kafka.bootstrap, [events.message("declined", late)])
+    async with counting(served.settings) as counter:
+        await counter.count()
+    listed = (await http.get("/v1/reports")).json()["reports"][1]
+    assert (listed["status"], listed["pending"]) == ("provisional", {"issued": 0, "declined": 1})
+    answer = await http.get(address)
+    assert answer.headers["report-pending"] == "issued=0, declined=+1"
+    assert answer.content == document, "what the digest covers is as it was"
+    assert "declined +1" in (await http.get("/")).text
+    assert "declined +1" in (await http.get(f"/v1/reports/{week}.html")).text
+    served.clock.now += timedelta(days=7)
+
+    async def restated() -> bool:
+        return (await http.get(f"/v1/reports/{week}")).json()["revision"] == 2
+
+    await until(restated, "the next close with the week's revision 2")
+    page = (await http.get(f"/v1/reports/{week}.html")).text
+    assert "Changed since revision 1" in page
+    assert "late +1" in page
+    first = await http.get(f"/v1/reports/{week}/revisions/1.html")
+    assert f"/v1/reports/{week}/revisions/2.html" in first.text, "the old one says that there is a newer one"
+    assert (await http.get(f"/v1/reports/{week}/revisions/1")).content == document
+    listed = (await http.get("/v1/reports")).json()["reports"]
+    assert {one["week"]: one["pending"] for one in listed}[str(week)] == {"issued": 0, "declined": 0}

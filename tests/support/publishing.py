@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from schemas.week import ReportingWeek
 from services.publisher.closer import Closer, EndOffsets
-from services.publisher.report import Rules
+from services.publisher.relay import Relay
+from services.publisher.rules import Rules, current
+from services.publisher.snapshot import SQL
 from services.publisher.store import Store
 from services.runtime import kafka, postgres
 from services.runtime.agencies import AgenciesFile
@@ -58,11 +61,21 @@ class Publisher:
         raise AssertionError("count never ends")
 
 
-def rules(settings: Settings) -> Rules:
+def rules(settings: Settings, *notes: str) -> Rules:
     """What a report needs besides the log."""
     known = AgenciesFile(settings.agencies_file, time.monotonic).current()
     assert known is not None
-    return Rules(settings.calendar, known, False, ())
+    return current(settings.calendar, known, demonstration=False, notes=list(notes))
+
+
+def store(settings: Settings, connection: Any) -> Store:
+    """The publisher's transactions over a connection."""
+    return Store(connection, settings.calendar, settings.hold)
+
+
+def client(settings: Settings) -> dict[str, Any]:
+    """What a Kafka client of the publisher is made with."""
+    return kafka.client(settings, "ddor-test-publisher")
 
 
 @asynccontextmanager
@@ -70,15 +83,24 @@ async def publishing(settings: Settings, now: datetime) -> AsyncIterator[Publish
     """A publisher that leads, its clock at `now`."""
     assert settings.first_week is not None
     clock = Hands(now)
-    client = kafka.client(settings, "ddor-test-publisher")
     connection = await postgres.connect(settings, "ddor-publisher")
-    ends = EndOffsets(client)
+    ends = EndOffsets(client(settings))
     try:
         await ends.start()
-        store = Store(connection)
-        assert await store.lead()
-        closer = Closer(settings, client, settings.first_week, lambda: rules(settings), clock)
-        yield Publisher(closer, store, ends, clock)
+        assert await connection.fetchval(SQL["try_lead"])
+        closer = Closer(settings, client(settings), settings.first_week, lambda: rules(settings), clock)
+        yield Publisher(closer, store(settings, connection), ends, clock)
     finally:
         await ends.stop()
         await connection.close()
+
+
+@asynccontextmanager
+async def relaying(settings: Settings, connection: Any, now: datetime) -> AsyncIterator[Relay]:
+    """A relay that has started."""
+    relay = Relay(client(settings), connection)
+    try:
+        await relay.start(now)
+        yield relay
+    finally:
+        await relay.stop()

@@ -12,7 +12,8 @@ from schemas.detainer import Kind
 from schemas.report import Report
 from schemas.week import ReportingCalendar
 from services.publisher import report as reporting
-from services.publisher.report import Rules, Snapshot
+from services.publisher.report import Snapshot, Standing
+from services.publisher.rules import Rules, current
 from services.runtime import agencies
 from services.runtime.agencies import Agencies
 
@@ -50,7 +51,7 @@ EVERYWHERE = listed(("everywhere", "issued declined", "*"))
 
 def rules(known: Agencies = EVERYWHERE, *, notes: tuple[str, ...] = ()) -> Rules:
     """Rules with these agencies; a demonstration when there are notes."""
-    return Rules(CALENDAR, known, bool(notes), notes)
+    return current(CALENDAR, known, demonstration=bool(notes), notes=list(notes))
 
 
 def snapshot(
@@ -79,13 +80,4 @@ def snapshot(
 
 def report(seen: Snapshot, used: Rules | None = None, revision: int = 1, previous: str | None = None) -> Report:
     """The report of the sample week."""
-    used = used or rules()
-    return reporting.build(
-        week=WEEK,
-        snapshot=seen,
-        rules=used,
-        inputs=reporting.digests(used.inputs()),
-        revision=revision,
-        cause="initial",
-        previous_digest=previous,
-    )
+    return reporting.build(WEEK, seen, used or rules(), Standing(revision, "initial", previous))

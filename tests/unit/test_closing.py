@@ -10,7 +10,7 @@ import pytest
 
 from schemas.week import ReportingCalendar
 from services.publisher import closing
-from services.publisher.closing import CaptureBarrier, Close, Drain, Offsets, Publish, Step, Wait
+from services.publisher.closing import CaptureBarrier, Close, Drain, Known, Offsets, Publish, State, Step, Wait
 
 CALENDAR = ReportingCalendar(ZoneInfo("America/New_York"))
 GRACE = timedelta(hours=24)
@@ -31,24 +31,18 @@ class Life:
     ends: Offsets = field(default_factory=lambda: READ)
     positions: Offsets = field(default_factory=lambda: READ)
     closes: dict[date, Close] = field(default_factory=dict)
+    halted: tuple[str, ...] = ()
     done: list[str] = field(default_factory=list)
 
     def step(self, now: datetime) -> Step:
-        found = closing.next_step(
-            calendar=CALENDAR,
-            first_week=FIRST,
-            grace=GRACE,
-            closes=self.closes,
-            positions=self.positions,
-            now=now,
-        )
+        found = closing.next_step(Known(CALENDAR, FIRST, GRACE, self.closes), self.positions, self.halted, now)
         match found:
             case CaptureBarrier(week):
                 self.done.append(f"barrier {week}")
-                self.closes[week.first] = Close("draining", self.ends)
+                self.closes[week.first] = Close(State.DRAINING, self.ends)
             case Publish(week):
                 self.done.append(f"publish {week}")
-                self.closes[week.first] = Close("published", self.closes[week.first].barrier)
+                self.closes[week.first] = Close(State.PUBLISHED, self.closes[week.first].barrier)
             case Wait() | Drain():
                 pass
         return found
@@ -76,14 +70,12 @@ def test_at_the_end_of_grace_the_barrier_is_captured_and_the_week_published() ->
 
 
 def test_a_week_of_summer_time_is_due_by_local_midnight() -> None:
-    life = Life(closes={FIRST + WEEK * n: Close("published", EMPTY) for n in range(7)})
+    life = Life(closes={FIRST + WEEK * n: Close(State.PUBLISHED, EMPTY) for n in range(7)})
     assert life.run(DUE) == Wait(datetime(2017, 3, 26, 4, tzinfo=UTC))
 
 
 def test_grace_is_real_hours() -> None:
-    found = closing.next_step(
-        calendar=CALENDAR, first_week=date(2017, 3, 4), grace=GRACE, closes={}, positions=EMPTY, now=DUE
-    )
+    found = closing.next_step(Known(CALENDAR, date(2017, 3, 4), GRACE, {}), EMPTY, (), DUE)
     assert found == Wait(datetime(2017, 3, 12, 5, tzinfo=UTC)), "clocks change in the hours of grace"
 
 
@@ -161,7 +153,7 @@ def test_a_clock_that_is_set_back_while_draining_keeps_the_barrier() -> None:
 def test_weeks_before_the_first_close_only_when_asked_for() -> None:
     life = Life()
     asked = FIRST - 4 * WEEK
-    life.closes[asked] = Close("requested")
+    life.closes[asked] = Close(State.REQUESTED)
     life.run(DUE - WEEK)
     assert life.done == [f"barrier {asked}", f"publish {asked}"], "and without grace"
     life.run(DUE)
@@ -169,27 +161,27 @@ def test_weeks_before_the_first_close_only_when_asked_for() -> None:
 
 
 def test_asked_weeks_go_first_oldest_first() -> None:
-    life = Life(closes={FIRST - WEEK: Close("requested"), FIRST - 5 * WEEK: Close("requested")})
+    life = Life(closes={FIRST - WEEK: Close(State.REQUESTED), FIRST - 5 * WEEK: Close(State.REQUESTED)})
     life.run(DUE)
     published = [one for one in life.done if one.startswith("publish")]
     assert published == [f"publish {FIRST - 5 * WEEK}", f"publish {FIRST - WEEK}", f"publish {FIRST}"]
 
 
 def test_an_asked_week_needs_the_same_evidence() -> None:
-    life = Life(positions=EMPTY, closes={FIRST - WEEK: Close("requested")})
+    life = Life(positions=EMPTY, closes={FIRST - WEEK: Close(State.REQUESTED)})
     assert isinstance(life.run(DUE), Drain)
     assert life.done == [f"barrier {FIRST - WEEK}"]
 
 
 def test_asking_for_a_week_that_closes_by_itself_does_not_close_it_early() -> None:
-    life = Life(closes={FIRST: Close("requested"), SECOND: Close("requested")})
+    life = Life(closes={FIRST: Close(State.REQUESTED), SECOND: Close(State.REQUESTED)})
     assert life.run(DUE - timedelta(seconds=1)) == Wait(DUE)
     life.run(DUE)
     assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
 
 
 def test_an_earlier_first_week_closes_what_was_left_out() -> None:
-    life = Life(closes={SECOND: Close("published", EMPTY)})
+    life = Life(closes={SECOND: Close(State.PUBLISHED, EMPTY)})
     life.run(DUE + WEEK)
     assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
 
@@ -206,3 +198,78 @@ def test_an_earlier_first_week_closes_what_was_left_out() -> None:
 )
 def test_a_log_that_ends_below_the_barrier_is_lost(ends: Offsets, gone: list[str]) -> None:
     assert closing.lost(READ, ends) == gone
+
+
+def test_a_halted_partition_is_waited_for_no_longer_and_its_week_is_put_to_the_gates() -> None:
+    life = Life(positions={"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 1}})
+    life.halted = ("detainer-declined/0",)
+    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {"detainer-issued/0": 1})
+    life.positions = {"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 1}}
+    assert isinstance(life.step(DUE), Publish)
+
+
+UNTIL = DUE + timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    ("close", "now", "holds"),
+    [
+        (Close(State.DRAINING, READ), DUE, True),
+        (Close(State.HELD, READ, UNTIL), UNTIL - timedelta(seconds=1), True),
+        (Close(State.HELD, READ, UNTIL), UNTIL, False),
+        (Close(State.HELD, READ, UNTIL, released=True), DUE, False),
+    ],
+)
+def test_a_gate_holds_until_it_is_released_or_its_deadline_passes(close: Close, now: datetime, holds: bool) -> None:
+    assert close.holds(now) == holds
+
+
+def test_a_held_week_of_the_past_lets_the_others_pass() -> None:
+    past = FIRST - 4 * WEEK
+    life = Life(closes={past: Close(State.HELD, READ, UNTIL), FIRST - WEEK: Close(State.REQUESTED)})
+    assert life.step(DUE) == CaptureBarrier(CALENDAR.week(FIRST - WEEK))
+    assert life.step(DUE) == Publish(CALENDAR.week(FIRST - WEEK))
+    assert life.step(DUE) == CaptureBarrier(CALENDAR.week(FIRST))
+    assert life.step(DUE) == Publish(CALENDAR.week(FIRST))
+    assert life.step(DUE) == Publish(CALENDAR.week(past)), "nothing else is due: its gates are asked again"
+    life.closes[past] = Close(State.HELD, READ, UNTIL)
+    assert life.step(UNTIL) == Publish(CALENDAR.week(past))
+
+
+def test_a_held_week_holds_up_the_next() -> None:
+    life = Life(closes={FIRST: Close(State.HELD, READ, DUE + 3 * WEEK)})
+    assert life.step(DUE + 2 * WEEK) == Publish(CALENDAR.week(FIRST))
+
+
+@pytest.mark.parametrize("state", sorted(closing.WRITTEN))
+def test_a_written_week_is_done(state: State) -> None:
+    assert Life(closes={FIRST: Close(state, READ)}).step(DUE) == Wait(DUE + WEEK)
+
+
+@pytest.mark.parametrize("first", [FIRST, date(2017, 10, 14), date(2017, 2, 25)])
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(seconds=40), timedelta(hours=9)])
+@pytest.mark.parametrize("later", [timedelta(0), timedelta(seconds=3), timedelta(days=2)])
+def test_a_week_is_restated_by_exactly_the_closes_of_its_provisional_time(
+    first: date, late: timedelta, later: timedelta
+) -> None:
+    """However late its own close was and the last one is, and whether the clocks changed in between."""
+    week = CALENDAR.week(first)
+    published_at = week.ends_at + GRACE + late
+    closes = {week.first: Close(State.PUBLISHED)}
+    restated = 0
+    for _ in range(12):
+        week = CALENDAR.next(week)
+        known = Known(CALENDAR, first, GRACE, closes)
+        assert known.due == week.ends_at + GRACE
+        since = closing.provisional_since(known, 8 * WEEK, known.due + later)
+        restated += published_at >= since
+        closes[week.first] = Close(State.PUBLISHED)
+    assert restated == (8 if late < WEEK else 9)
+
+
+def test_a_week_is_final_as_soon_as_its_time_is_over_and_not_while_a_close_is_due() -> None:
+    closes = {FIRST: Close(State.PUBLISHED)}
+    known = Known(CALENDAR, FIRST, GRACE, closes)
+    assert closing.provisional_since(known, WEEK, DUE) == DUE - WEEK
+    assert closing.provisional_since(known, WEEK, DUE + WEEK) == DUE
+    assert closing.provisional_since(known, WEEK, DUE + 5 * WEEK) == DUE, "the close of the next week is due first"

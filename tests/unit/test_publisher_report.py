@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -13,10 +12,11 @@ from hypothesis import strategies as st
 from schemas.detainer import Kind
 from schemas.jurisdiction import registry
 from schemas.report import Figures, JurisdictionRow
-from services.publisher.report import build_figures, digests
+from services.publisher import report as reporting
+from services.publisher.report import Snapshot
 from services.runtime.agencies import Agencies
 from tests.unit.sample_events import quick
-from tests.unit.sample_reports import EVERYWHERE, VECTOR, Declined, listed, report, rules, snapshot
+from tests.unit.sample_reports import EVERYWHERE, VECTOR, WEEK, Declined, listed, report, rules, snapshot
 
 COUNTIES = [entry.code for entry in registry() if len(entry.code) == 5]
 
@@ -25,6 +25,10 @@ def figures(
     issued: dict[str, int] | None = None, declined: dict[str, int] | None = None, known: Agencies = EVERYWHERE
 ) -> Figures:
     return build_figures(snapshot(issued, declined), known)
+
+
+def build_figures(seen: Snapshot, known: Agencies) -> Figures:
+    return reporting.build_figures(WEEK, seen, rules(known))
 
 
 def test_a_week_without_anything_has_a_report_of_zeros() -> None:
@@ -216,7 +220,7 @@ def test_a_report_names_its_week_vector_and_inputs() -> None:
     assert (found.revision, found.previous_digest, found.cause) == (2, "f" * 64, "initial")
     assert (found.demonstration, found.notes) == (True, ["Demonstration data."])
     assert found.offsets == VECTOR
-    assert found.inputs == {name: hashlib.sha256(content).hexdigest() for name, content in used.inputs().items()}
+    assert found.inputs == {name: hashlib.sha256(content).hexdigest() for name, content in used.contents.items()}
 
 
 def test_the_report_of_one_snapshot_is_always_the_same() -> None:
@@ -232,23 +236,25 @@ def test_the_order_of_rows_read_does_not_matter() -> None:
     assert first.digest == second.digest
 
 
-def test_the_inputs_hold_no_digest_of_a_key() -> None:
-    known = listed(("vegas", "issued", "32*"))
-    (key,) = known.listed[0].key_sha256
-    inputs = rules(known).inputs()
-    assert all(key.encode() not in content and b"key_sha256" not in content for content in inputs.values())
-    assert json.loads(inputs["agencies"]) == [
-        {
-            "name": "vegas",
-            "kinds": ["issued"],
-            "jurisdictions": ["32*"],
-            "valid_from": "0001-01-01T00:00:00Z",
-            "valid_to": "9999-12-31T00:00:00Z",
-        }
-    ]
-
-
-def test_the_inputs_change_with_the_rules() -> None:
-    here, there = digests(rules(EVERYWHERE).inputs()), digests(rules(LOCAL).inputs())
-    assert {name for name in here if here[name] != there[name]} == {"agencies"}
-    assert set(here) == {"agencies", "calendar", "jurisdictions", "rules", "offenses", "reasons", "forms", "countries"}
+@pytest.mark.parametrize(
+    ("valid_from", "valid_to", "declined"),
+    [
+        (None, None, None),
+        (WEEK.begins_at, WEEK.ends_at, None),
+        (WEEK.ends_at - timedelta(seconds=1), None, None),
+        (WEEK.ends_at, None, 0),
+        (None, WEEK.begins_at, 0),
+        (None, WEEK.begins_at + timedelta(seconds=1), None),
+    ],
+)
+def test_an_agency_of_another_time_makes_no_zero_unknown(
+    valid_from: datetime | None, valid_to: datetime | None, declined: int | None
+) -> None:
+    """Who is listed for the first time today says nothing about a week of last month."""
+    here, other = LOCAL.listed[0], listed(("other", "declined", "32*")).listed[0]
+    times = {"valid_from": valid_from, "valid_to": valid_to}
+    other = other.model_copy(update={name: at for name, at in times.items() if at is not None})
+    both = Agencies((here, other), b"", "")
+    assert row({"32003": 1}, ["vegas"], both).declined == declined
+    seen = snapshot({"32003": 1}, heard={("vegas", Kind.ISSUED): 1})
+    assert ("other" in {one.agency for one in report(seen, rules(both)).scope.agencies}) == (declined is None)

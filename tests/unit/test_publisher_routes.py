@@ -13,7 +13,7 @@ import pytest
 from starlette.applications import Starlette
 
 from services.publisher.routes import Reports
-from services.publisher.store import SQL
+from services.publisher.snapshot import SQL
 from tests.unit.sample_reports import CALENDAR, report, snapshot
 
 REPORT = report(snapshot({"32003": 118}, {"32003": 51}))
@@ -25,6 +25,9 @@ ROW: dict[str, Any] = {
     "published_at": datetime(2017, 2, 5, 5, tzinfo=UTC),
     "totals": {"issued": 118, "declined": 51},
     "demonstration": False,
+    "state": "published",
+    "newest": 1,
+    "now": {"issued": 121, "declined": 51},
 }
 
 
@@ -223,9 +226,54 @@ async def test_the_list_tells_week_revision_and_links(client: httpx.AsyncClient)
                 "demonstration": False,
                 "totals": {"issued": 118, "declined": 51},
                 "links": {form: f"/v1/reports/2017-01-28/revisions/1.{form}" for form in ("json", "csv", "html")},
+                "status": "provisional",
+                "pending": {"issued": 3, "declined": 0},
             }
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "status", "pending"),
+    [
+        ("closed", {"issued": 118, "declined": 51}, "provisional", "issued=0, declined=0"),
+        ("published", {"issued": 119, "declined": 50}, "provisional", "issued=+1, declined=-1"),
+        ("final", {"declined": 51}, "final", "issued=-118, declined=0"),
+        ("final", None, "final", "issued=-118, declined=-51"),
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "csv", "html"])
+async def test_status_and_what_is_pending_stand_beside_the_document(
+    client: httpx.AsyncClient, pool: Pool, state: str, now: dict[str, int] | None, status: str, pending: str, form: str
+) -> None:
+    pool.row = ROW | {"state": state, "now": now}
+    answer = await client.get(f"/v1/reports/2017-01-28.{form}")
+    told = [answer.headers[name] for name in ("report-status", "report-pending", "report-newest-revision")]
+    assert told == [status, pending, "1"]
+    if form == "json":
+        assert answer.json() == ROW["figures"], "the document is what its digest covers, and no more"
+    again = await client.get(f"/v1/reports/2017-01-28.{form}", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.headers["report-pending"]) == (304, pending)
+
+
+async def test_a_page_that_says_something_else_has_another_tag(client: httpx.AsyncClient, pool: Pool) -> None:
+    first = await client.get("/v1/reports/latest.html")
+    assert "Provisional" in first.text
+    assert "issued +3, declined 0" in first.text
+    pool.row = ROW | {"state": "final", "newest": 2}
+    second = await client.get("/v1/reports/latest.html", headers={"If-None-Match": first.headers["etag"]})
+    assert second.status_code == 200
+    assert "Final" in second.text
+    assert "/v1/reports/2017-01-28/revisions/2.html" in second.text
+
+
+async def test_what_was_published_as_of_an_instant_says_nothing_of_today(client: httpx.AsyncClient) -> None:
+    as_of = {"as_of": "2017-02-06"}
+    (listed,) = (await client.get("/v1/reports", params=as_of)).json()["reports"]
+    assert not {"status", "pending"} & set(listed)
+    answer = await client.get("/v1/reports/latest.html", params=as_of)
+    assert "report-status" not in answer.headers
+    assert "Provisional" not in answer.text
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

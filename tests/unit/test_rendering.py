@@ -168,9 +168,11 @@ def test_a_page_tells_ties_and_digests() -> None:
 
 def test_the_front_page_lists_weeks_and_links() -> None:
     row = {"week": "2017-01-28", "revision": 2, "demonstration": True, "totals": {"issued": 3083, "declined": 206}}
+    row |= {"status": "provisional", "pending": {"issued": 4, "declined": -1}}
     content = front_page([row]).decode()
     assert '<a href="/v1/reports/2017-01-28.html">2017-01-28</a> (demonstration)' in content
     assert "3,083" in content
+    assert "provisional, not yet in it: issued +4, declined -1" in content
     assert "No week has been published yet." in front_page([]).decode()
 
 

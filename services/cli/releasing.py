@@ -1,0 +1,88 @@
+"""`ddor release` and `ddor restate`: what an operator decides about a week, with name and words."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+import typer
+
+from services.cli.terminal import FAILED, err, out, run
+from services.publisher.closing import State
+from services.publisher.snapshot import SQL
+from services.publisher.store import Store
+from services.runtime import postgres, settings
+from services.runtime.errors import CallerError
+from services.runtime.settings import Settings
+
+Week = Annotated[str, typer.Argument(help="First day of the week, such as 2017-01-28.")]
+By = Annotated[str, typer.Option("--by", help="Your name; it stands in the report.")]
+
+
+class NoSuchWeekError(CallerError):
+    """This is not a reporting week."""
+
+
+def week_of(text: str, loaded: Settings) -> date:
+    """The week that starts on this day; NoSuchWeekError says which one does."""
+    try:
+        return loaded.calendar.week(date.fromisoformat(text)).first
+    except ValueError as error:
+        raise NoSuchWeekError(str(error)) from None
+
+
+def release(
+    week: Week, by: By, note: Annotated[str, typer.Option("--note", help="What you checked; it stands in the report.")]
+) -> None:
+    """Let a week go out that a gate holds. Name and note become a sign-off in its report."""
+    run(_release(week, by, note))
+
+
+def restate(
+    week: Week,
+    by: By,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the report.")],
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the publisher.")] = 60.0,
+) -> None:
+    """Publish the next revision of a week now, final or not, if any of its figures has changed."""
+    run(_restate(week, by, reason, wait))
+
+
+async def _release(text: str, by: str, note: str) -> int:
+    loaded = settings.load()
+    week = week_of(text, loaded)
+    connection = await postgres.connect(loaded, "ddor-release")
+    try:
+        store = Store(connection, loaded.calendar, loaded.hold)
+        if await store.release(week, by, note, datetime.now(UTC)):
+            await connection.execute(SQL["add_action"], by, "release", str(week), {"note": note})
+            out.print(f"{week}: released; the publisher writes its report")
+            return 0
+        close = (await store.closes()).get(week)
+    finally:
+        await connection.close()
+    err.print(f"{week}: is {close.state if close else State.OPEN}, not held; nothing done")
+    return FAILED
+
+
+async def _restate(text: str, by: str, reason: str, wait: float) -> int:
+    loaded = settings.load()
+    week = week_of(text, loaded)
+    connection = await postgres.connect(loaded, "ddor-restate")
+    try:
+        request = await connection.fetchval(SQL["request_restatement"], week, by, reason, datetime.now(UTC))
+        await connection.execute(SQL["add_action"], by, "restate", str(week), {"reason": reason})
+        try:
+            async with asyncio.timeout(wait):
+                outcome = None
+                while outcome is None:
+                    await asyncio.sleep(0.2)
+                    outcome = await connection.fetchval(SQL["restatement_outcome"], request)
+        except TimeoutError:
+            err.print(f"{week}: the publisher has not answered within {wait:g} s; the request stands")
+            return FAILED
+    finally:
+        await connection.close()
+    out.print(f"{week}: {outcome}")
+    return 0

@@ -1,0 +1,105 @@
+"""Counting the log again up to a vector, through the same SQL, into a scratch schema that is dropped at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer
+
+from deploy import migrations
+from schemas.week import ReportingCalendar, WeekIndex
+from services.aggregator import tally
+from services.aggregator.leases import Partition
+from services.aggregator.log import theirs
+from services.aggregator.store import Store
+from services.aggregator.tally import Span
+from services.cli.resuming import SQL
+from services.publisher.closing import Offsets
+from services.runtime import postgres
+from services.runtime.errors import CallerError
+from services.runtime.settings import Settings
+
+_WORKER = "verify"
+_RECORDS = 5_000
+
+
+class LogTooShortError(CallerError):
+    """The log no longer holds what the report was made from."""
+
+
+@asynccontextmanager
+async def scratch(settings: Settings) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A connection to an empty schema of the same tables."""
+    connection = await postgres.connect(settings, "ddor-verify")
+    schema = f"ddor_verify_{os.getpid()}"
+    try:
+        await migrations.apply(connection, schema)
+        yield connection
+    finally:
+        await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        await connection.close()
+
+
+async def replay(
+    connection: asyncpg.Connection[Any],
+    client: Mapping[str, Any],
+    vector: Offsets,
+    calendar: ReportingCalendar,
+    counted: Callable[[int], None],
+) -> None:
+    """Count every record below the vector; `counted` is told how many offsets further it is. LogTooShortError."""
+    store = Store(connection, _WORKER)
+    await store.prepare()
+    ends = {Partition(topic, int(number)): end for topic, numbers in vector.items() for number, end in numbers.items()}
+    topics, numbers = [one.topic for one in ends], [one.number for one in ends]
+    await connection.execute(SQL["own_all"], _WORKER, topics, numbers)
+    weeks = WeekIndex(calendar)
+    consumer = AIOKafkaConsumer(
+        **client, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="none"
+    )
+    await consumer.start()
+    try:
+        async for spans in _spans(consumer, {one: end for one, end in ends.items() if end}):
+            await store.write(tally.batch(spans, weeks))
+            # The breaker did its work when the log was first read; here every record is counted.
+            await connection.execute(SQL["resume_all"])
+            counted(sum(span.end - span.start for span in spans))
+    finally:
+        await consumer.stop()
+
+
+async def _spans(consumer: AIOKafkaConsumer, ends: Mapping[Partition, int]) -> AsyncIterator[list[Span]]:
+    """The records of each partition from its beginning to its end, in spans that leave no gap."""
+    await _check(consumer, ends)
+    at = dict.fromkeys(ends, 0)
+    consumer.assign([theirs(one) for one in ends])
+    for partition in ends:
+        consumer.seek(theirs(partition), 0)
+    while at:
+        found = await consumer.getmany(timeout_ms=250, max_records=_RECORDS)
+        spans = []
+        for partition, start in list(at.items()):
+            end, tp = ends[partition], theirs(partition)
+            reached = min(end, await consumer.position(tp))
+            if reached > start:
+                records = [record for record in found.get(tp, ()) if record.offset < end]
+                spans.append(Span(partition, 1, start, reached, records))
+                at[partition] = reached
+            if reached == end:
+                consumer.pause(tp)
+                del at[partition]
+        if spans:
+            yield spans
+
+
+async def _check(consumer: AIOKafkaConsumer, ends: Mapping[Partition, int]) -> None:
+    asked = [theirs(one) for one in ends]
+    first, last = await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
+    for partition, end in ends.items():
+        tp = theirs(partition)
+        if first[tp] > 0 or last[tp] < end:
+            raise LogTooShortError(f"{partition}: the log holds [{first[tp]}, {last[tp]}), the report needs [0, {end})")

@@ -1,0 +1,223 @@
+"""`ddor verify WEEK[@REV]`: make a report again from the log and say whether it is the same, and if not, where."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from schemas.report import Figures, Report, sha256_of
+from schemas.week import ReportingCalendar, Weekday
+from services.cli import replaying
+from services.cli.releasing import week_of
+from services.cli.terminal import FAILED, err, out, run
+from services.publisher import recovery, report
+from services.publisher.rules import InputMissingError, Rules
+from services.publisher.snapshot import SQL, Snapshots
+from services.runtime import kafka, postgres, settings
+from services.runtime.errors import CallerError
+from services.runtime.settings import Settings
+
+_DERIVED = ("top", "top_declined", "tied_at_tenth", "totals", "jurisdictions", "tables")
+
+
+class NoSuchReportError(CallerError):
+    """There is no report of this week and revision."""
+
+
+class Findings:
+    """What was looked at, line by line, and whether anything differed."""
+
+    def __init__(self) -> None:
+        self.differ = False
+
+    def note(self, good: bool, what: str, detail: str = "") -> None:
+        """Print one finding."""
+        self.differ |= not good
+        mark = "[green]✓[/green]" if good else "[red]✗[/red]"
+        out.print(f"{mark} {what}{f': {detail}' if detail else ''}", highlight=False, soft_wrap=True)
+
+
+def verify(
+    what: Annotated[str, typer.Argument(help="WEEK or WEEK@REVISION; the newest revision if none.")] = "",
+    against: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A downloaded report (JSON): offline."),
+    ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="With --against: the report before it."),
+    ] = None,
+) -> None:
+    """Replay the log up to the offsets that a report names, and compare every figure, digest and input.
+
+    Exit code 0: the same; 1: something differs, and it is named; 2: it cannot be verified, and why.
+    """
+    run(_verify(what) if against is None else _offline(against, previous))
+
+
+async def _offline(file: Path, previous: Path | None) -> int:
+    findings = Findings()
+    document = _read(file)
+    _check_digests(document, findings)
+    if previous is not None:
+        before = _read(previous)
+        _check_digests(before, findings)
+        findings.note(document["previous_digest"] == before["digest"], "chain", "names the digest of the report before")
+    return FAILED if findings.differ else 0
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A report as it was downloaded; NoSuchReportError when the file is none."""
+    try:
+        document = json.loads(file.read_bytes())
+        Report.model_validate({name: value for name, value in document.items() if name != "digest"})
+    except (ValueError, AttributeError):
+        raise NoSuchReportError(f"{file} is not a report as /v1/reports/WEEK.json gives it") from None
+    return dict(document)
+
+
+async def _verify(what: str) -> int:
+    loaded = settings.load()
+    name, _, number = what.partition("@")
+    week = week_of(name, loaded)
+    if number and not number.isdecimal():
+        raise NoSuchReportError(f"{what}: a revision is a number, as in {week}@1")
+    connection = await postgres.connect(loaded, "ddor-verify")
+    findings = Findings()
+    try:
+        row = await connection.fetchrow(SQL["report"], week, int(number) if number else None, None)
+        if row is None:
+            raise NoSuchReportError(f"there is no report {what}")
+        document: dict[str, Any] = row["figures"]
+        if document.get("recovered"):
+            raise NoSuchReportError(f"{what} was recovered from its announcement; it has no inputs to verify with")
+        out.print(f"{week} revision {row['revision']}, digest {document['digest']}", highlight=False, soft_wrap=True)
+        _check_digests(document, findings)
+        findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
+        await _check_topic(loaded, week, row["revision"], document, findings)
+        await _check_chain(connection, row["digest"], document["previous_digest"], findings)
+        rules = await _rules(connection, document["inputs"], findings)
+    finally:
+        await connection.close()
+    if rules is not None:
+        try:
+            await _check_figures(loaded, document, rules, findings)
+        except replaying.LogTooShortError as error:
+            if not findings.differ:
+                raise
+            findings.note(False, "replay", str(error))
+    return FAILED if findings.differ else 0
+
+
+def _check_digests(document: dict[str, Any], findings: Findings) -> None:
+    body = {name: value for name, value in document.items() if name != "digest"}
+    findings.note(sha256_of(body) == document["digest"], "document digest", "is that of the document")
+    figures = Figures.model_validate({name: document[name] for name in _DERIVED})
+    findings.note(figures.digest == document["figures_digest"], "figures digest", "is that of the figures")
+
+
+async def _check_topic(
+    loaded: Settings, week: date, revision: int, document: dict[str, Any], findings: Findings
+) -> None:
+    """Compare with what was announced, name by name: it says which figure or offset was changed since."""
+    listed = await recovery.announced(kafka.client(loaded, "ddor-verify"))
+    found = [one.event["data"] for one in listed if not one.final and (one.week, one.revision) == (week, revision)]
+    if len(found) != 1:
+        findings.note(False, "report-ready", f"{len(found)} messages announce this revision")
+        return
+    said = {name: value for name, value in found[0].items() if name in document and value is not None}
+    different = _differences({name: document[name] for name in said}, said)
+    for place, old, new in different:
+        findings.note(False, place, f"the report says {old}, its announcement said {new}")
+    if not different:
+        findings.note(True, "report-ready", "one message, which says the same")
+
+
+async def _check_chain(
+    connection: asyncpg.Connection[Any], digest: str, previous: str | None, findings: Findings
+) -> None:
+    before = await connection.fetchval(SQL["digest_before"], digest)
+    findings.note(before == previous, "chain", "names the digest of the report before")
+
+
+async def _rules(connection: asyncpg.Connection[Any], inputs: dict[str, str], findings: Findings) -> Rules | None:
+    """The inputs as they were; None when one is not what its digest says, InputMissingError when one is not there."""
+    kept = {
+        row["sha256"]: bytes(row["content"]) for row in await connection.fetch(SQL["inputs"], list(inputs.values()))
+    }
+    contents = {}
+    for name, sha256 in sorted(inputs.items()):
+        content = kept.get(sha256)
+        if content is None:
+            raise InputMissingError(f"the input {name} ({sha256}) is not in the table input; a backup may have it")
+        contents[name] = content
+    wrong = [name for name, content in contents.items() if hashlib.sha256(content).hexdigest() != inputs[name]]
+    for name in wrong:
+        findings.note(False, f"input {name}", f"is not what its digest {inputs[name]} says")
+    if wrong:
+        return None
+    findings.note(True, "inputs", f"{len(contents)} as their digests say")
+    return Rules(contents)
+
+
+async def _check_figures(loaded: Settings, document: dict[str, Any], rules: Rules, findings: Findings) -> None:
+    calendar = ReportingCalendar(ZoneInfo(rules.zone), Weekday[rules.first_day])
+    week = calendar.week(date.fromisoformat(document["week_start"]))
+    vector = document["offsets"]
+    total = sum(end for ends in vector.values() for end in ends.values())
+    columns = (TextColumn("replaying the log"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    async with replaying.scratch(loaded) as connection:
+        with Progress(*columns, console=err) as progress:
+            task = progress.add_task("", total=total)
+            client = kafka.client(loaded, "ddor-verify")
+            await replaying.replay(connection, client, vector, calendar, lambda n: progress.advance(task, n))
+        async with connection.transaction(isolation="repeatable_read"):
+            snapshots = Snapshots(connection)
+            reached, _ = await snapshots.vector()
+            await snapshots.prove(week.first)
+            snapshot = await snapshots.read(week.first, reached)
+    again = report.build_figures(week, snapshot, rules)
+    scope = report.build_scope(week, snapshot, rules)
+    for place, old, new in _differences(
+        _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
+    ):
+        findings.note(False, place, f"the report says {old}, the log says {new}")
+    findings.note(again.digest == document["figures_digest"], "replay", f"{total:,} offsets give the figures digest")
+
+
+def _derived(document: dict[str, Any]) -> dict[str, Any]:
+    parsed = Report.model_validate({name: value for name, value in document.items() if name != "digest"})
+    return parsed.model_dump(mode="json", include={*_DERIVED, "scope"})
+
+
+def _differences(old: Any, new: Any, place: str = "") -> list[tuple[str, Any, Any]]:  # any JSON
+    """Where two documents differ, by path."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(old.keys() | new.keys())
+        return [
+            one for name in names for one in _differences(old.get(name), new.get(name), f"{place}.{name}".strip("."))
+        ]
+    if isinstance(old, list) and isinstance(new, list):
+        keyed_old, keyed_new = _keyed(old), _keyed(new)
+        return _differences(keyed_old, keyed_new, place)
+    return [] if old == new else [(place, old, new)]
+
+
+def _keyed(rows: list[Any]) -> dict[str, Any]:
+    """Rows by what names them, so that one row more does not make all behind it differ."""
+    names = ("geoid", "category", "code", "agency")
+    keyed: dict[str, Any] = {}
+    for index, row in enumerate(rows):
+        key = str(index)
+        if isinstance(row, dict):
+            key = next((f"{row[name]} {row.get('basis', '')}".strip() for name in names if name in row), key)
+        keyed[key] = row
+    return keyed

@@ -1,0 +1,243 @@
+"""Restatements on a real log and database: each cause, exactly; nothing without a changed figure; after final."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from schemas.topics import REPORT_READY
+from schemas.week import ReportingWeek
+from services.publisher.routes import Reports
+from services.publisher.snapshot import SQL
+from services.runtime import postgres
+from tests.conftest import MakeSettings
+from tests.support import kafka_log
+from tests.support.events import CLARK
+from tests.support.life import WASHOE, Life, both, changes, living, prove_chain, told
+from tests.support.publishing import new_week
+
+
+@pytest.fixture
+def week() -> ReportingWeek:
+    return new_week()
+
+
+@pytest.fixture
+async def life(settings: MakeSettings, week: ReportingWeek) -> AsyncIterator[Life]:
+    async with living(settings(first_week=week.first, restatement_weeks=3), week) as life:
+        yield life
+
+
+WITHDRAWN = {"version": 2, "withdrawn": True, "withdrawn_reason": "entered-in-error"}
+
+
+async def test_the_next_close_restates_with_exact_causes(life: Life, week: ReportingWeek) -> None:
+    after = life.settings.calendar.next(week)
+    await life.tell(*both(range(8), week), told("declined", 20, week, **{**WITHDRAWN, "version": 1}))
+    await life.close(week)
+    first = await life.report(week)
+    assert (first["revision"], first["totals"]) == (1, {"issued": 8, "declined": 8})
+
+    await life.tell(told("declined", 30, week, reason="no-such-reason"))
+    bad = life.places[0]
+    redriven = told("declined", 30, week)
+    await life.tell(
+        told("declined", 31, week),
+        told("declined", 32, week),
+        told("declined", 1, week, **WITHDRAWN),
+        told("issued", 1, week, **WITHDRAWN),
+        told("declined", 2, week, version=2, jurisdiction=WASHOE),
+        told("declined", 3, after, version=2, issued_at=week.begins_at.isoformat()),
+        told("declined", 4, week, version=2, reason="capacity"),
+        told("declined", 20, week, version=2),
+        told("declined", 5, week, **WITHDRAWN),
+        told("declined", 5, week, version=3),
+        redriven,
+    )
+    await _mark_redriven(life, bad, life.places[-1])
+    assert await life.close(after) == 2
+    document = await life.report(week)
+    assert (document["revision"], document["cause"]) == (2, "scheduled")
+    assert changes(document) == {
+        (CLARK, "issued"): (8, 7, {"withdrawn": -1}),
+        (CLARK, "declined"): (8, 9, {"late": 2, "redriven": 1, "withdrawn": -1, "reassigned": -2, "amended": 1}),
+        (WASHOE, "declined"): (None, 1, {"reassigned": 1}),
+    }
+    assert document["retractions"] == 2
+    assert document["totals"] == {"issued": 7, "declined": 10}
+    assert {"table": "reasons", "row": "capacity", "old": 0, "new": 1} in document["table_changes"]
+    assert document["previous_digest"] == (await life.report(after))["digest"], "the chain is one over all weeks"
+    assert (await life.report(after))["totals"] == {"issued": 0, "declined": 1}
+    assert await prove_chain(life.connection) == 3
+
+
+async def _mark_redriven(life: Life, bad: tuple[str, int, int], again: tuple[str, int, int]) -> None:
+    done = await life.connection.execute(
+        "UPDATE rejected SET redriven_at = now(), redriven_to = $4 WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
+        *bad,
+        "/".join(map(str, again)),
+    )
+    assert done == "UPDATE 1"
+
+
+async def test_no_revision_without_a_changed_figure(life: Life, week: ReportingWeek) -> None:
+    calendar = life.settings.calendar
+    second = calendar.next(week)
+    third = calendar.next(second)
+    facts = both(range(3), week)
+    await life.tell(*facts)
+    await life.close(week)
+    # Duplicates, a withdrawn fact that never counted, a version that changes nothing that is counted, a bad record.
+    await life.tell(
+        *facts,
+        told("declined", 9, week, **WITHDRAWN),
+        told("declined", 1, week, version=2, facility="AB-1"),
+        told("declined", 8, week, reason="no-such-reason"),
+    )
+    await life.close(second)
+    assert await life.revisions() == [(str(week), 1, "initial"), (str(second), 1, "initial")]
+    # There and back between two closes.
+    await life.tell(told("declined", 2, week, **WITHDRAWN), told("declined", 2, week, version=3))
+    await life.close(third)
+    assert len(await life.revisions()) == 3
+    life.settings.agencies_file.write_text(life.settings.agencies_file.read_text() + "\n# another edit\n")
+    await life.close(calendar.next(third))
+    assert len(await life.revisions()) == 4
+    assert await prove_chain(life.connection) == 4
+
+
+async def test_a_change_of_a_table_alone_is_a_revision(life: Life, week: ReportingWeek) -> None:
+    await life.tell(*both(range(3), week))
+    await life.close(week)
+    await life.tell(told("declined", 1, week, version=2, reason="capacity", citizenship="MEX"))
+    await life.close(life.settings.calendar.next(week))
+    document = await life.report(week)
+    assert (document["revision"], document["changes"], document["retractions"]) == (2, [], 0)
+    assert {(one["table"], one["row"], one["old"], one["new"]) for one in document["table_changes"]} == {
+        ("reasons", "", 3, 2),
+        ("reasons", "capacity", 0, 1),
+        ("citizenship", "", 3, 2),
+        ("citizenship", "MEX", 0, 1),
+    }
+
+
+async def test_a_week_is_provisional_then_final_and_restated_only_on_request(life: Life, week: ReportingWeek) -> None:
+    calendar = life.settings.calendar
+    await life.tell(*both(range(2), week))
+    await life.close(week)
+    assert await life.state(week) == "closed", "written, and not yet on the topic"
+    await life.send()
+    assert await life.state(week) == "published"
+    last = week
+    for number in range(3):
+        last = calendar.next(last)
+        await life.tell(told("declined", 10 + number, week))
+        await life.close(last)
+        await life.send()
+    assert await life.state(week) == "published", "the close of the third week still restated it"
+    assert (await life.report(week))["revision"] == 4
+    life.publisher.clock.now += timedelta(seconds=1)
+    await life.publisher.step()
+    assert await life.state(week) == "final"
+    await life.tell(told("declined", 20, week))
+    last = calendar.next(last)
+    await life.close(last)
+    await life.send()
+    assert (await life.report(week))["revision"] == 4
+    final = [one for one in await life.announced() if one.final]
+    assert [(one.week, one.revision, one.digest) for one in final] == [
+        (week.first, 4, (await life.report(week))["digest"])
+    ]
+    assert final[0].event["type"] == "report-final"
+    assert await _listed(life, week) == ("final", {"issued": 0, "declined": 1})
+    assert await life.moves(week) == ["draining", "closed", "published", "final"]
+
+    request = await life.connection.fetchval(
+        SQL["request_restatement"], week.first, "Ada", "a court asked", life.publisher.clock.now
+    )
+    assert await life.publisher.step()
+    assert await life.connection.fetchval(SQL["restatement_outcome"], request) == "revision 5"
+    document = await life.report(week)
+    assert (document["cause"], document["reason"]) == ("correction", "Ada: a court asked")
+    assert changes(document) == {(CLARK, "declined"): (5, 6, {"late": 1})}
+    await life.send()
+    assert await life.state(week) == "final"
+    assert [one.revision for one in await life.announced() if one.week == week.first and not one.final] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+    assert len([one for one in await life.announced() if one.final and one.week == week.first]) == 1
+    again = await life.connection.fetchval(
+        SQL["request_restatement"], week.first, "Ada", "once more", life.publisher.clock.now
+    )
+    assert not await life.publisher.step(), "nothing was written"
+    assert await life.connection.fetchval(SQL["restatement_outcome"], again) == "no figure has changed"
+    nowhere = await life.connection.fetchval(
+        SQL["request_restatement"], calendar.next(last).first, "Ada", "too early", life.publisher.clock.now
+    )
+    await life.publisher.step()
+    assert await life.connection.fetchval(SQL["restatement_outcome"], nowhere) == "there is no report of this week"
+    await prove_chain(life.connection)
+
+
+async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int]]:
+    reports = Reports(lambda: postgres.pool(life.settings, "ddor-test"), life.settings.calendar)
+    async with reports.connected():
+        transport = httpx.ASGITransport(Starlette(routes=reports.routes))
+        async with httpx.AsyncClient(transport=transport, base_url="http://publisher") as http:
+            rows = (await http.get("/v1/reports")).json()["reports"]
+            page = await http.get(f"/v1/reports/{week}.html")
+            (row,) = [one for one in rows if one["week"] == str(week)]
+            assert row["status"].title() in page.text
+            return row["status"], row["pending"]
+
+
+async def test_an_agency_that_comes_later_changes_no_week_before_it(life: Life, week: ReportingWeek) -> None:
+    """A zero stays a zero when somebody new is listed who could not have sent in that week."""
+    second = life.settings.calendar.next(week)
+    await life.tell(*both([1], week), told("issued", 2, week, jurisdiction=WASHOE))
+    await life.close(week)
+    assert (WASHOE, 1, 0) in _rows(await life.report(week))
+    path = life.settings.agencies_file
+    path.write_text(
+        path.read_text()
+        + '\n[[agency]]\nname = "new"\nkinds = ["declined"]\njurisdictions = ["56*"]\n'
+        + f'key_sha256 = ["{"0" * 64}"]\nvalid_from = {second.begins_at.isoformat()}\n'
+    )
+    await life.close(second)
+    assert [one for one in await life.revisions() if one[0] == str(week)] == [(str(week), 1, "initial")]
+
+
+def _rows(document: dict[str, Any]) -> list[tuple[str, int | None, int | None]]:
+    return [(row["geoid"], row["issued"], row["declined"]) for row in document["jurisdictions"]]
+
+
+async def test_the_topic_of_the_latest_has_the_newest_revision_of_each_week(life: Life, week: ReportingWeek) -> None:
+    """Order of the outbox is the order of writing, so the compacted topic never goes back."""
+    last = week
+    for number in range(4):
+        await life.tell(told("declined", number, week), told("issued", number, last))
+        await life.close(last)
+        last = life.settings.calendar.next(last)
+    await life.send()
+    for topic in (REPORT_READY, "report-latest"):
+        numbers = [one async for one in _numbers(life, topic, week)]
+        assert numbers == sorted(numbers)
+        assert numbers[-1] == (await life.report(week))["revision"]
+
+
+async def _numbers(life: Life, topic: str, week: ReportingWeek) -> AsyncIterator[int]:
+    for record in await kafka_log.read(life.settings.kafka_bootstrap, topic):
+        if record.key == str(week).encode():
+            event = json.loads(record.value or b"")
+            if event["type"] == "report-ready":
+                yield event["data"]["revision"]

@@ -1,0 +1,137 @@
+"""The life of weeks in a test's hands: facts told and counted, the clock put on, weeks closed, revisions sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import asyncpg
+
+from schemas.week import ReportingWeek
+from services.aggregator.leases import Partition
+from services.publisher import recovery
+from services.runtime.settings import Settings
+from tests.support import events, kafka_log
+from tests.support.counting import Counting, counting
+from tests.support.kafka_log import Message
+from tests.support.positions import Connection
+from tests.support.publishing import Publisher, client, publishing, relaying
+
+GRACE = timedelta(hours=24)
+WASHOE = "32031"
+
+
+def told(kind: str, number: int, week: ReportingWeek, *, day: int = 2, **changes: Any) -> Message:
+    """One fact that counts in the week."""
+    at = (week.begins_at + timedelta(days=day)).isoformat()
+    if kind == "issued":
+        return events.message("issued", events.issued(number, **{"issued_at": at, **changes}))
+    instants = {"issued_at": at, "declined_at": at, "recorded_at": at}
+    return events.message("declined", events.declined(number, **{**instants, **changes}))
+
+
+def both(numbers: Collection[int], week: ReportingWeek, **changes: Any) -> list[Message]:
+    """Each of these detainers issued and declined in the week."""
+    return [told(kind, number, week, **changes) for number in numbers for kind in ("issued", "declined")]
+
+
+@dataclass(slots=True)
+class Life:
+    """A log, a database, and what counts and publishes."""
+
+    settings: Settings
+    connection: Connection
+    counter: Counting
+    publisher: Publisher
+    places: list[tuple[str, int, int]] = field(default_factory=list)
+
+    async def tell(self, *messages: Message, leave: Collection[Partition] = ()) -> list[tuple[str, int, int]]:
+        """Write facts to the log and count them; where they are."""
+        self.places = await kafka_log.append(self.settings.kafka_bootstrap, messages)
+        await self.counter.count(leave)
+        return self.places
+
+    def due(self, week: ReportingWeek) -> None:
+        """Put the clock to the week's end and grace."""
+        self.publisher.clock.now = week.ends_at + GRACE
+
+    async def close(self, week: ReportingWeek) -> int:
+        """Close what is due when this week is; how many steps that was."""
+        self.due(week)
+        return await self.publisher.steps()
+
+    async def send(self) -> int:
+        """A relay's life: start, send all, end. Then what was sent counts as published."""
+        now = self.publisher.clock.now
+        async with relaying(self.settings, self.publisher.store._connection, now) as relay:
+            sent = await relay.run(now)
+        await self.publisher.step()
+        return sent
+
+    async def report(self, week: ReportingWeek | date, revision: int | None = None) -> dict[str, Any]:
+        """A revision's document, the newest if none is named."""
+        figures: dict[str, Any] = await self.connection.fetchval(
+            "SELECT figures FROM report WHERE week = $1 AND revision = COALESCE($2, revision)"
+            " ORDER BY revision DESC LIMIT 1",
+            week.first if isinstance(week, ReportingWeek) else week,
+            revision,
+        )
+        return figures
+
+    async def revisions(self) -> list[tuple[str, int, str]]:
+        """Week, revision and cause, in the order of writing."""
+        rows = await self.connection.fetch("SELECT week, revision, cause FROM report ORDER BY sequence")
+        return [(str(row["week"]), row["revision"], row["cause"]) for row in rows]
+
+    async def state(self, week: ReportingWeek) -> str | None:
+        """The week's state."""
+        state: str | None = await self.connection.fetchval("SELECT state FROM week_close WHERE week = $1", week.first)
+        return state
+
+    async def moves(self, week: ReportingWeek) -> list[str]:
+        """The states that the week went to, in order."""
+        rows = await self.connection.fetch("SELECT * FROM week_transition WHERE week = $1 ORDER BY id", week.first)
+        for before, after in zip(rows, rows[1:], strict=False):
+            assert before["to_state"] == after["from_state"], "no state is left out"
+        return [row["to_state"] for row in rows]
+
+    async def announced(self) -> list[recovery.Announced]:
+        """What the topic says of the weeks in this database, in order."""
+        weeks = {row["week"] for row in await self.connection.fetch("SELECT DISTINCT week FROM report")}
+        return [one for one in await recovery.announced(client(self.settings)) if one.week in weeks]
+
+
+def changes(report: dict[str, Any]) -> dict[tuple[str, str], tuple[int | None, int | None, dict[str, int]]]:
+    """The changed cells of a report: old, new, causes."""
+    return {(one["geoid"], one["kind"]): (one["old"], one["new"], one["causes"]) for one in report["changes"]}
+
+
+async def prove_chain(connection: asyncpg.Connection[Any]) -> int:
+    """Numbers without gaps, each digest right and naming the one before, none without a changed figure; how many."""
+    rows = await connection.fetch("SELECT * FROM report ORDER BY sequence")
+    numbers: dict[date, int] = {}
+    figures: dict[date, str] = {}
+    before = None
+    for place, row in enumerate(rows, start=1):
+        week = row["week"]
+        assert row["sequence"] == place
+        assert row["revision"] == numbers.get(week, 0) + 1
+        assert row["previous_digest"] == before
+        assert row["figures_digest"] != figures.get(week)
+        numbers[week], figures[week], before = row["revision"], row["figures_digest"], row["digest"]
+    return len(rows)
+
+
+@asynccontextmanager
+async def living(settings: Settings, first: ReportingWeek) -> AsyncIterator[Life]:
+    """A life that begins with the week; its clock stands at the week's begin."""
+    assert settings.first_week is not None
+    async with (
+        kafka_log.connected(settings) as connection,
+        counting(settings) as counter,
+        publishing(settings, first.begins_at) as publisher,
+    ):
+        yield Life(settings, connection, counter, publisher)
