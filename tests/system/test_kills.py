@@ -29,9 +29,7 @@ from tests.support.positions import Connection, accounts
 from tests.support.stacks import looking, stack
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.real_kafka(
-    "is not asked to stand in where processes are killed"
-)
+pytestmark = pytest.mark.real_kafka("is not asked to stand in where processes are killed")
 
 _ROOT = Path(__file__).parents[2]
 _FIGURES = _ROOT / "deploy" / "demo" / "2017-01-28.csv"
