@@ -1,0 +1,110 @@
+"""docs/examples is what the code makes, and keeps the contracts that it shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from schemas.acceptance import Refused, accept
+from schemas.report import Report, sha256_of
+from schemas.topics import partition_of
+from tests.contract.test_golden_schemas import golden
+from tests.support import examples
+
+_FILES = sorted(path for path in examples.FOLDER.rglob("*") if path.is_file() and path.name != "README.md")
+_MADE = examples.requests() | examples.reports()
+EVENTS = ["issued", "declined", "amended", "withdrawn"]
+
+
+def _text(name: str) -> str:
+    return (examples.FOLDER / name).read_text(encoding="utf-8")
+
+
+def _read(name: str) -> Any:
+    return json.loads(_text(name))
+
+
+def _lines(name: str) -> list[Any]:
+    return [json.loads(line) for line in _text(name).splitlines()]
+
+
+@pytest.mark.parametrize("name", sorted(_MADE))
+def test_an_example_is_what_the_code_makes(name: str) -> None:
+    assert _text(name) == _MADE[name], f"docs/examples/{name} is old. Run: {examples.COMMAND}"
+
+
+def test_the_index_names_every_example() -> None:
+    named = re.findall(r"\]\((?!\.\.)([\w./-]+)\)", _text("README.md"))
+    assert sorted({*named}) == sorted(path.relative_to(examples.FOLDER).as_posix() for path in _FILES)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_is_valid_and_accepted(name: str) -> None:
+    event = _read(f"events/{name}.json")
+    golden(event["type"]).validate(event)
+    accept(_text(f"events/{name}.json").encode(), event["type"])
+
+
+def test_amended_and_withdrawn_win_over_what_they_correct() -> None:
+    issued, declined, amended, withdrawn = (accept(_text(f"events/{name}.json").encode()) for name in EVENTS)
+    assert amended.identity == issued.identity
+    assert amended.version > issued.version
+    assert withdrawn.identity == declined.identity
+    assert withdrawn.version > declined.version
+    assert [one.withdrawn for one in (issued, declined, amended, withdrawn)] == [False, False, False, True]
+
+
+def test_what_is_refused_is_refused_for_the_reason_that_the_answers_give() -> None:
+    with pytest.raises(Refused) as refused:
+        accept(_text("events/refused.json").encode())
+    detail = f"{refused.value.field}: {refused.value.detail}"
+    for said in (_read("answers/problem.json"), _read("receipts/rejected.json")):
+        assert (said["code"], said["detail"]) == (refused.value.code, detail)
+    assert _read("answers/problem.json")["status"] == 422
+
+
+def test_batch_and_lines_hold_the_same_events() -> None:
+    assert _read("requests/batch.json") == _lines("requests/lines.ndjson") == examples.several()
+
+
+def test_each_event_of_the_batch_has_its_receipt_and_the_sum_is_right() -> None:
+    answer = _read("answers/batch.json")
+    assert [one["id"] for one in answer["receipts"]] == [one["id"] for one in _read("requests/batch.json")]
+    assert [one["line"] for one in answer["receipts"]] == list(range(1, len(answer["receipts"]) + 1))
+    counted = dict.fromkeys(("accepted", "rejected", "unavailable"), 0)
+    for one in answer["receipts"]:
+        counted[one["status"]] += 1
+    assert answer["summary"] == {"lines": len(answer["receipts"])} | counted
+
+
+def test_the_lines_are_answered_as_the_batch_is_but_for_their_place() -> None:
+    *receipts, last = _lines("answers/lines.ndjson")
+    batch = _read("answers/batch.json")
+    assert [{**one, "offset": 0} for one in receipts] == [{**one, "offset": 0} for one in batch["receipts"]]
+    assert last == {"summary": batch["summary"]}
+
+
+@pytest.mark.parametrize(("status", "retryable"), [("accepted", False), ("rejected", False), ("unavailable", True)])
+def test_there_is_a_receipt_of_each_kind(status: str, retryable: bool) -> None:
+    receipt = _read(f"receipts/{status}.json")
+    assert (receipt["status"], receipt["retryable"]) == (status, retryable)
+
+
+def test_an_accepted_event_is_where_its_key_belongs() -> None:
+    receipt, event = _read("receipts/accepted.json"), _read("events/issued.json")
+    assert receipt["topic"] == event["type"]
+    assert receipt["partition"] == partition_of(event["data"]["detainer_id"].encode(), 12)
+
+
+def test_the_report_is_valid_and_its_digests_are_those_announced() -> None:
+    served, announced = _read("report.json"), _read("report-ready.json")
+    golden("report").validate(served)
+    golden("report-ready").validate(announced)
+    digest = served.pop("digest")
+    report = Report.model_validate(served)
+    assert sha256_of(served) == digest == report.digest == announced["data"]["digest"]
+    assert served["figures_digest"] == announced["data"]["figures_digest"]
+    assert report.totals.model_dump() == announced["data"]["totals"]
