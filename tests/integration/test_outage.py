@@ -17,6 +17,7 @@ from deploy.local.databases import ensure_database
 from deploy.local.parts import KafkaPart, PostgresPart
 from deploy.local.service import Service
 from schemas.topics import REPORT_READY
+from services.publisher.closing import Close, State
 from services.publisher.store import Store
 from services.runtime.settings import Settings
 from tests.support import events, kafka_log, processes
@@ -136,7 +137,9 @@ async def test_sigterm_ends_a_publisher_whose_message_cannot_be_sent_and_the_nex
     await asyncio.to_thread(service.start)
     await asyncio.to_thread(own_kafka.pause)
     async with kafka_log.connected(Settings(postgres_dsn=SecretStr(variables["DDOR_POSTGRES_DSN"]))) as writing:
-        await Store(writing).publish(week, rules(chosen), week.ends_at + timedelta(days=1))
+        store, now = Store(writing, chosen.calendar, chosen.hold), week.ends_at + timedelta(days=1)
+        await store.set_barrier(week.first, State.OPEN, {}, now)
+        await store.publish(week, Close(State.DRAINING, {}), rules(chosen), now, now)
     await until(lambda: _has_unsent(service), "a message that is late")
     assert await asyncio.to_thread(service.stop, _DRAIN_SECONDS), "it ended by itself"
     await asyncio.to_thread(own_kafka.resume)

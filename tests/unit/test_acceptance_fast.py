@@ -35,6 +35,7 @@ from tests.unit.sample_changes import (
     valid,
 )
 from tests.unit.sample_events import Document, changed, encoded, event
+from tests.unit.test_refusals import ANYWHERE, BYTES
 
 thorough = settings(max_examples=400, deadline=None)
 TOPICS = (None, "detainer-issued", "detainer-declined")
@@ -104,16 +105,16 @@ def test_ordinary_events_take_the_fast_path(no_way_back: None) -> None:
         accept_fast(_dense(changed(event(), "id", event_id)))
 
 
-@pytest.mark.parametrize("value", [value for value, _, _ in known.BYTES.values()], ids=known.BYTES)
+@pytest.mark.parametrize("value", [value for value, _, _ in BYTES.values()], ids=BYTES)
 def test_bytes_that_are_no_event_are_refused_alike(value: bytes | None) -> None:
     assert isinstance(assert_agree(value), tuple)
 
 
-@pytest.mark.parametrize("path", sorted({path for path, *_ in known.ANYWHERE.values()} | set(known.STRING_FIELDS)))
+@pytest.mark.parametrize("path", sorted({path for path, *_ in ANYWHERE.values()} | set(known.STRING_FIELDS)))
 def test_a_broken_rule_is_refused_alike(path: str) -> None:
     """Every value of the table of broken rules at every place of that table, in both kinds."""
     for document in (event("issued"), event("declined")):
-        for value in [value for _, value, *_ in known.ANYWHERE.values()]:
+        for value in [value for _, value, *_ in ANYWHERE.values()]:
             try:
                 assert_agree(_dense(changed(document, path) if value is ... else changed(document, path, value)))
             except (KeyError, IndexError, TypeError):

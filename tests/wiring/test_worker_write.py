@@ -83,7 +83,7 @@ class Planted(Worker):
     async def _running(self) -> Consumer:
         return self.inner.consumer
 
-    async def _open(self, _stack: AsyncExitStack, _consumer: Consumer) -> _Session:
+    async def _open(self, _stack: AsyncExitStack) -> _Session:
         self.opened += 1
         if self.opened > 1:
             self.inner = WriterSession()
