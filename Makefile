@@ -51,6 +51,22 @@ test: .venv/dev  ## all tests, on the best parts this machine has; says which
 check: lint types contracts  ## what CI runs: lint, types, contracts, tests on real Kafka
 	@DDOR_REAL_ONLY=1 $(BIN)/python -m pytest
 
+.PHONY: bench bench-ingest chaos ten-weeks
+KILLS ?= 20
+EVENTS ?= 20000
+SEED ?= 1
+bench: .venv/dev  ## how fast the aggregator counts, beside COPY and a plain service (10 minutes and more)
+	@$(BIN)/python -m tests.bench.aggregator
+
+bench-ingest: .venv/dev  ## how fast ingest takes events, beside validation, producing and a plain service
+	@$(BIN)/python -m tests.bench.ingest
+
+chaos: .venv/dev  ## the kill loop: make chaos KILLS=100 EVENTS=300000 SEED=1
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --events $(EVENTS) --seed $(SEED)
+
+ten-weeks: .venv/dev  ## ten weeks of life in minutes, on real Kafka and PostgreSQL
+	@$(BIN)/python -m tests.system.ten_weeks
+
 lint: .venv/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
@@ -60,6 +76,7 @@ types: .venv/dev
 
 contracts: .venv/dev
 	@$(BIN)/python -m schemas.export --check
+	@$(BIN)/python -m services.asyncapi --check
 
 # promtool where it is on PATH, else the one in the image that docker-compose.yml runs.
 PROMTOOL ?= $(shell command -v promtool || echo docker run --rm --volume $(CURDIR)/deploy/prometheus:/rules:ro \
