@@ -1,10 +1,10 @@
-"""`ddor`: serve, migrate, topics, status, import, close. Exit codes: 0 done, 1 failed, 2 wrong use or settings."""
+"""`ddor`, the one command. Exit codes: 0 done, 1 failed, 2 wrong use or settings."""
 
 from __future__ import annotations
 
 import typer
 
-from services.cli import closing, importing, rejects, resuming, schema, serving, status, topics, tracing
+from services.cli import closing, importing, keys, rejects, resuming, schema, serving, status, topics, tracing
 
 app = typer.Typer(
     name="ddor",
@@ -18,6 +18,7 @@ app.add_typer(serving.ingest, name="ingest")
 app.add_typer(serving.aggregator, name="aggregator")
 app.add_typer(serving.publisher, name="publisher")
 app.add_typer(topics.app, name="topics")
+app.add_typer(keys.app, name="keys")
 app.command("migrate")(schema.migrate)
 app.command("status")(status.status)
 app.command("import")(importing.import_file)

@@ -1,4 +1,4 @@
-"""What a plain service would do: FastAPI reads the event into its model and awaits `broker.publish`. To compare with."""
+"""What a plain service would do: FastAPI reads the event, then awaits `broker.publish`. To compare with."""
 
 from __future__ import annotations
 
