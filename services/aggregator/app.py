@@ -23,7 +23,11 @@ def create(settings: Settings) -> Starlette:
 
     async def running_consumer() -> Consumer:
         if not started.is_set():
-            await broker.start()
+            try:
+                await broker.start()
+            except BaseException:
+                await broker.stop()  # it has opened a part of what it needs, and would open all of it again
+                raise
             started.set()
         consumer: Consumer = consumer_of()
         return consumer

@@ -30,8 +30,7 @@ def new(
     give the agency the new key, and take the old digest out when it uses the new one. Ingest reads the file again
     within a second; no restart is needed. An agency may have any number of live keys.
 
-    To revoke a key: take its digest out. To end a key at an instant, end the agency's table with valid_to and begin
-    another with valid_from and another key.
+    To revoke a key: take its digest out. To end all of an agency's keys at an instant: valid_to in its table.
     """
     key = secrets.token_urlsafe(_KEY_BYTES)
     digest = hashlib.sha256(key.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""`ddor`: serve, migrate, topics, status, import, close. Exit codes: 0 done, 1 failed, 2 wrong use or settings."""
+"""`ddor`, the one command. Exit codes: 0 done, 1 failed, 2 wrong use or settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 from services.cli import (
     closing,
     importing,
+    keys,
     recovering,
     rejects,
     releasing,
@@ -31,6 +32,7 @@ app.add_typer(serving.ingest, name="ingest")
 app.add_typer(serving.aggregator, name="aggregator")
 app.add_typer(serving.publisher, name="publisher")
 app.add_typer(topics.app, name="topics")
+app.add_typer(keys.app, name="keys")
 app.command("migrate")(schema.migrate)
 app.command("status")(status.status)
 app.command("import")(importing.import_file)

@@ -30,8 +30,9 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One data row: events, or a reject and none."""
+    """One data row: events, or a whole CloudEvent that is sent as it is, or a reject and none."""
 
     number: int
     events: tuple[Event, ...]
     reject: Reject | None
+    whole: bytes | None = None

@@ -1,8 +1,8 @@
-"""Sending a profile's rows through ingest: in batches, resumable, nothing lost and nothing counted twice.
+"""Sending a profile's rows through ingest: as lines, resumable, nothing lost and nothing counted twice.
 
 What has been answered is kept in a directory: `progress.json`, `receipts.ndjson` (each event that was stored, and
 where) and `rejects.csv` (each row that was not, and why). After an interruption the same command goes on behind the
-last row that was answered; a batch that was stored but not yet noted is sent again, which cannot count twice.
+last row that was noted; what was stored but not yet noted is sent again, which cannot count twice.
 """
 
 from __future__ import annotations
@@ -15,25 +15,30 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import stamina
 
+from schemas.acceptance import Refused
+from schemas.acceptance_fast import accept_fast
 from services.importer.rows import Event, Row
 from services.runtime.errors import CallerError
 
-ROWS_PER_REQUEST = 400
+ROWS_PER_REQUEST = 5_000
+"""A row has at most two events, and a request no more lines than ingest keeps receipts of for who reads them late."""
 _REJECT_COLUMNS = ("row", "field", "reason", "detail")
 _WAIT_SECONDS = 300.0
+_PASSING = (429, 500, 502, 503, 504)
+"""Statuses of a moment: the same request may be answered otherwise later."""
 
 
 class ImportRefusedError(CallerError):
     """Ingest refuses the whole request; the message is its own."""
 
 
-class IngestAwayError(CallerError):
-    """Ingest stored nothing for five minutes; what was answered before is kept."""
+class NotFinishedError(Exception):
+    """Ingest or Kafka stayed away; what was answered until then is noted."""
 
 
 class _TryAgain(Exception):  # noqa: N818  # not a failure: a reason to wait
@@ -113,34 +118,21 @@ class Journal:
             self.progress.rejects_bytes = file.tell()
 
 
-class Sender:
-    """Posts batches until each event has an answer that will not change by waiting."""
+class Envelopes:
+    """Makes the CloudEvents of one data set; those of a file that holds whole ones stay as they are."""
 
-    def __init__(self, client: httpx.AsyncClient, agency: str, key: str, dataset: str) -> None:
-        self._client = client
+    def __init__(self, agency: str, dataset: str) -> None:
         self._source = f"/agencies/{agency}"
-        self._headers = {
-            "Authorization": f"Bearer {key}",
-            "Content-Type": "application/cloudevents-batch+json",
-        }
         self._dataset = dataset
 
-    async def run(self, rows: Iterator[Row], journal: Journal) -> AsyncIterator[int]:
-        """Send all rows behind the journal's progress; yields how many more were answered, batch by batch."""
-        remaining = islice(rows, journal.progress.rows, None)
-        while chunk := list(islice(remaining, ROWS_PER_REQUEST)):
-            events = [(row.number, event) for row in chunk for event in row.events]
-            receipts = await self._answer([self._envelope(number, event) for number, event in events]) if events else []
-            stored, refused = _sort(events, receipts)
-            rejects = [
-                {"row": row.number, "field": row.reject.field, "reason": row.reject.reason, "detail": row.reject.detail}
-                for row in chunk
-                if row.reject is not None
-            ]
-            journal.note(len(chunk), stored, sorted(rejects + refused, key=lambda reject: reject["row"]))
-            yield len(chunk)
+    def lines(self, row: Row) -> list[bytes]:
+        """The events of a row as they are sent."""
+        if row.whole is not None:
+            return [row.whole]
+        return [json.dumps(self.document(row.number, one), separators=(",", ":")).encode() for one in row.events]
 
-    def _envelope(self, number: int, event: Event) -> dict[str, Any]:
+    def document(self, number: int, event: Event) -> dict[str, Any]:
+        """The CloudEvent of a row."""
         return {
             "specversion": "1.0",
             "id": f"{self._dataset}/{number}/{event.kind}",
@@ -153,46 +145,107 @@ class Sender:
             "data": event.data,
         }
 
-    async def _answer(self, envelopes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+
+class Destination(Protocol):
+    """Answers a receipt for each line: ingest, or the acceptance function alone."""
+
+    async def answer(self, lines: list[bytes]) -> list[dict[str, Any]]: ...
+
+
+class Ingest:
+    """Posts lines until each has an answer that will not change by waiting."""
+
+    def __init__(self, client: httpx.AsyncClient, key: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
+
+    async def answer(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """The receipts of these lines, in order. What has one is not sent again.
+
+        Waits, up to five minutes, while ingest or Kafka is away; then NotFinishedError.
+        """
+        receipts: dict[int, dict[str, Any]] = {}
         try:
-            return await self._post(envelopes)
+            async for attempt in stamina.retry_context(
+                on=(_TryAgain, httpx.TransportError),
+                attempts=None, timeout=_WAIT_SECONDS, wait_initial=0.2, wait_max=5.0,
+            ):  # fmt: skip
+                with attempt:
+                    await self._post([index for index in range(len(lines)) if index not in receipts], lines, receipts)
         except (_TryAgain, httpx.TransportError) as error:
             reason = str(error) or type(error).__name__
-            raise IngestAwayError(f"ingest stores nothing ({reason}); the same command goes on where it was") from error
+            raise NotFinishedError(f"{reason}; the same command goes on where this one ended") from error
+        return [receipts[index] for index in range(len(lines))]
 
-    async def _post(self, envelopes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The receipts of one batch. Waits, up to five minutes, while ingest or Kafka is away."""
-        body = json.dumps(envelopes, separators=(",", ":")).encode()
-        async for attempt in stamina.retry_context(
-            on=(_TryAgain, httpx.TransportError), attempts=None, timeout=_WAIT_SECONDS, wait_initial=0.2, wait_max=5.0
-        ):
-            with attempt:
-                response = await self._client.post("/v1/events", content=body, headers=self._headers)
-                if response.status_code in (429, 502, 503, 504):
-                    raise _TryAgain(f"it answers {response.status_code}")
-                if response.status_code not in (200, 207):
-                    raise ImportRefusedError(_reason(response))
-                receipts: list[dict[str, Any]] = response.json()["receipts"]
-                if any(receipt["status"] == "unavailable" for receipt in receipts):
-                    raise _TryAgain("it has not stored all")
-                return receipts
-        raise AssertionError("retry_context returns or raises")
+    async def _post(self, indexes: list[int], lines: list[bytes], receipts: dict[int, dict[str, Any]]) -> None:
+        """Send some of the lines and note the receipts that are final; _TryAgain unless all of them are."""
+        body = b"".join(lines[index] + b"\n" for index in indexes)
+        async with self._client.stream("POST", "/v1/events", content=body, headers=self._headers) as response:
+            if response.status_code != httpx.codes.MULTI_STATUS:
+                await response.aread()
+                if response.status_code in _PASSING:
+                    raise _TryAgain(_reason(response))
+                raise ImportRefusedError(_reason(response))
+            async for text in response.aiter_lines():
+                told = json.loads(text)
+                if "error" in told:
+                    raise ImportRefusedError(f"ingest ends the stream: {told['error']['code']}")
+                if told.get("status") in ("accepted", "rejected"):
+                    receipts[indexes[told["line"] - 1]] = told
+        if missing := sum(index not in receipts for index in indexes):
+            raise _TryAgain(f"{missing:,} events were not stored")
+
+
+class Rules:
+    """Answers as the acceptance function does, and sends nothing: for a dry run."""
+
+    async def answer(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        """What ingest would say of each line, but for the scope of the agency and the clock."""
+        return [self._receipt(line) for line in lines]
+
+    def _receipt(self, line: bytes) -> dict[str, Any]:
+        try:
+            fact = accept_fast(line)
+        except Refused as refused:
+            return {"status": "rejected", "code": refused.code, "detail": str(refused)}
+        return {"status": "accepted", "topic": f"detainer-{fact.kind}", "partition": None, "offset": None}
+
+
+class Sender:
+    """Sends rows to a destination and notes in a journal what becomes of them."""
+
+    def __init__(self, destination: Destination, envelopes: Envelopes) -> None:
+        self._destination = destination
+        self._envelopes = envelopes
+
+    async def run(self, rows: Iterator[Row], journal: Journal) -> AsyncIterator[int]:
+        """Send all rows behind the journal's progress; yields how many more were answered, request by request."""
+        remaining = islice(rows, journal.progress.rows, None)
+        while chunk := list(islice(remaining, ROWS_PER_REQUEST)):
+            sent = [(row.number, line) for row in chunk for line in self._envelopes.lines(row)]
+            receipts = await self._destination.answer([line for _, line in sent]) if sent else []
+            stored, refused = _sort([number for number, _ in sent], receipts)
+            rejects = [
+                {"row": row.number, "field": row.reject.field, "reason": row.reject.reason, "detail": row.reject.detail}
+                for row in chunk
+                if row.reject is not None
+            ]
+            journal.note(len(chunk), stored, sorted(rejects + refused, key=lambda reject: reject["row"]))
+            yield len(chunk)
 
 
 def _count(counts: dict[str, int], name: str) -> None:
     counts[name] = counts.get(name, 0) + 1
 
 
-def _sort(
-    events: list[tuple[int, Event]], receipts: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _sort(numbers: list[int], receipts: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Receipts of what was stored, and one reject for each row of which an event was refused."""
     stored: list[dict[str, Any]] = []
     refused: dict[int, dict[str, Any]] = {}
-    for (number, event), receipt in zip(events, receipts, strict=True):
+    for number, receipt in zip(numbers, receipts, strict=True):
         if receipt["status"] == "accepted":
             place = {name: receipt[name] for name in ("topic", "partition", "offset")}
-            stored.append({"row": number, "kind": event.kind, **place})
+            stored.append({"row": number, "kind": receipt["topic"].removeprefix("detainer-"), **place})
         else:
             refused[number] = {"row": number, "field": "", "reason": receipt["code"], "detail": receipt["detail"]}
     return stored, list(refused.values())

@@ -12,10 +12,11 @@ from starlette.applications import Starlette
 
 from schemas.detainer import DetainerDeclined, DetainerIssued
 from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED
+from services.ingest.openapi import document
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
 from services.ingest.routes import Door
-from services.runtime import http, kafka
+from services.runtime import http, kafka, openapi
 from services.runtime.agencies import AgenciesFile
 from services.runtime.clock import Clock, system
 from services.runtime.errors import ConfigurationError
@@ -78,4 +79,5 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             await asyncio.gather(task, return_exceptions=True)
             await broker.stop()
 
-    return http.application(door.routes, ready, lifespan, door.stopping)
+    routes = [*door.routes, *openapi.routes(document())]
+    return http.application(routes, ready, lifespan, door.stopping)

@@ -34,7 +34,8 @@ class Supervisor:
         while True:
             began = clock()
             try:
-                await self._session(self._up)
+                # A task of its own: a task group in it cancels its own task, and here a cancellation is always meant.
+                await asyncio.create_task(self._run_session())
             except Exception as error:  # whatever ended the session, the next one is the cure
                 _heed_cancellation()
                 if clock() - began > _HEALTHY_AFTER:
@@ -49,6 +50,9 @@ class Supervisor:
                     log.exception("session-failed", what=self._what, attempt=failures)
                 wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311  # spreads restarts, hides nothing
+
+    async def _run_session(self) -> None:
+        await self._session(self._up)
 
     def _up(self) -> None:
         if self.waiting_for is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ def main(
     seed: Annotated[int, typer.Option(help="The same seed gives the same story and the same schedule.")] = 1,
 ) -> None:
     """Kill everything, again and again, while events stream in; then count what is lost or double."""
+    for chatty in ("aiokafka", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with (
         Progress(*columns, console=Console(stderr=True), transient=True) as bar,

@@ -25,7 +25,7 @@ from tests.support.stacks import looking
 from tests.support.waiting import until
 
 COMMAND = ("-m", "services.cli.main")
-_SETTLE_SECONDS = 60
+_SETTLE_SECONDS = 120
 
 
 @dataclass(slots=True)

@@ -122,8 +122,8 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 async def producer(bootstrap: str, **more: Any) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that loses nothing."""
     client = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, **more)
-    await client.start()
     try:
+        await client.start()
         yield client
     finally:
         await client.stop()

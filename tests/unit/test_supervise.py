@@ -98,7 +98,7 @@ async def test_cancellation_ends_the_session_and_the_supervisor() -> None:
 
     supervisor = Supervisor("Kafka", session)
     task = asyncio.create_task(supervisor.run())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     assert supervisor.waiting_for is None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -126,3 +126,23 @@ async def test_only_what_waiting_cannot_mend_is_logged_with_a_traceback(
     assert {(one["event"], one["log_level"]) for one in once} == {("session-ended", "warning")}
     assert {(one["event"], one["log_level"]) for one in logged[len(once) :]} == {("session-failed", "error")}
     assert [one["attempt"] for one in once] == list(range(1, 13))
+
+
+async def test_a_session_that_fails_in_a_task_group_is_begun_anew(waits: list[float]) -> None:
+    """A task group cancels its own task to end itself; that is no cancellation of the supervisor."""
+    began = 0
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise OSError("planted")
+
+    async def session(up: Up) -> None:
+        nonlocal began
+        began += 1
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+            tasks.create_task(asyncio.sleep(60))
+
+    await run(Supervisor("Kafka", session))
+    assert began > 3
+    assert len(waits) >= 3

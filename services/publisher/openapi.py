@@ -1,0 +1,91 @@
+"""The OpenAPI document of the publisher."""
+
+from __future__ import annotations
+
+from schemas.report import Report
+from services.runtime import openapi
+from services.runtime.openapi import Document, content, problem, reference
+
+_DESCRIPTION = "The weekly reports, one for each closed week, in numbered revisions that never change."
+_SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_COUNT = {"type": "integer", "minimum": 0}
+_LISTED: Document = {
+    "type": "object",
+    "description": "The newest revision of a week.",
+    "required": ["week", "revision", "digest", "published_at", "demonstration", "totals", "links"],
+    "properties": {
+        "week": {"type": "string", "format": "date"},
+        "revision": {"type": "integer", "minimum": 1},
+        "digest": _SHA256,
+        "published_at": {"type": "string", "format": "date-time"},
+        "demonstration": {"type": "boolean"},
+        "totals": {"type": "object", "properties": {"issued": _COUNT, "declined": _COUNT}},
+        "links": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+_AS_OF: Document = {
+    "name": "as_of",
+    "in": "query",
+    "description": "What was published as of an RFC 3339 instant, or of the end of a day.",
+    "schema": {"type": "string"},
+    "example": "2017-02-06",
+}
+_WEEK: Document = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The week's first date, or latest; .json, .csv or .html may follow, else Accept decides.",
+    "schema": {"type": "string"},
+    "example": "2017-01-28.json",
+}
+_NUMBER: Document = {
+    "name": "number",
+    "in": "path",
+    "required": True,
+    "description": "The revision, from 1; .json, .csv or .html may follow.",
+    "schema": {"type": "string"},
+    "example": "1",
+}
+
+
+def document() -> Document:
+    """The document, from the model of a report."""
+    schemas = openapi.models(Report, mode="serialization") | {"Listed": _LISTED}
+    return openapi.document("Publisher", _DESCRIPTION, _paths(), schemas)
+
+
+def _paths() -> Document:
+    page = {"200": {"description": "A page.", "content": content("text/html", {"type": "string"})}}
+    listed = {
+        "type": "object",
+        "required": ["reports"],
+        "properties": {"reports": {"type": "array", "items": reference("Listed")}},
+    }
+    found = {"200": {"description": "Newest week first.", "content": content("application/json", listed)}}
+    bad = {"400": problem("as_of cannot be understood.")}
+    return {
+        "/": {"get": {"summary": "The weeks, for people.", "tags": ["reports"], "responses": page}},
+        "/v1/reports": _get("The newest revision of each week.", [_AS_OF], found | bad),
+        "/v1/reports/{name}": _get("One week's report, the newest revision.", [_WEEK, _AS_OF], _report() | bad),
+        "/v1/reports/{name}/revisions/{number}": _get("One revision.", [_WEEK, _NUMBER, _AS_OF], _report() | bad),
+    }
+
+
+def _get(summary: str, parameters: list[Document], responses: Document) -> Document:
+    return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": responses}}
+
+
+def _report() -> Document:
+    etag = {"ETag": {"description": "Changes with the revision and the format.", "schema": {"type": "string"}}}
+    return {
+        "200": {
+            "description": "The report.",
+            "headers": etag,
+            "content": content("application/json", reference("Report"))
+            | content("text/csv", {"type": "string"})
+            | content("text/html", {"type": "string"}),
+        },
+        "304": {"description": "It is the one that If-None-Match names."},
+        "404": problem("There is no such report (yet)."),
+        "406": problem("Reports are JSON, CSV and pages."),
+    }

@@ -1,0 +1,139 @@
+"""OpenAPI documents of the services: how one is put together, and how it is served beside what it describes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+Document = dict[str, Any]
+
+_REF = "#/components/schemas/{model}"
+_PROBLEM: Document = {
+    "type": "object",
+    "description": "RFC 9457. `code` stays the same; `detail` says what must be so and never quotes a value.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "examples": ["/problems/unknown-key"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+    },
+}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+
+
+def document(title: str, description: str, paths: Document, schemas: Mapping[str, Document]) -> Document:
+    """The whole document; health and the problem's schema are the same for each service."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "description": description, "version": "1", "license": {"name": "Apache-2.0"}},
+        "paths": paths | _health(),
+        "components": {
+            "schemas": {name: {**schemas, "Problem": _PROBLEM}[name] for name in sorted({*schemas, "Problem"})},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "The agency's key."}},
+        },
+    }
+
+
+def models(*listed: type[BaseModel], mode: JsonSchemaMode = "validation") -> Document:
+    """The schemas of pydantic models, each under its name, with all that they refer to."""
+    found: Document = {}
+    for model in listed:
+        schema = model.model_json_schema(mode=mode, ref_template=_REF)
+        found |= schema.pop("$defs", {})
+        found[model.__name__] = schema
+    return found
+
+
+def reference(name: str) -> Document:
+    """A reference to a schema of the document."""
+    return {"$ref": _REF.format(model=name)}
+
+
+def content(media_type: str, schema: Document, **more: Any) -> Document:
+    """One media type of a body."""
+    return {media_type: {"schema": schema, **more}}
+
+
+def problem(description: str, *, retry: bool = False) -> Document:
+    """A response that is a problem."""
+    headers = {"headers": _RETRY_AFTER} if retry else {}
+    return {"description": description, **headers, "content": content("application/problem+json", reference("Problem"))}
+
+
+def _health() -> Document:
+    def asked(summary: str, responses: Document) -> Document:
+        return {"get": {"summary": summary, "tags": ["health"], "responses": responses}}
+
+    plain = content("text/plain", {"type": "string"})
+    return {
+        "/livez": asked("Does the process run?", {"200": {"description": "Yes.", "content": plain}}),
+        "/readyz": asked(
+            "Has it what it needs?",
+            {"200": {"description": "Yes.", "content": plain}, "503": problem("No; why.", retry=True)},
+        ),
+        "/metrics": asked("Prometheus metrics.", {"200": {"description": "Exposition format.", "content": plain}}),
+    }
+
+
+def text(described: Document) -> str:
+    """The document as it is committed and served."""
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def page(described: Document) -> str:
+    """The document as a page that needs nothing from elsewhere."""
+    environment = Environment(
+        loader=PackageLoader("services.runtime"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    return environment.get_template("docs.html").render(document=described, style=_STYLE)
+
+
+def routes(described: Document) -> list[Route]:
+    """`/openapi.json` and `/docs`."""
+    served, shown = text(described).encode(), page(described).encode()
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    safe = {
+        "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+    async def as_json(_: Request) -> Response:
+        return Response(served, media_type="application/json")
+
+    async def as_page(_: Request) -> Response:
+        return Response(shown, headers=safe, media_type="text/html")
+
+    return [Route("/openapi.json", as_json), Route("/docs", as_page)]
+
+
+def operations(described: Document) -> Iterable[tuple[str, str, Document]]:
+    """(path, method, operation) of all that is described."""
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+_STYLE = """\
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+h2{margin-top:2.5rem;border-top:1px solid #ccc;padding-top:1rem}
+code,pre{font-family:ui-monospace,monospace;font-size:14px}
+pre{background:#f5f5f5;padding:.75rem;overflow-x:auto}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #e5e5e5}
+.method{text-transform:uppercase;font-weight:700}"""

@@ -1,0 +1,56 @@
+"""`python -m tests.chaos.wrong …`: the project's command line with an aggregator that is wrong on purpose.
+
+It shows that the harness can fail: DDOR_TEST_WRONG=unfenced writes without the fence, DDOR_TEST_WRONG=early moves the
+positions before it writes the facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from services.aggregator import worker
+from services.aggregator.store import Store, Written
+from services.aggregator.tally import Batch, Claim
+from services.aggregator.transaction import transaction
+from services.cli.main import app
+
+
+class Unfenced(Store):
+    """Writes whoever owns the partitions and wherever they are.
+
+    It waits a little outside the transaction, where a process that is stopped keeps its connection.
+    """
+
+    async def write(self, batch: Batch) -> Written:
+        """Late, and without asking."""
+        await asyncio.sleep(0.3)
+        return await super().write(batch)
+
+    async def _fence(self, _claims: Sequence[Claim]) -> None:
+        """Nothing."""
+
+
+class Early(Store):
+    """Two transactions: the positions, and a little later the facts."""
+
+    async def write(self, batch: Batch) -> Written:
+        """Fenced, but not together."""
+        await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
+        async with transaction(self._connection):
+            await self._fence(batch.claims)
+            await self._move(batch.claims, Counter())
+        await asyncio.sleep(0.1)
+        async with transaction(self._connection):
+            await self._write_facts(batch)
+            await self._write_rejects(batch.rejects)
+        return Written(Counter(), {})
+
+
+WRONG = {"unfenced": Unfenced, "early": Early}
+
+if __name__ == "__main__":
+    worker.Store = WRONG[os.environ["DDOR_TEST_WRONG"]]  # type: ignore[misc]
+    app()

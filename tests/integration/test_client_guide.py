@@ -1,0 +1,97 @@
+"""docs/client-guide.md: each example does what is said of it, run as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import schemas
+from deploy.local.parts import KafkaPart
+from deploy.local.service import Service
+from tests.support import processes
+from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
+
+GUIDE = Path(schemas.__path__[0]).parent / "docs" / "client-guide.md"
+BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+EVENT, LINES, RETRIES, SDK = range(4)
+
+
+@pytest.fixture(scope="module")
+def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    state = tmp_path_factory.mktemp("ingest")
+    agencies = write_agencies(state / "agencies.toml")
+    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
+    one = processes.service("ingest", state, variables)
+    one.start()
+    try:
+        yield one
+    finally:
+        assert one.stop(), "SIGTERM ended it"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples build on one another's files."""
+    return tmp_path_factory.mktemp("guide")
+
+
+def run(number: int, directory: Path, url: str) -> str:
+    """What an example prints; it must end well."""
+    language, text = BLOCKS[number]
+    if language == "sh" and not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    command = ["bash", "-euo", "pipefail", "-c", text] if language == "sh" else [sys.executable, "-c", text]
+    own = {"DDOR_INGEST_URL": url, "DDOR_AGENCY": LAS_VEGAS, "DDOR_AGENCY_KEY": key_of(LAS_VEGAS), "NO_PROXY": "*"}
+    ended = subprocess.run(
+        command, cwd=directory, env={**os.environ, **own}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_all_examples_are_run() -> None:
+    assert [language for language, _ in BLOCKS] == ["sh", "sh", "python", "python"]
+    assert len(re.findall(r"^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)) == 2 * len(BLOCKS)
+
+
+def test_an_event_by_curl_is_stored(ingest: Service, directory: Path) -> None:
+    assert json.loads(run(EVENT, directory, ingest.url))["status"] == "accepted"
+
+
+def test_lines_by_curl_have_receipts_and_a_summary(ingest: Service, directory: Path) -> None:
+    *lines, again = run(LINES, directory, ingest.url).splitlines()
+    assert [json.loads(line).get("id") for line in lines] == ["2017-01-30/1", "2017-01-30/2", "2017-01-30/3", None]
+    assert json.loads(again) == {"summary": {"lines": 3, "accepted": 3, "rejected": 0, "unavailable": 0}}
+
+
+def test_the_client_with_retries_has_a_receipt_for_each_event(ingest: Service, directory: Path) -> None:
+    printed = [line.split() for line in run(RETRIES, directory, ingest.url).splitlines()]
+    assert [line[:2] for line in printed] == [["accepted", "None"], ["accepted", "None"], ["rejected", "bad-format"]]
+
+
+def test_the_sdk_sends_in_both_modes(ingest: Service, directory: Path) -> None:
+    printed = run(SDK, directory, ingest.url).splitlines()
+    assert [line.split()[0] for line in printed] == ["202", "202"]
+    assert all("'status': 'accepted'" in line for line in printed)
+
+
+def test_the_client_with_retries_outlives_an_ingest_that_is_not_there_yet(
+    kafka: KafkaPart, directory: Path, tmp_path: Path
+) -> None:
+    agencies = write_agencies(tmp_path / "agencies.toml")
+    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
+    late = processes.service("ingest", tmp_path, variables)
+    try:
+        late.spawn()
+        printed = run(RETRIES, directory, late.url)
+    finally:
+        late.stop()
+    assert printed.count("accepted") == 2

@@ -1,0 +1,48 @@
+"""`ddor keys new`: a key that nobody has had before, and the digest by which ingest knows it."""
+
+from __future__ import annotations
+
+import tomllib
+
+from typer.testing import CliRunner
+
+from services.cli.main import app
+from services.runtime import agencies
+
+
+def new(*arguments: str) -> tuple[str, str]:
+    """The key, and the line for the agencies file: what goes to standard output."""
+    result = CliRunner().invoke(app, ["keys", "new", *arguments])
+    assert result.exit_code == 0
+    key, line = result.stdout.splitlines()
+    return key, line
+
+
+def test_the_key_is_known_by_the_printed_line() -> None:
+    key, line = new("--agency", "ice-las-vegas")
+    assert tomllib.loads(line)["key_sha256"]
+    known = agencies.parse(
+        f'[[agency]]\nname = "ice-las-vegas"\n{line}\nkinds = ["issued"]\njurisdictions = ["*"]\n'.encode()
+    )
+    found = known.by_key(key)
+    assert found is not None
+    assert found.name == "ice-las-vegas"
+    assert known.by_key(key[:-1]) is None
+
+
+def test_each_key_is_another_and_fits_a_header() -> None:
+    keys = {new()[0] for _ in range(20)}
+    assert len(keys) == 20
+    assert all(len(key) >= 43 and key.isascii() and key.isprintable() and " " not in key for key in keys)
+
+
+def test_the_key_is_not_in_what_goes_to_standard_error() -> None:
+    result = CliRunner().invoke(app, ["keys", "new", "--agency", "ice-new-york"])
+    assert "ice-new-york" in result.stderr
+    assert result.stdout.splitlines()[0] not in result.stderr
+
+
+def test_the_help_says_how_to_change_a_key() -> None:
+    text = " ".join(CliRunner().invoke(app, ["keys", "new", "--help"]).stdout.split())
+    for words in ("beside the old one", "take the old digest out", "no restart", "revoke"):
+        assert words in text

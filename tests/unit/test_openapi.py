@@ -1,0 +1,163 @@
+"""The OpenAPI documents: as committed, complete, and with examples that do what they say."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import jsonschema
+import pytest
+from markupsafe import escape
+
+from services import openapi as written
+from services.ingest import framing
+from services.ingest.openapi import document as ingest_document
+from services.ingest.routes import Door
+from services.publisher.openapi import document as publisher_document
+from services.publisher.routes import Reports
+from services.runtime import http, openapi
+from tests.support.agencies import LAS_VEGAS, key_of
+from tests.unit import sample_door
+from tests.unit.sample_door import Producer
+
+DOCUMENTS = {"ingest": ingest_document(), "publisher": publisher_document()}
+both = pytest.mark.parametrize("name", DOCUMENTS)
+
+
+@pytest.fixture
+def producer() -> Producer:
+    return Producer()
+
+
+@pytest.fixture
+def door(tmp_path: Path, producer: Producer) -> Door:
+    return sample_door.door(tmp_path, producer)
+
+
+@pytest.fixture
+async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
+    async def ready() -> str | None:
+        return None
+
+    routes = [*door.routes, *openapi.routes(DOCUMENTS["ingest"])]
+    app = http.application(routes, ready, cast("http.Lifespan", None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        yield client
+
+
+def test_the_committed_documents_are_up_to_date() -> None:
+    assert written.main(["--check"]) == 0
+
+
+def test_a_document_that_differs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written, "DIRECTORY", tmp_path / "openapi")
+    assert written.main(["--check"]) == 1
+    assert written.main([]) == 0
+    assert written.main(["--check"]) == 0
+
+
+def parts(value: object) -> Iterator[dict[str, Any]]:
+    """Each object in a document."""
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from parts(part)
+
+
+@both
+def test_every_reference_is_to_something(name: str) -> None:
+    schemas = DOCUMENTS[name]["components"]["schemas"]
+    for part in parts(DOCUMENTS[name]):
+        if isinstance(reference := part.get("$ref"), str):
+            prefix, _, last = reference.rpartition("/")
+            assert prefix == "#/components/schemas"
+            assert last in schemas
+    for schema in schemas.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@both
+def test_every_operation_has_a_summary_and_answers_and_its_path_parameters(name: str) -> None:
+    for path, _, operation in openapi.operations(DOCUMENTS[name]):
+        assert operation["summary"].endswith((".", "?"))
+        assert all(response["description"] for response in operation["responses"].values())
+        named = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+        assert named == set(re.findall(r"{(\w+)}", path))
+
+
+def test_every_route_is_described_and_nothing_else(door: Door) -> None:
+    async def ready() -> str | None:
+        return None
+
+    reports = Reports(cast("Any", None), cast("Any", None))
+    for name, routes in (("ingest", door.routes), ("publisher", reports.routes)):
+        app = http.application(routes, ready, cast("http.Lifespan", None))
+        served = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
+        described = {(path, method.upper()) for path, method, _ in openapi.operations(DOCUMENTS[name])}
+        assert described == served
+
+
+def test_the_media_types_of_a_body_are_those_that_ingest_reads() -> None:
+    body = DOCUMENTS["ingest"]["paths"]["/v1/events"]["post"]["requestBody"]["content"]
+    assert set(body) == {framing.SINGLE, framing.BATCH, framing.LINES, framing.BINARY}
+
+
+EXAMPLES = {
+    f"{media_type} {name}": (media_type, example)
+    for media_type, body in DOCUMENTS["ingest"]["paths"]["/v1/events"]["post"]["requestBody"]["content"].items()
+    for name, example in body["examples"].items()
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_an_example_is_answered_as_is_said_and_as_is_described(client: httpx.AsyncClient, name: str) -> None:
+    media_type, example = EXAMPLES[name]
+    post = DOCUMENTS["ingest"]["paths"]["/v1/events"]["post"]
+    headers = {"Content-Type": media_type, "Authorization": f"Bearer {key_of(LAS_VEGAS)}"}
+    if media_type == framing.BINARY:
+        headers |= {one["name"]: one["example"] for one in post["parameters"] if one["name"].startswith("ce-")}
+    value = example["value"]
+    answer = await client.post(
+        "/v1/events", content=value if isinstance(value, str) else json.dumps(value), headers=headers
+    )
+    assert answer.status_code == example["x-status"], answer.text
+    described = post["responses"][str(answer.status_code)]["content"][answer.headers["content-type"]]
+    if media_type == framing.LINES:
+        *receipts, last = map(json.loads, answer.text.splitlines())
+        for receipt in receipts:
+            validate(receipt, openapi.reference("Receipt"))
+        validate(last["summary"], openapi.reference("Summary"))
+        assert [one["status"] for one in receipts] == ["accepted", "accepted", "rejected"]
+    else:
+        validate(answer.json(), described["schema"])
+
+
+def validate(value: object, schema: dict[str, Any]) -> None:
+    whole = {**schema, "components": DOCUMENTS["ingest"]["components"]}
+    jsonschema.Draft202012Validator(whole).validate(value)
+
+
+async def test_the_document_and_a_page_of_it_are_served(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/openapi.json")).json() == DOCUMENTS["ingest"]
+    answer = await client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in answer.headers["content-security-policy"]
+
+
+@both
+def test_the_page_tells_all_and_needs_nothing_from_elsewhere(name: str) -> None:
+    page = openapi.page(DOCUMENTS[name])
+    assert not re.search(r"<script|src=|@import|https?://|<link", re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL))
+    for path, _, operation in openapi.operations(DOCUMENTS[name]):
+        assert path in page
+        assert escape(operation["summary"]) in page
+    for schema in DOCUMENTS[name]["components"]["schemas"]:
+        assert f'id="{schema}"' in page
