@@ -78,20 +78,24 @@ class Relay:
 
     async def send(self, rows: Sequence[asyncpg.Record]) -> list[int]:
         """Write rows in one Kafka transaction, of which readers that read committed see all or nothing; the offsets."""
-        async with asyncio.timeout(_SECONDS):
-            async with self._producer.transaction():
-                sent = [
-                    await self._producer.send(
-                        row["topic"],
-                        row["value"],
-                        row["key"],
-                        partition=0,
-                        timestamp_ms=row["timestamp_ms"],
-                        headers=[(name, value.encode()) for name, value in row["headers"].items()],
-                    )
-                    for row in rows
-                ]
-            return [(await one).offset for one in sent]
+        async with asyncio.timeout(_SECONDS), self._producer.transaction():
+            sent = [
+                await self._producer.send(
+                    row["topic"],
+                    row["value"],
+                    row["key"],
+                    partition=0,
+                    timestamp_ms=row["timestamp_ms"],
+                    headers=[(name, value.encode()) for name, value in row["headers"].items()],
+                )
+                for row in rows
+            ]
+            # Each answer is asked for before the commit: what the broker refuses does not end the transaction by itself.
+            answers = await asyncio.gather(*sent, return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+        return [answer.offset for answer in answers]
 
     async def _mark(self, sent: Sequence[tuple[int, int | None]], now: datetime) -> None:
         await self._connection.execute(SQL["mark_sent"], [row for row, _ in sent], [offset for _, offset in sent], now)

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+import os
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from deploy.local.parts import KafkaPart
 from schemas.report import report_id
-from schemas.topics import REPORT_READY
+from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
+from services.publisher.closer import Closer
 from services.publisher.closing import Close, State
+from services.publisher.relay import Relay
 from services.publisher.snapshot import SQL
+from services.runtime import metrics
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import kafka_log
+from tests.support.batches import CALENDAR
+from tests.support.dying import KilledError
 from tests.support.positions import Connection
-from tests.support.publishing import new_week, relaying, rules, store
+from tests.support.publishing import client, new_week, relaying, rules, store
 
 
-class KilledError(BaseException):
-    """The process ends here."""
+_KILLS = int(os.environ.get("RELAY_KILLS", "30"))
+"""How often the relay is killed between sending and marking; 200 take a minute and a half."""
 
 
 class DiesBeforeMarking:
@@ -100,3 +108,125 @@ async def test_messages_go_out_in_the_order_of_publication(
     await _run(settings(), connection, weeks[0])
     offsets = [(await _messages(kafka, week))[0].offset for week in reversed(weeks)]
     assert offsets == sorted(offsets)
+
+
+async def test_killed_many_times_between_sending_and_marking(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """Each start finds what the one before sent: for who reads what is committed each revision is there once."""
+    weeks = [CALENDAR.week(date(1990, 1, 6) + timedelta(days=7 * number)) for number in range(_KILLS)]
+    start = len(await kafka_log.read(kafka.bootstrap, REPORT_READY))
+    for number, week in enumerate(weeks):
+        await _publish(settings(), connection, week)
+        async with relaying(settings(), connection, week.ends_at) as relay:
+            assert await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 2
+            await relay.send(await connection.fetch(SQL["unsent"]))
+        if number % 10 == 0:  # one that dies before its commit leaves nothing
+            async with relaying(settings(), connection, week.ends_at) as relay:
+                await relay._producer.begin_transaction()
+                await relay._producer.send(REPORT_READY, b"{}", str(week).encode(), partition=0)
+                await relay._producer.flush()
+    await _run(settings(), connection, weeks[0])
+    assert await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 0
+    for topic in (REPORT_READY, REPORT_LATEST):
+        records = await kafka_log.read(kafka.bootstrap, topic)
+        ours = [record.key for record in records if record.key in {str(week).encode() for week in weeks}]
+        assert ours == [str(week).encode() for week in weeks], f"{topic}: each once, in order"
+    offsets = await connection.fetch("SELECT sent_offset FROM outbox WHERE topic = $1 ORDER BY id", REPORT_READY)
+    read = await kafka_log.read(kafka.bootstrap, REPORT_READY)
+    assert [row["sent_offset"] for row in offsets] == [record.offset for record in read[start:]]
+
+
+async def test_a_relay_that_was_stopped_and_goes_on_after_another_writes_nothing(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    week = new_week()
+    await _publish(settings(), connection, week)
+    rows = await connection.fetch(SQL["unsent"])
+    old = Relay(client(settings()), connection)
+    try:
+        await old.start(week.ends_at)
+        await _run(settings(), connection, week)
+        ends = [len(await kafka_log.read(kafka.bootstrap, topic)) for topic in (REPORT_READY, REPORT_LATEST)]
+        with pytest.raises(ProducerFenced):
+            await old.send(rows)
+        with pytest.raises((KafkaError, AssertionError)):
+            await old.send(rows)
+        assert [len(await kafka_log.read(kafka.bootstrap, topic)) for topic in (REPORT_READY, REPORT_LATEST)] == ends
+    finally:
+        await old.stop()
+
+
+async def test_a_relay_that_was_stopped_inside_a_transaction_writes_nothing(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """What it had sent but not committed is aborted by the next one's start, at once and not after a time-out."""
+    week = new_week()
+    await _publish(settings(), connection, week)
+    old = Relay(client(settings()), connection)
+    try:
+        await old.start(week.ends_at)
+        await old._producer.begin_transaction()
+        await (await old._producer.send(REPORT_READY, b"{}", str(week).encode(), partition=0))
+        began = asyncio.get_running_loop().time()
+        await _run(settings(), connection, week)
+        assert asyncio.get_running_loop().time() - began < 20
+        with pytest.raises(ProducerFenced):
+            await old._producer.commit_transaction()
+    finally:
+        await old.stop()
+    [message] = await _messages(kafka, week)
+    assert message.value != b"{}"
+
+
+async def test_the_age_of_the_oldest_message_is_shown_while_kafka_is_away(
+    settings: MakeSettings, connection: Connection
+) -> None:
+    week = new_week()
+    await _publish(settings(), connection, week)
+    now = week.ends_at + timedelta(days=1, minutes=7)
+    away = settings(kafka_bootstrap="127.0.0.1:1", first_week=week.first)
+    closer = Closer(away, client(away), week.first, lambda: rules(away), lambda: now)
+    metrics.OUTBOX_AGE.set(0)
+    with pytest.raises(BaseExceptionGroup):
+        await closer.session(lambda: None)
+    assert metrics.OUTBOX_AGE._value.get() == 7 * 60
+    async with relaying(settings(), connection, now) as relay:
+        await relay.run(now)
+    assert metrics.OUTBOX_AGE._value.get() == 0
+
+
+async def test_more_rows_that_became_visible_late_do_not_hide_what_was_sent(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """Numbers are given before a commit: rows with lower numbers may come to light after others were sent."""
+    week = new_week()
+    await connection.execute("SELECT setval(pg_get_serial_sequence('outbox', 'id'), 1000)")
+    await _publish(settings(), connection, week)
+    with pytest.raises(KilledError):
+        await _run(settings(), DiesBeforeMarking(connection), week)
+    await connection.execute(
+        "INSERT INTO outbox (id, topic, key, value, headers, timestamp_ms, created_at) OVERRIDING SYSTEM VALUE"
+        " SELECT n, 'detainer-rejected', '', '{}', jsonb_build_object('id', 'late/' || n), 0, now()"
+        " FROM generate_series(1, 600) AS n"
+    )
+    async with relaying(settings(), connection, week.ends_at) as relay:
+        assert [await relay.run(week.ends_at) for _ in range(3)] == [500, 100, 0]
+    assert len(await _messages(kafka, week)) == 1
+
+
+async def test_what_the_broker_refuses_is_not_marked_and_takes_nothing_else_with_it(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """A clock that was years ahead when a report was written: Kafka refuses the record's time."""
+    week, ahead = new_week(), CALENDAR.week(date(2090, 1, 7))
+    await _publish(settings(), connection, week)
+    await _publish(settings(), connection, ahead)
+    with pytest.raises(KafkaError):
+        await _run(settings(), connection, week)
+    assert await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL") == 0
+    assert await _messages(kafka, week) == []
+    stamp = round(datetime.now(UTC).timestamp() * 1000)
+    await connection.execute("UPDATE outbox SET timestamp_ms = least(timestamp_ms, $1)", stamp)
+    assert await _run(settings(), connection, week) == 4
+    assert len(await _messages(kafka, week)) == len(await _messages(kafka, ahead)) == 1

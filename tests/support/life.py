@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -94,7 +95,7 @@ class Life:
     async def moves(self, week: ReportingWeek) -> list[str]:
         """The states that the week went to, in order."""
         rows = await self.connection.fetch("SELECT * FROM week_transition WHERE week = $1 ORDER BY id", week.first)
-        for before, after in zip(rows, rows[1:], strict=False):
+        for before, after in pairwise(rows):
             assert before["to_state"] == after["from_state"], "no state is left out"
         return [row["to_state"] for row in rows]
 

@@ -57,7 +57,7 @@ OLD = version()
         ([OLD, version(2, offset=10)], {}),
         ([OLD, version(2, offset=10, withdrawn=True), version(3, offset=11)], {}),
         ([version(2), version(1, offset=10, place=NASSAU)], {}),
-        ([OLD, version(offset=10, fingerprint=b"b", place=NASSAU)], {CLARK: {"reassigned": -1}, NASSAU: {"reassigned": 1}}),
+        ([OLD, version(offset=10, fingerprint=b"b", week=NEXT)], {CLARK: {"reassigned": -1}}),
         ([version(fingerprint=b"b"), version(offset=10, place=NASSAU)], {}),
         ([OLD, version(2, offset=10, withdrawn=True, redriven=True)], {CLARK: {"redriven": -1}}),
     ],
@@ -75,19 +75,22 @@ def histories(draw: st.DrawFn) -> list[list[Version]]:
     identities = []
     for _ in range(draw(st.integers(1, 6))):
         kind = draw(st.sampled_from(["issued", "declined"]))
-        ranks = draw(
-            st.lists(st.tuples(st.integers(1, 3), st.sampled_from([b"a", b"b"])), min_size=1, max_size=3, unique=True)
-        )
+        rank = st.tuples(st.integers(1, 3), st.sampled_from([b"a", b"b"]))
         identities.append(
             [
                 version(
-                    number, fingerprint=fingerprint, kind=kind, offset=next(offsets), redriven=draw(st.integers(0, 4)) == 0,
-                    place=draw(st.sampled_from([CLARK, NASSAU])), week=draw(st.sampled_from([WEEK, WEEK, NEXT])),
+                    number,
+                    fingerprint=fingerprint,
+                    kind=kind,
+                    offset=next(offsets),
+                    redriven=draw(st.integers(0, 4)) == 0,
+                    place=draw(st.sampled_from([CLARK, NASSAU])),
+                    week=draw(st.sampled_from([WEEK, WEEK, NEXT])),
                     withdrawn=draw(st.integers(0, 2)) == 0,
                 )
-                for number, fingerprint in ranks
+                for number, fingerprint in draw(st.lists(rank, min_size=1, max_size=3, unique=True))
             ]
-        )  # fmt: skip
+        )
     return identities
 
 

@@ -1,0 +1,242 @@
+"""Invariant 6: replaying the log to the offsets that a report names gives its figures; what was altered is named."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+import deploy
+from deploy import migrations
+from deploy.local.databases import drop_database, ensure_database
+from deploy.local.parts import KafkaPart, PostgresPart
+from services.importer import acceptance_week
+from services.importer.sending import Sender
+from services.publisher.rendering import as_json
+from services.publisher.snapshot import SQL
+from services.runtime.settings import Settings
+from tests.support import commands, events, kafka_log
+from tests.support.batches import CALENDAR
+from tests.support.kafka_log import Message
+from tests.support.life import Life, living
+from tests.support.model import ZONE
+
+FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
+WEEK = CALENDAR.week(date(2017, 1, 28))
+RESTATEMENTS = 20
+_AGENCY = '[[agency]]\nname = "{name}"\nkey_sha256 = ["{key}"]\nkinds = ["issued", "declined"]\njurisdictions = ["{scope}"]\n'
+
+
+@dataclass(frozen=True)
+class Published:
+    """The first report's week, restated twenty times."""
+
+    life: Life
+    log: list[Message]
+
+    async def verify(self, what: str, *more: str) -> commands.Done:
+        return await commands.ddor(self.life.settings, "verify", what, *more)
+
+
+def acceptance() -> list[Message]:
+    """What the importer sends of the first report's week."""
+    sender = Sender(None, "demo", "", "first-week")  # type: ignore[arg-type]  # nothing is sent
+    told = []
+    for row in acceptance_week.read(FILE, "demo", "first-week", ZONE):
+        for event in row.events:
+            document = sender._envelope(row.number, event)
+            key = document["subject"].encode()
+            told.append(Message(document["type"], json.dumps(document).encode(), key, headers=events.HEADERS))
+    return told
+
+
+@pytest.fixture(scope="module")
+async def published(
+    own_kafka: KafkaPart, postgres: PostgresPart, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Published]:
+    agencies = tmp_path_factory.mktemp("agencies") / "agencies.toml"
+    agencies.write_text(_AGENCY.format(name="demo", key="0" * 64, scope="*"))
+    database = f"ddor_test_{secrets.token_hex(6)}"
+    settings = Settings(
+        postgres_dsn=SecretStr(ensure_database(postgres.dsn, database)),
+        kafka_bootstrap=own_kafka.bootstrap,
+        agencies_file=agencies,
+        first_week=WEEK.first,
+    )
+    async with kafka_log.connected(settings) as connection:
+        await migrations.apply(connection)
+    try:
+        async with living(settings, WEEK) as life:
+            log = acceptance()
+            await life.tell(*log)
+            await life.close(WEEK)
+            if await life.state(WEEK) == "held":
+                await life.publisher.store.release(WEEK.first, "Ada", "looked at", life.publisher.clock.now)
+                await life.publisher.steps()
+            for number in range(RESTATEMENTS):
+                log.append(late := _late(number))
+                await life.tell(late)
+                if number == 5:
+                    agencies.write_text(
+                        _AGENCY.format(name="west", key="1" * 64, scope="3*")
+                        + _AGENCY.format(name="demo", key="0" * 64, scope="1*")
+                    )
+                life.publisher.clock.now += timedelta(minutes=1)
+                await life.connection.execute(
+                    SQL["request_restatement"], WEEK.first, "Ada", f"number {number}", life.publisher.clock.now
+                )
+                await life.publisher.step()
+            await life.send()
+            yield Published(life, log)
+    finally:
+        drop_database(postgres.dsn, database)
+
+
+def _late(number: int) -> Message:
+    at = (WEEK.begins_at + timedelta(days=1)).isoformat()
+    data = events.declined(5_000 + number, issued_at=at, declined_at=at, recorded_at=at, jurisdiction="32031")
+    return events.message("declined", data, agency="demo")
+
+
+async def test_every_revision_verifies_after_twenty_restatements_and_other_agencies(published: Published) -> None:
+    revisions = await published.life.revisions()
+    assert revisions == [(str(WEEK), 1, "initial")] + [(str(WEEK), n, "correction") for n in range(2, RESTATEMENTS + 2)]
+    first = await published.life.report(WEEK, 1)
+    assert first["totals"] == {"issued": 3083, "declined": 206}
+    digests = {(await published.life.report(WEEK, n))["inputs"]["agencies"] for n in (1, RESTATEMENTS + 1)}
+    assert len(digests) == 2, "the agencies are others than they were"
+    for what in (f"{WEEK}@1", f"{WEEK}@7", f"{WEEK}"):
+        done = await published.verify(what)
+        assert done.exit_code == 0, done.output
+        assert "✗" not in done.output
+        for found in ("document digest", "figures digest", "report-ready", "chain", "inputs", "replay"):
+            assert f"✓ {found}" in done.output, found
+    assert not await published.life.connection.fetch("SELECT FROM pg_namespace WHERE nspname LIKE 'ddor_verify%'")
+
+
+HARM = {
+    "a figure": (
+        "UPDATE report SET figures = jsonb_set(figures, '{totals,declined}', '207') WHERE revision = 1",
+        1,
+        ["document digest", "totals.declined: the report says 207, its announcement said 206", "the log says 206"],
+    ),
+    "a cell": (
+        "UPDATE report SET figures = jsonb_set(figures, '{jurisdictions,0,declined}', '50') WHERE revision = 1",
+        1,
+        ["jurisdictions.32003.declined: the report says 50", "the log says 51"],
+    ),
+    "a table": (
+        "UPDATE report SET figures = jsonb_set(figures, '{tables,offenses_not_known}', '7') WHERE revision = 1",
+        1,
+        ["figures digest", "tables.offenses_not_known: the report says 7, the log says"],
+    ),
+    "an offset": (
+        "UPDATE report SET figures = jsonb_set(figures, '{offsets,detainer-issued,3}', '5') WHERE revision = 1",
+        1,
+        ["document digest", "offsets.detainer-issued.3: the report says 5", "totals.issued"],
+    ),
+    "an offset beyond the log": (
+        "UPDATE report SET figures = jsonb_set(figures, '{offsets,detainer-issued,3}', '99999') WHERE revision = 1",
+        1,
+        ["offsets.detainer-issued.3: the report says 99999", "the report needs [0, 99999)"],
+    ),
+    "an input": (
+        "UPDATE input SET content = replace(convert_from(content, 'UTF8'), 'Clark', 'Klark')::bytea"
+        " WHERE name = 'jurisdictions'",
+        1,
+        ["input jurisdictions: is not what its digest"],
+    ),
+    "an input that is gone": (
+        "DELETE FROM input WHERE name = 'reasons'",
+        2,
+        ["InputMissing", "the input reasons"],
+    ),
+    "the chain": (
+        "UPDATE report SET figures = jsonb_set(figures, '{previous_digest}', to_jsonb(repeat('a', 64)))"
+        " WHERE revision = 1",
+        1,
+        ["✗ chain", "previous_digest: the report says aaaa"],
+    ),
+    "the digest in the table": (
+        "UPDATE report SET digest = repeat('b', 64) WHERE revision = 1",
+        1,
+        ["✗ table report"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+async def test_what_was_altered_is_named(published: Published, what: str) -> None:
+    harm, code, named = HARM[what]
+    connection = published.life.connection
+    await connection.execute("CREATE TABLE kept_report AS TABLE report; CREATE TABLE kept_input AS TABLE input")
+    try:
+        await connection.execute(harm)
+        done = await published.verify(f"{WEEK}@1")
+    finally:
+        await connection.execute(
+            "TRUNCATE report, input; INSERT INTO report SELECT * FROM kept_report;"
+            " INSERT INTO input SELECT * FROM kept_input; DROP TABLE kept_report, kept_input"
+        )
+    assert done.exit_code == code, done.output
+    for words in named:
+        assert words in done.output, done.output
+
+
+@pytest.mark.parametrize("what", ["2017-01-28@99", "2017-01-28@x", "2017-01-29", "2017-02-04", ""])
+async def test_what_is_no_report_cannot_be_verified(published: Published, what: str) -> None:
+    done = await published.verify(what)
+    assert done.exit_code == 2, done.output
+
+
+async def test_a_downloaded_report_is_verified_offline(published: Published, tmp_path: Path) -> None:
+    files = []
+    for revision in (1, 2, 3):
+        files.append(tmp_path / f"{revision}.json")
+        files[-1].write_bytes(as_json(await published.life.report(WEEK, revision)))
+    settings = published.life.settings
+    nowhere = settings.model_copy(
+        update={"kafka_bootstrap": "127.0.0.1:1", "postgres_dsn": SecretStr("postgresql://nobody@127.0.0.1:1/x")}
+    )
+
+    async def offline(*arguments: str | Path) -> commands.Done:
+        return await commands.ddor(nowhere, "verify", "--against", *map(str, arguments))
+
+    assert (await offline(files[0])).exit_code == 0
+    assert (await offline(files[1], "--previous", files[0])).exit_code == 0
+    wrong = await offline(files[2], "--previous", files[0])
+    assert (wrong.exit_code, "✗ chain" in wrong.output) == (1, True)
+    text = files[0].read_text()
+    files[0].write_text(text.replace('"declined":206', '"declined":207'))
+    altered = await offline(files[0])
+    assert altered.exit_code == 1
+    assert "✗ document digest" in altered.output
+    assert "✗ figures digest" in altered.output
+    files[0].write_text(text.replace('"revision":1', '"revision":2'))
+    altered = await offline(files[0])
+    assert (altered.exit_code, "✓ figures digest" in altered.output) == (1, True)
+    files[0].write_text('{"hello": 1}')
+    assert (await offline(files[0])).exit_code == 2
+
+
+async def test_one_event_that_differs_in_the_log_is_named(published: Published, own_kafka: KafkaPart) -> None:
+    """Last in this module: it makes the log anew, the same but for one record."""
+    topic = "detainer-declined"
+    mine = [one for one in published.log if one.topic == topic]
+    place = next(n for n, one in enumerate(mine) if b'"32003"' in (one.value or b""))
+    mine[place] = replace(mine[place], value=(mine[place].value or b"").replace(b'"32003"', b'"32031"'))
+    await kafka_log.make_anew(own_kafka.bootstrap, topic)
+    await kafka_log.append(own_kafka.bootstrap, mine)
+    done = await published.verify(f"{WEEK}@1")
+    assert done.exit_code == 1, done.output
+    for words in ("jurisdictions.32003.declined: the report says 51, the log says 50", "✗ replay", "✓ document digest"):
+        assert words in done.output, done.output
+    await kafka_log.make_anew(own_kafka.bootstrap, topic)
+    done = await published.verify(f"{WEEK}@1")
+    assert (done.exit_code, "the report needs" in done.output) == (2, True), done.output

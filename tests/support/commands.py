@@ -1,0 +1,42 @@
+"""`ddor` as a process of its own, with the settings of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+
+from services.runtime.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, and all that it said."""
+
+    exit_code: int
+    output: str
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that give a process these settings."""
+    return {
+        **os.environ,
+        "DDOR_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "DDOR_KAFKA_REPLICATION": "1",
+        "DDOR_POSTGRES_DSN": settings.postgres_dsn.get_secret_value(),
+        "DDOR_AGENCIES_FILE": str(settings.agencies_file),
+        "DDOR_FIRST_WEEK": str(settings.first_week or ""),
+        "DDOR_RESTATEMENT_WEEKS": str(settings.restatement_weeks),
+    }
+
+
+async def ddor(settings: Settings, *arguments: str) -> Done:
+    """Run a command to its end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.cli.main", *arguments,
+        env=environment(settings), stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    return Done(process.returncode or 0, output.decode())
