@@ -18,7 +18,6 @@ from tests.support import kafka_log
 from tests.support.kafka_log import Message
 
 Place = tuple[str, int, int]
-_CHUNK = 200
 _PATIENCE = 30.0
 
 
@@ -57,8 +56,9 @@ class Gate:
 class Producers:
     """Three ways in: batches and streams over HTTP, and records written beside the door."""
 
-    def __init__(self, story: Iterator[Telling], acknowledged: Acknowledged, gate: Gate) -> None:
+    def __init__(self, story: Iterator[Telling], acknowledged: Acknowledged, gate: Gate, chunk: int) -> None:
         self._story = story
+        self._chunk = chunk
         self._acknowledged = acknowledged
         self._gate = gate
         self._no_events: list[Telling] = []
@@ -75,7 +75,7 @@ class Producers:
             tasks.create_task(self._write_all(bootstrap))
 
     async def _send_all(self, send: Callable[[Sequence[Message]], Any]) -> None:
-        while chunk := list(islice(self._story, _CHUNK)):
+        while chunk := list(islice(self._story, self._chunk)):
             await self._gate.open()
             self._no_events += [one for one in chunk if not one.is_event]
             left = [one.message for one in chunk if one.is_event]
@@ -123,7 +123,7 @@ class Producers:
 
     async def _write_all(self, bootstrap: str) -> None:
         while True:
-            some = [*self._no_events, *islice(self._story, _CHUNK)]
+            some = [*self._no_events, *islice(self._story, self._chunk)]
             self._no_events = []
             if not some:
                 return

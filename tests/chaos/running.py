@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tests.support.stacks import looking
 from tests.support.waiting import until
 
 COMMAND = ("-m", "services.cli.main")
-_SETTLE_SECONDS = 120
+_READY_SECONDS = 15
 
 
 @dataclass(slots=True)
@@ -55,7 +56,11 @@ class Chaos:
         seed: int,
         command: Sequence[str],
         progress: Callable[[int, int], None] = lambda _events, _blows: None,
+        patience: float = 120,
     ) -> None:
+        """`patience`: seconds after the last event for everything to be counted and published."""
+        self._patience = patience
+        self._step = max(1, events // (len(blows) + 1))
         self._blows = blows
         self._events = events
         self._outcome = Outcome(seed)
@@ -104,17 +109,18 @@ class Chaos:
 
     async def _producing(self) -> None:
         variables = self._stack.variables()
-        producers = Producers(Story(self._outcome.seed, self._events), self._acknowledged, self._gate)
+        story = Story(self._outcome.seed, self._events)
+        producers = Producers(story, self._acknowledged, self._gate, min(200, self._step // 8 + 1))
         await producers.run(
             variables["DDOR_INGEST_URL"], variables["DDOR_AGENCY_KEY"], variables["DDOR_KAFKA_BOOTSTRAP"]
         )
 
     async def _hitting(self) -> None:
-        """Each blow once enough is acknowledged; weeks are asked to close in between."""
-        step = self._events // (len(self._blows) + 1)
+        """Each blow while events stream in, to a service that is at work; weeks are asked to close in between."""
         weeks = list(WEEKS)
         for number, blow in enumerate(self._blows):
-            self._gate.limit = blow.after + 2 * step + 1
+            await self._at_work(blow.target)
+            self._gate.limit = blow.after + self._step * 3 // 4
             while len(self._acknowledged.places) < blow.after:
                 self._progress(len(self._acknowledged.places), number)
                 await asyncio.sleep(0.02)
@@ -129,6 +135,12 @@ class Chaos:
             self._progress(len(self._acknowledged.places), len(self._blows))
             await asyncio.sleep(0.1)
         self._progress(len(self._acknowledged.places), len(self._blows))
+
+    async def _at_work(self, target: str) -> None:
+        """Wait a little for a service that an earlier blow has hit; one that does not come back is hit all the same."""
+        if target not in PARTS:
+            with suppress(PartFailedError):
+                await asyncio.to_thread(self._stack.services[target].wait_ready, _READY_SECONDS)
 
     async def _hit(self, blow: Blow) -> None:
         if blow.target in PARTS:
@@ -176,7 +188,7 @@ class Chaos:
     async def _counted(self, connection: Connection) -> None:
         """Every position at the end of the log and every week published, or a violation that says what is not."""
         try:
-            await kafka_log.counted(connection, self._stack.kafka.bootstrap, seconds=_SETTLE_SECONDS)
+            await kafka_log.counted(connection, self._stack.kafka.bootstrap, seconds=self._patience)
             await self._published(connection)
         except AssertionError as late:
             ends, positions = await kafka_log.ends(self._stack.kafka.bootstrap), await next_offsets(connection)
@@ -191,4 +203,4 @@ class Chaos:
             unsent = await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL")
             return bool(open_weeks == unsent == 0)
 
-        await until(done, "every week published and the outbox empty", _SETTLE_SECONDS)
+        await until(done, "every week published and the outbox empty", self._patience)

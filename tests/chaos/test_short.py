@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ _EVENTS = 8_000
 
 
 @pytest.fixture
-def own_parts() -> Iterator[None]:
+def own_parts() -> None:
     """Skips where no real Kafka can be started: one that the settings name is not ours to kill."""
     try:
         kind = choose_kafka(Path(), real_only=True).kind
@@ -28,7 +27,6 @@ def own_parts() -> Iterator[None]:
         pytest.skip(str(error))
     if kind == "settings":
         pytest.skip("a Kafka that the settings name is not ours to kill")
-    yield
 
 
 @pytest.mark.usefixtures("own_parts")
@@ -44,8 +42,8 @@ async def test_20_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> 
 @pytest.mark.usefixtures("own_parts")
 async def test_an_aggregator_without_the_fence_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOR_TEST_WRONG", "unfenced")
-    blows = [Blow("stop", "aggregator", (n + 1) * _EVENTS // 6, 4.5) for n in range(5)]
-    outcome = await Chaos(tmp_path, blows, _EVENTS, 1, (sys.executable, "-m", "tests.chaos.wrong")).run()
+    blows = [Blow("stop", "aggregator", (n + 1) * _EVENTS // 6, 6) for n in range(5)]
+    outcome = await Chaos(tmp_path, blows, _EVENTS, 1, (sys.executable, "-m", "tests.chaos.wrong"), patience=30).run()
     assert outcome.verdict.doubled > 0, outcome.verdict.violations
 
 
@@ -55,7 +53,7 @@ async def test_a_position_that_is_moved_before_the_write_is_found_out(
 ) -> None:
     monkeypatch.setenv("DDOR_TEST_WRONG", "early")
     blows = schedule(8, _EVENTS, 1, (("kill", "aggregator"), ("kill", "aggregator-2")))
-    outcome = await Chaos(tmp_path, blows, _EVENTS, 1, (sys.executable, "-m", "tests.chaos.wrong")).run()
+    outcome = await Chaos(tmp_path, blows, _EVENTS, 1, (sys.executable, "-m", "tests.chaos.wrong"), patience=30).run()
     assert outcome.verdict.lost > 0, outcome.verdict.violations
 
 

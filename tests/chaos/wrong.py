@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.aggregator import worker
 from services.aggregator.store import Store, Written
@@ -44,13 +45,15 @@ class Early(Store):
             await self._move(batch.claims, Counter())
         await asyncio.sleep(0.1)
         async with transaction(self._connection):
-            await self._write_facts(batch)
+            won, kept = await self._write_facts(batch)
             await self._write_rejects(batch.rejects)
+            told = Counter({one.partition: one.records - one.rejected for one in batch.claims})
+            await self._move([replace(one, records=0, rejected=0) for one in batch.claims], told - won - kept)
         return Written(Counter(), {})
 
 
 WRONG = {"unfenced": Unfenced, "early": Early}
 
 if __name__ == "__main__":
-    worker.Store = WRONG[os.environ["DDOR_TEST_WRONG"]]  # type: ignore[misc]
+    worker.Store = WRONG[os.environ["DDOR_TEST_WRONG"]]  # type: ignore[misc, attr-defined]
     app()
