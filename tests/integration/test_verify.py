@@ -30,7 +30,9 @@ from tests.support.model import ZONE
 FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
 WEEK = CALENDAR.week(date(2017, 1, 28))
 RESTATEMENTS = 20
-_AGENCY = '[[agency]]\nname = "{name}"\nkey_sha256 = ["{key}"]\nkinds = ["issued", "declined"]\njurisdictions = ["{scope}"]\n'
+_AGENCY = (
+    '[[agency]]\nname = "{name}"\nkey_sha256 = ["{key}"]\nkinds = ["issued", "declined"]\njurisdictions = ["{scope}"]\n'
+)
 
 
 @dataclass(frozen=True)
