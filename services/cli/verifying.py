@@ -133,7 +133,8 @@ async def _check_topic(
     if len(found) != 1:
         findings.note(False, "report-ready", f"{len(found)} messages announce this revision")
         return
-    said = {name: value for name, value in found[0].items() if name in document and value is not None}
+    too_many = {name for name in ("jurisdictions", "changes") if found[0][name] is None}
+    said = {name: value for name, value in found[0].items() if name in document and name not in too_many}
     different = _differences({name: document[name] for name in said}, said)
     for place, old, new in different:
         findings.note(False, place, f"the report says {old}, its announcement said {new}")

@@ -6,42 +6,14 @@ import os
 from datetime import date, timedelta
 
 from deploy.local.parts import KafkaPart
-from services.publisher.closer import Closer
-from services.publisher.relay import Relay
 from services.publisher.snapshot import SQL
-from services.runtime import postgres
 from tests.conftest import MakeSettings
-from tests.support.dying import DyingConnection, DyingProducer, Fate, KilledError
-from tests.support.life import Life, both, living, prove_chain, told
-from tests.support.publishing import client, new_week, rules, store
+from tests.support.life import both, living, prove_chain, told
+from tests.support.publisher_lives import session
+from tests.support.publishing import new_week
 
 _STRIDE = int(os.environ.get("CRASH_STRIDE", "7"))
 """1 tries every moment there is (it takes three minutes)."""
-
-
-async def _session(life: Life, at: int) -> int | None:
-    """One life of a publisher's process, killed at a moment; how many it had, or None if it was killed."""
-    settings, clock = life.settings, life.publisher.clock
-    assert settings.first_week is not None
-    fate = Fate(at)
-    real = await postgres.connect(settings, "ddor-test-dying")
-    connection = DyingConnection(real, fate)
-    relay = Relay(client(settings), connection)  # type: ignore[arg-type]  # the same, with a fate
-    producer = relay._producer
-    relay._producer = DyingProducer(producer, fate)
-    closer = Closer(settings, client(settings), settings.first_week, lambda: rules(settings), clock)
-    try:
-        await relay.start(clock.now)
-        dying = store(settings, connection)
-        while await closer.step(dying, life.publisher.ends) or await relay.run(clock.now):
-            pass
-        await closer.step(dying, life.publisher.ends)
-    except KilledError:
-        return None
-    finally:
-        real.terminate()
-        await producer.stop()
-    return fate.calls
 
 
 async def test_invariant_5_killed_at_any_moment(settings: MakeSettings, kafka: KafkaPart) -> None:
@@ -59,8 +31,8 @@ async def test_invariant_5_killed_at_any_moment(settings: MakeSettings, kafka: K
             if late:
                 expected[str(before)]["declined"] += 1
             life.due(week)
-            lived = await _session(life, moment)
-            again = await _session(life, 10_000)
+            lived = await session(life, moment)
+            again = await session(life, 10_000)
             assert again is not None
             number, moment, week = number + 4, moment + _STRIDE, life.settings.calendar.next(week)
         assert moment > 90, "there were that many moments to be killed at"

@@ -85,7 +85,9 @@ async def test_what_was_published_and_is_lost_stops_publishing_until_it_is_recov
 ) -> None:
     lost = await _two_weeks_then_lost(life, week)
     second = life.settings.calendar.next(week)
-    with pytest.raises(recovery.RecoveryNeededError, match="2 announcements are not in the database, run `ddor recover`"):
+    with pytest.raises(
+        recovery.RecoveryNeededError, match="2 announcements are not in the database, run `ddor recover`"
+    ):
         await recovery.check(life.connection, client(life.settings))
     async with _served(life) as http:
         await until(lambda: _waits_for(http, "RecoveryNeededError"), "the publisher says what it needs")
@@ -186,8 +188,7 @@ async def test_a_restatement_waits_while_the_positions_are_behind_what_was_recov
     assert await life.connection.fetchval(SQL["restatement_outcome"], request) is None
     await life.connection.execute("UPDATE partition_position SET next_offset = next_offset + 1 WHERE records > 0")
     await life.publisher.step()
-    assert await life.connection.fetchval(SQL["restatement_outcome"], request) == "revision 3", "its tables are new"
-    assert changes(await life.report(week)) == {}
+    assert await life.connection.fetchval(SQL["restatement_outcome"], request) == "no figure has changed"
 
 
 def test_the_command_needs_a_name() -> None:

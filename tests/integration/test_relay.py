@@ -28,7 +28,6 @@ from tests.support.dying import KilledError
 from tests.support.positions import Connection
 from tests.support.publishing import client, new_week, relaying, rules, store
 
-
 _KILLS = int(os.environ.get("RELAY_KILLS", "30"))
 """How often the relay is killed between sending and marking; 200 take a minute and a half."""
 

@@ -17,7 +17,7 @@ from deploy import migrations
 from deploy.local.databases import drop_database, ensure_database
 from deploy.local.parts import KafkaPart, PostgresPart
 from services.importer import acceptance_week
-from services.importer.sending import Sender
+from services.importer.sending import Envelopes
 from services.publisher.rendering import as_json
 from services.publisher.snapshot import SQL
 from services.runtime.settings import Settings
@@ -30,7 +30,9 @@ from tests.support.model import ZONE
 FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
 WEEK = CALENDAR.week(date(2017, 1, 28))
 RESTATEMENTS = 20
-_AGENCY = '[[agency]]\nname = "{name}"\nkey_sha256 = ["{key}"]\nkinds = ["issued", "declined"]\njurisdictions = ["{scope}"]\n'
+_AGENCY = (
+    '[[agency]]\nname = "{name}"\nkey_sha256 = ["{key}"]\nkinds = ["issued", "declined"]\njurisdictions = ["{scope}"]\n'
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Published:
 
 def acceptance() -> list[Message]:
     """What the importer sends of the first report's week."""
-    sender = Sender(None, "demo", "", "first-week")  # type: ignore[arg-type]  # nothing is sent
+    envelopes = Envelopes("demo", "first-week")
     told = []
     for row in acceptance_week.read(FILE, "demo", "first-week", ZONE):
         for event in row.events:
-            document = sender._envelope(row.number, event)
+            document = envelopes.document(row.number, event)
             key = document["subject"].encode()
             told.append(Message(document["type"], json.dumps(document).encode(), key, headers=events.HEADERS))
     return told

@@ -39,13 +39,25 @@ class Fate:
 class DyingConnection:
     """A connection whose process has a fate. `terminate` is what the server sees of a kill."""
 
-    def __init__(self, connection: Any, fate: Fate) -> None:
+    def __init__(self, connection: Any, fate: Fate, last: str | None = None) -> None:
+        """`last`: a statement before which the process ends in any case."""
         self._connection = connection
         self._fate = fate
+        self._last = last
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._connection, name)
-        return self._fate.guard(found) if name in {"execute", "fetch", "fetchrow", "fetchval"} else found
+        return self._guard(found) if name in {"execute", "fetch", "fetchrow", "fetchval"} else found
+
+    def _guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        guarded = self._fate.guard(call)
+
+        async def one(query: str, *arguments: Any) -> Any:
+            if query == self._last:
+                raise KilledError
+            return await guarded(query, *arguments)
+
+        return one
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[None]:

@@ -1,0 +1,345 @@
+"""Ten weeks of life in minutes: `python -m tests.system.ten_weeks` on a Kafka and a PostgreSQL of its own.
+
+Facts come late, twice, redriven, withdrawn, reassigned and amended; gates hold weeks; a partition halts; the publisher
+is killed; the clock goes back and summer time begins; the database is restored from a backup; weeks become final.
+Everything but the clock is real. At the end every revision is printed and its chain, sums and log are verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+from aiokafka.errors import ProducerFenced
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from deploy import migrations
+from deploy.local import parts
+from deploy.local.databases import ensure_database
+from schemas.acceptance import Refused, accept
+from schemas.instant import instant
+from schemas.topics import REPORT_LATEST
+from schemas.week import ReportingWeek
+from services.aggregator.leases import Partition
+from services.publisher import recovery
+from services.publisher.relay import Relay
+from services.publisher.snapshot import SQL
+from services.runtime.settings import Settings
+from tests.support import commands, kafka_log
+from tests.support.agencies import write_agencies
+from tests.support.batches import CALENDAR
+from tests.support.kafka_log import Message
+from tests.support.life import WASHOE, Life, both, living, prove_chain, told
+from tests.support.publisher_lives import session
+from tests.support.publishing import client
+
+FIRST = CALENDAR.week(date(2017, 1, 28))
+PROVISIONAL = 5
+_MINUTE = timedelta(minutes=1)
+_WITHDRAWN = {"withdrawn": True, "withdrawn_reason": "wrong-person"}
+
+
+class TenWeeks:
+    """The story, a method a week. `say` gets a line for each thing that happens."""
+
+    def __init__(self, life: Life, say: Callable[[str], None]) -> None:
+        self.life = life
+        self.say = say
+        self.facts: list[Message] = []
+        self.weeks = [FIRST]
+        for _ in range(11):
+            self.weeks.append(CALENDAR.next(self.weeks[-1]))
+
+    async def live(self) -> None:
+        """All of it, in order."""
+        story = (
+            self.quiet, self.late, self.withdrawn_and_reassigned, self.conflict, self.halted,
+            self.empty, self.summer_time, self.restored, self.redriven, self.after_final,
+        )  # fmt: skip
+        for number, chapter in enumerate(story):
+            self.say(f"{self.weeks[number]}: {(chapter.__doc__ or '').strip()}")
+            await chapter(self.weeks[number], self.weeks[max(0, number - 1)])
+
+    async def tell(self, *messages: Message, leave: Iterable[Partition] = ()) -> None:
+        """Facts that are written and counted."""
+        self.facts += messages
+        await self.life.tell(*messages, leave=list(leave))
+
+    async def publish(self, week: ReportingWeek) -> None:
+        """Close what is due, and send it."""
+        await self.life.close(week)
+        await self.life.send()
+
+    async def quiet(self, week: ReportingWeek, _: ReportingWeek) -> None:
+        """A week like any other."""
+        await self.tell(*both(range(40), week), *both(range(40, 46), week, jurisdiction=WASHOE))
+        await self.publish(week)
+
+    async def late(self, week: ReportingWeek, before: ReportingWeek) -> None:
+        """Facts of last week come late and twice; the relay dies between sending and marking."""
+        await self.tell(*both(range(100, 130), week), *both([50, 51], before), *both(range(5), before))
+        await self.life.close(week)
+        await session(self.life, 10_000, dies_at="mark_sent")
+        await self.life.send()
+
+    async def withdrawn_and_reassigned(self, week: ReportingWeek, before: ReportingWeek) -> None:
+        """Facts are withdrawn, reassigned and amended; the publisher is killed 8 times while it closes."""
+        await self.tell(
+            *both(range(200, 220), week),
+            told("declined", 100, before, version=2, **_WITHDRAWN),
+            told("issued", 101, before, version=2, jurisdiction=WASHOE),
+            told("declined", 102, week, version=2, issued_at=before.begins_at.isoformat()),
+            told("declined", 103, before, version=2, reason="capacity"),
+            told("declined", 1, FIRST, version=2, **_WITHDRAWN),
+        )
+        self.life.due(week)
+        for moment in range(2, 90, 11):
+            await session(self.life, moment)
+        await self.publish(week)
+
+    async def conflict(self, week: ReportingWeek, _: ReportingWeek) -> None:
+        """One version with two contents holds the week until an operator releases it."""
+        await self.tell(*both(range(300, 325), week), told("declined", 300, week, reason="capacity"))
+        await self.life.close(week)
+        assert await self.life.state(week) == "held"
+        done = await commands.ddor(self.life.settings, "release", str(week), "--by", "Ada", "--note", "asked them")
+        assert done.exit_code == 0, done.output
+        await self.publish(week)
+        assert [one["by"] for one in (await self.life.report(week))["sign_offs"]] == ["Ada"]
+
+    async def halted(self, week: ReportingWeek, _: ReportingWeek) -> None:
+        """A halted partition holds the week; its deadline passes and it goes out flagged."""
+        facts = both(range(400, 430), week)
+        stuck = Partition(*facts[1].place)
+        await self.tell(*facts, told("declined", 300, self.weeks[3], version=2), leave=[stuck])
+        await self.life.connection.execute(
+            "UPDATE partition_position SET halted_reason = 'TooManyRejects: 201' WHERE (topic, partition) = ($1, $2)",
+            stuck.topic, stuck.number,
+        )  # fmt: skip
+        await self.life.close(week)
+        assert await self.life.state(week) == "held"
+        self.life.publisher.clock.now += self.life.settings.hold
+        await self.life.publisher.steps()
+        await self.life.send()
+        assert [one["gate"] for one in (await self.life.report(week))["flags"]] == ["halted-partition"]
+        await self.life.connection.execute("UPDATE partition_position SET halted_reason = NULL")
+        await self.life.counter.count()
+
+    async def empty(self, week: ReportingWeek, _: ReportingWeek) -> None:
+        """Nothing happens in this week, and the clock goes back ten days after it was published."""
+        await self.publish(week)
+        self.life.publisher.clock.now -= timedelta(days=10)
+        assert await self.life.publisher.steps() == 0
+        assert await self.life.send() == 0
+
+    async def summer_time(self, week: ReportingWeek, _: ReportingWeek) -> None:
+        """Summer time begins: 167 hours; one event in its first instant, one in the first after it, one of next year."""
+        assert week.hours == 167
+        await self.tell(
+            told("issued", 500, week, issued_at=week.begins_at.isoformat()),
+            told("issued", 501, week, issued_at=week.ends_at.isoformat()),
+            told("issued", 502, week, issued_at=(week.ends_at + timedelta(days=365)).isoformat()),
+            *both(range(510, 520), week),
+        )
+        self.life.publisher.clock.now = week.ends_at + timedelta(hours=24) - timedelta(seconds=1)
+        assert await self.life.publisher.steps() == 0
+        await self.publish(week)
+
+    async def restored(self, week: ReportingWeek, before: ReportingWeek) -> None:
+        """The database is restored from a backup that lacks this week's close; `ddor recover` brings it back."""
+        await self.tell(*both(range(600, 612), week), *both([520], before))
+        connection = self.life.connection
+        kept = await connection.fetchval("SELECT max(sequence) FROM report")
+        await self.publish(week)
+        await connection.execute("DELETE FROM report WHERE sequence > $1", kept)
+        await connection.execute("DELETE FROM week_transition WHERE week = $1", week.first)
+        await connection.execute("DELETE FROM week_close WHERE week = $1", week.first)
+        try:
+            await recovery.check(connection, client(self.life.settings))
+        except recovery.RecoveryNeededError as error:
+            self.say(f"  {error}")
+        else:
+            raise AssertionError("it is not seen that revisions are lacking")
+        done = await commands.ddor(self.life.settings, "recover", "--by", "Ada")
+        assert done.exit_code == 0, done.output
+
+    async def redriven(self, week: ReportingWeek, before: ReportingWeek) -> None:
+        """A reject is redriven; a relay that was stopped goes on after another and writes nothing."""
+        await self.tell(told("declined", 620, before, reason="no-such-reason"))
+        (bad,) = self.life.places
+        await self.tell(told("declined", 620, before), *both(range(700, 710), week))
+        again = next(place for place in self.life.places if place[0] == bad[0])
+        await self.life.connection.execute(
+            "UPDATE rejected SET redriven_at = now(), redriven_to = $4"
+            " WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
+            *bad, "/".join(map(str, again)),
+        )  # fmt: skip
+        await self.life.close(week)
+        old = Relay(client(self.life.settings), self.life.connection)
+        await old.start(self.life.publisher.clock.now)
+        rows = await self.life.connection.fetch(SQL["unsent"])
+        await self.life.send()
+        try:
+            await old.send(rows)
+        except ProducerFenced:
+            pass
+        else:
+            raise AssertionError("the relay that was stopped is not fenced")
+        finally:
+            await old.stop()
+
+    async def after_final(self, week: ReportingWeek, _: ReportingWeek) -> None:
+        """The first weeks are final: what comes for them is pending until an operator restates one."""
+        await self.tell(*both(range(800, 805), week), *both([60], FIRST))
+        await self.publish(week)
+        self.life.publisher.clock.now += _MINUTE
+        await self.life.send()
+        assert await self.life.state(FIRST) == "final"
+        revision = (await self.life.report(FIRST))["revision"]
+        await self.life.connection.execute(
+            SQL["request_restatement"], FIRST.first, "Ada", "a court asked", self.life.publisher.clock.now
+        )
+        await self.life.publisher.step()
+        assert (await self.life.report(FIRST))["revision"] == revision + 1
+        await self.life.send()
+
+
+async def prove(story: TenWeeks) -> None:
+    """What must be true of all that was published."""
+    life = story.life
+    count = await prove_chain(life.connection)
+    digests = [row["digest"] for row in await life.connection.fetch("SELECT digest FROM report ORDER BY sequence")]
+    announced = await recovery.announced(client(life.settings))
+    assert [one.digest for one in announced if not one.final] == digests, "each once, in the order of writing"
+    finals = [one.week for one in announced if one.final]
+    assert finals == [week.first for week in story.weeks[: len(finals)]]
+    expected = model(story.facts)
+    for week in story.weeks[:10]:
+        if await life.state(week) == "final" and week != FIRST:
+            continue
+        assert Counter((await life.report(week))["totals"]) == expected[week.first], str(week)
+        await life.moves(week)
+    await _latest_is_the_newest(life)
+    for what in (f"{FIRST}@1", f"{FIRST}", f"{story.weeks[4]}@2", f"{story.weeks[8]}"):
+        done = await commands.ddor(life.settings, "verify", what)
+        assert done.exit_code == 0, done.output
+        story.say(f"  ddor verify {what}: the log gives the same figures")
+    story.say(f"{count} revisions, the chain unbroken; {len(finals)} weeks final")
+
+
+def model(facts: Iterable[Message]) -> dict[date, Counter[str]]:
+    """Totals of each week of all facts told, by plain counting."""
+    best: dict[Any, tuple[Any, Any]] = {}
+    for message in facts:
+        try:
+            fact = accept(message.value, message.topic)
+        except Refused:
+            continue
+        rank = fact.version, fact.fingerprint
+        if fact.identity not in best or best[fact.identity][0] < rank:
+            best[fact.identity] = rank, fact
+    totals: dict[date, Counter[str]] = {}
+    for _, fact in best.values():
+        if not fact.withdrawn:
+            week = CALENDAR.week_of(instant(fact.counted_us)).first
+            totals.setdefault(week, Counter())[fact.kind.value] += 1
+    return {week: totals.get(week, Counter()) for week in [FIRST.first + timedelta(days=7 * n) for n in range(20)]}
+
+
+async def _latest_is_the_newest(life: Life) -> None:
+    last: dict[str, int] = {}
+    for event in await _events(life, REPORT_LATEST):
+        week, revision = event["subject"], event["data"]["revision"]
+        assert revision == last.get(week, 0) + 1, "the latest never goes back"
+        last[week] = revision
+    rows = await life.connection.fetch("SELECT week::text, max(revision) AS newest FROM report GROUP BY week")
+    assert last == {row["week"]: row["newest"] for row in rows}
+
+
+async def _events(life: Life, topic: str) -> list[dict[str, Any]]:
+    return [json.loads(one.value or b"") for one in await kafka_log.read(life.settings.kafka_bootstrap, topic)]
+
+
+async def table(life: Life) -> Table:
+    """Every revision, in the order of publication."""
+    shown = Table("Week", "Rev.", "Cause", "Issued", "Declined", "Changes", "Causes", "Digest", title="Published")
+    for row in await life.connection.fetch("SELECT * FROM report ORDER BY sequence"):
+        document = row["figures"]
+        causes: Counter[str] = Counter()
+        for one in document["changes"] or ():
+            causes.update(one["causes"])
+        marks = " ".join(f"{cause} {n:+d}" for cause, n in causes.items())
+        marks += "".join(f" ({flag['gate']})" for flag in document.get("flags", ()))
+        totals = document["totals"]
+        shown.add_row(
+            str(row["week"]), str(row["revision"]), row["cause"], str(totals["issued"]), str(totals["declined"]),
+            str(len(document["changes"] or ())), marks, row["digest"][:12],
+        )  # fmt: skip
+    return shown
+
+
+@asynccontextmanager
+async def beginning(dsn: str, bootstrap: str, directory: Path) -> AsyncIterator[Life]:
+    """A life on an empty database and empty topics."""
+    settings = Settings(
+        postgres_dsn=SecretStr(dsn),
+        kafka_bootstrap=bootstrap,
+        agencies_file=write_agencies(directory / "agencies.toml"),
+        first_week=FIRST.first,
+        restatement_weeks=PROVISIONAL,
+    )
+    connection = await asyncpg.connect(dsn)
+    try:
+        await migrations.apply(connection)
+    finally:
+        await connection.close()
+    async with living(settings, FIRST) as life:
+        yield life
+
+
+async def run(dsn: str, bootstrap: str, directory: Path, console: Console) -> None:
+    """Live the ten weeks, prove them, print them."""
+    async with beginning(dsn, bootstrap, directory) as life:
+        story = TenWeeks(life, lambda line: console.print(line, highlight=False, soft_wrap=True))
+        await story.live()
+        await prove(story)
+        console.print(await table(life))
+
+
+def main() -> int:
+    """On parts of its own; 0 when all is as it must be."""
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    console = Console(width=150 if not sys.stdout.isatty() else None)
+    began = datetime.now().astimezone()
+    with tempfile.TemporaryDirectory(prefix="ddor-ten-weeks-") as scratch:
+        directory = Path(scratch)
+        kafka, postgres = parts.choose_kafka(directory / "kafka"), parts.choose_postgres(directory / "postgres")
+        try:
+            kafka.start()
+            postgres.start()
+            kafka_log.make_topics(kafka)
+            console.print(f"on {kafka.name} and {postgres.name}")
+            asyncio.run(run(ensure_database(postgres.dsn, "ten_weeks"), kafka.bootstrap, directory, console))
+        finally:
+            kafka.destroy()
+            postgres.destroy()
+    console.print(f"ten weeks in {(datetime.now().astimezone() - began).seconds} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
