@@ -90,8 +90,8 @@ class Relay:
                 )
                 for row in rows
             ]
-            # Each answer is asked for before the commit: what the broker refuses does not end the transaction by itself.
-            answers = await asyncio.gather(*sent, return_exceptions=True)
+            # Each answer is asked for before the commit: what the broker refuses does not end a transaction.
+            answers: list[Any] = await asyncio.gather(*sent, return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException):
                     raise answer

@@ -79,7 +79,8 @@ async def test_the_next_close_restates_with_exact_causes(life: Life, week: Repor
 
 async def _mark_redriven(life: Life, bad: tuple[str, int, int], again: tuple[str, int, int]) -> None:
     done = await life.connection.execute(
-        "UPDATE rejected SET redriven_at = now(), redriven_to = $4 WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
+        "UPDATE rejected SET redriven_at = now(), redriven_to = $4"
+        " WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
         *bad,
         "/".join(map(str, again)),
     )

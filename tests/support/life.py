@@ -25,7 +25,7 @@ GRACE = timedelta(hours=24)
 WASHOE = "32031"
 
 
-def told(kind: str, number: int, week: ReportingWeek, *, day: int = 2, **changes: Any) -> Message:
+def told(kind: str, number: int, week: ReportingWeek, *, day: Any = 2, **changes: Any) -> Message:
     """One fact that counts in the week."""
     at = (week.begins_at + timedelta(days=day)).isoformat()
     if kind == "issued":

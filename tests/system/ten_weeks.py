@@ -146,7 +146,7 @@ class TenWeeks:
         assert await self.life.send() == 0
 
     async def summer_time(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """Summer time begins: 167 hours; one event in its first instant, one in the first after it, one of next year."""
+        """Summer time begins: 167 hours; an event in its first instant, one in the first after it, one of next year."""
         assert week.hours == 167
         await self.tell(
             told("issued", 500, week, issued_at=week.begins_at.isoformat()),
