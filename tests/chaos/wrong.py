@@ -55,5 +55,5 @@ class Early(Store):
 WRONG = {"unfenced": Unfenced, "early": Early}
 
 if __name__ == "__main__":
-    worker.Store = WRONG[os.environ["DDOR_TEST_WRONG"]]  # type: ignore[misc, attr-defined]
+    worker.Store = WRONG[os.environ["DDOR_TEST_WRONG"]]  # type: ignore[attr-defined]
     app()
