@@ -181,7 +181,7 @@ class Chaos:
             service.spawn()
         for service in self._stack.services.values():
             try:
-                await asyncio.to_thread(service.wait_ready, 120)
+                await asyncio.to_thread(service.wait_ready, self._patience)
             except LocalError as error:
                 self._unruly.append(str(error))
 

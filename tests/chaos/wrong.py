@@ -27,7 +27,7 @@ class Unfenced(Store):
 
     async def write(self, batch: Batch) -> Written:
         """Late, and without asking."""
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1)
         return await super().write(batch)
 
     async def _fence(self, _claims: Sequence[Claim]) -> None:
