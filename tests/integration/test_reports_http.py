@@ -251,7 +251,7 @@ async def test_status_and_pending_are_told_beside_the_report_until_the_next_clos
     served.clock.now += timedelta(days=7)
 
     async def restated() -> bool:
-        return (await http.get(f"/v1/reports/{week}")).json()["revision"] == 2
+        return bool((await http.get(f"/v1/reports/{week}")).json()["revision"] == 2)
 
     await until(restated, "the next close with the week's revision 2")
     page = (await http.get(f"/v1/reports/{week}.html")).text

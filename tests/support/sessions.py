@@ -22,7 +22,7 @@ async def session(life: Life, at: int, *, dies_at: str | None = None) -> int | N
     connection: Any = DyingConnection(real, fate, SQL[dies_at] if dies_at else None)
     relay = Relay(client(settings), connection)
     producer = relay._producer
-    relay._producer = DyingProducer(producer, fate)
+    relay._producer = DyingProducer(producer, fate)  # type: ignore[assignment]  # the same, with a fate
     closer = Closer(settings, client(settings), settings.first_week, lambda: rules(settings), clock)
     try:
         await relay.start(clock.now)
