@@ -13,12 +13,12 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from schemas.report import Figures, Report, sha256_of
+from schemas.report import Figures, JurisdictionRow, Report, Tables, sha256_of
 from schemas.week import ReportingCalendar, Weekday
 from services.cli import replaying
 from services.cli.releasing import week_of
 from services.cli.terminal import FAILED, err, out, run
-from services.publisher import recovery, report
+from services.publisher import recovery, report, restating
 from services.publisher.rules import InputMissingError, Rules
 from services.publisher.snapshot import SQL, Snapshots
 from services.runtime import kafka, postgres, settings
@@ -104,6 +104,9 @@ async def _verify(what: str) -> int:
         findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
         await _check_topic(loaded, week, row["revision"], document, findings)
         await _check_chain(connection, row["digest"], document["previous_digest"], findings)
+        if row["revision"] > 1:
+            former = await connection.fetchrow(SQL["report"], week, row["revision"] - 1, None)
+            _check_changes(former["figures"] if former else {}, document, findings)
         rules = await _rules(connection, document["inputs"], findings)
     finally:
         await connection.close()
@@ -147,6 +150,22 @@ async def _check_chain(
 ) -> None:
     before = await connection.fetchval(SQL["digest_before"], digest)
     findings.note(before == previous, "chain", "names the digest of the report before")
+
+
+def _check_changes(former: dict[str, Any], document: dict[str, Any], findings: Findings) -> None:
+    """What the revision says it changed is what differs from the one before, and its causes sum to that."""
+    if not former.get("jurisdictions"):
+        findings.note("recovered" in former, "changes", "the revision before was recovered without its jurisdictions")
+        return
+    said = Report.model_validate({name: value for name, value in document.items() if name != "digest"})
+    rows = [JurisdictionRow.model_validate(row) for row in former["jurisdictions"]]
+    causes: dict[restating.Cell, dict[str, int]] = {(one.geoid, one.kind): one.causes for one in said.changes}
+    found = restating.changes(rows, said.jurisdictions, causes)
+    findings.note(found == said.changes, "changes", "each cell that differs from the revision before, and no other")
+    findings.note(not restating.unexplained(said.changes), "causes", "sum to the difference of each cell")
+    if "tables" in former:
+        tables = restating.table_changes(Tables.model_validate(former["tables"]), said.tables)
+        findings.note(tables == said.table_changes, "table changes", "each row that differs, and no other")
 
 
 async def _rules(connection: asyncpg.Connection[Any], inputs: dict[str, str], findings: Findings) -> Rules | None:

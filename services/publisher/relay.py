@@ -90,11 +90,9 @@ class Relay:
                 )
                 for row in rows
             ]
-            # Each answer is asked for before the commit: what the broker refuses does not end a transaction.
-            answers: list[Any] = await asyncio.gather(*sent, return_exceptions=True)
-            for answer in answers:
-                if isinstance(answer, BaseException):
-                    raise answer
+            # Asked for before the commit: a record that the broker refuses does not by itself end the transaction.
+            await asyncio.wait(sent)
+            answers = [one.result() for one in sent]
         return [answer.offset for answer in answers]
 
     async def _mark(self, sent: Sequence[tuple[int, int | None]], now: datetime) -> None:

@@ -32,6 +32,7 @@ from services.publisher.snapshot import SQL, Snapshots, vector_of
 from services.runtime.errors import InvariantError
 
 SYSTEM = "publisher"
+NO_REPORT = "there is no report of this week"
 
 
 class _Held(Exception):  # noqa: N818  # leaves the transaction without writing
@@ -135,7 +136,7 @@ class Store:
             async with self._connection.transaction(isolation="repeatable_read"):
                 vector, _ = await self._snapshots.vector()
                 row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
-                outcome = "there is no report of this week"
+                outcome = NO_REPORT
                 if row is not None:
                     if closing.shortfall(row["figures"]["offsets"], vector):
                         continue

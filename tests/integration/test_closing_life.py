@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -37,12 +38,16 @@ def conflict(week: ReportingWeek) -> list[Message]:
     return [*both([1], week), told("declined", 1, week, reason="capacity")]
 
 
+def _since(instant: str | None) -> dict[str, Any]:
+    return {} if instant is None else {"issued_at": instant}
+
+
 def old_cases(week: ReportingWeek) -> list[Message]:
     ago = (week.begins_at - timedelta(days=400)).isoformat()
     facts = []
     for number in range(20):
         facts.append(told("issued", number, week, issued_at=ago))
-        facts.append(told("declined", number, week, **({"issued_at": ago} if number < 11 else {})))
+        facts.append(told("declined", number, week, **_since(ago if number < 11 else None)))
     return facts
 
 

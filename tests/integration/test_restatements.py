@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -17,7 +18,7 @@ from services.publisher.routes import Reports
 from services.publisher.snapshot import SQL
 from services.runtime import postgres
 from tests.conftest import MakeSettings
-from tests.support import kafka_log
+from tests.support import commands, kafka_log
 from tests.support.events import CLARK
 from tests.support.life import WASHOE, Life, both, changes, living, prove_chain, told
 from tests.support.publishing import new_week
@@ -34,7 +35,7 @@ async def life(settings: MakeSettings, week: ReportingWeek) -> AsyncIterator[Lif
         yield life
 
 
-WITHDRAWN = {"version": 2, "withdrawn": True, "withdrawn_reason": "entered-in-error"}
+WITHDRAWN: dict[str, Any] = {"version": 2, "withdrawn": True, "withdrawn_reason": "entered-in-error"}
 
 
 async def test_the_next_close_restates_with_exact_causes(life: Life, week: ReportingWeek) -> None:
@@ -183,6 +184,41 @@ async def test_a_week_is_provisional_then_final_and_restated_only_on_request(lif
     await life.publisher.step()
     assert await life.connection.fetchval(SQL["restatement_outcome"], nowhere) == "there is no report of this week"
     await prove_chain(life.connection)
+
+
+async def test_the_commands_wait_for_the_publisher_and_say_what_it_did(life: Life, week: ReportingWeek) -> None:
+    settings = life.settings
+    assert (await commands.ddor(settings, "restate", "2010-01-03", "--by", "Ada", "--reason", "x")).exit_code == 2
+    assert (await commands.ddor(settings, "restate", str(week), "--reason", "who?")).exit_code == 2
+    none = await commands.ddor(settings, "restate", str(week), "--by", "Ada", "--reason", "x", "--wait", "0.5")
+    assert (none.exit_code, "the request stands" in none.output) == (1, True)
+    await life.tell(*both(range(2), week), told("declined", 1, week, reason="capacity"))
+    await life.close(week)
+    release = ("release", str(week), "--by", "Ada", "--note", "looked at")
+    assert (await commands.ddor(settings, *release)).exit_code == 0
+    await life.publisher.steps()
+    again = await commands.ddor(settings, *release)
+    assert (again.exit_code, "is closed, not held" in again.output) == (1, True)
+    await life.tell(told("declined", 9, week))
+
+    async def restate(which: ReportingWeek) -> commands.Done:
+        asked = ("restate", str(which), "--by", "Ada", "--reason", "a late file")
+        command = asyncio.create_task(commands.ddor(settings, *asked))
+        while not command.done():
+            await life.publisher.step()
+            await asyncio.sleep(0.1)
+        return await command
+
+    done = await restate(week)
+    assert (done.exit_code, f"{week}: revision 2" in done.output) == (0, True), done.output
+    done = await restate(week)
+    assert (done.exit_code, "no figure has changed" in done.output) == (0, True), done.output
+    done = await restate(settings.calendar.next(week))
+    assert (done.exit_code, "no report" in done.output) == (1, True), done.output
+    rows = await life.connection.fetch("SELECT by, action FROM operator_action ORDER BY id")
+    assert [(row["by"], row["action"]) for row in rows] == [("Ada", "restate"), ("Ada", "release")] + 3 * [
+        ("Ada", "restate")
+    ]
 
 
 async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int]]:

@@ -106,6 +106,27 @@ def _late(number: int) -> Message:
     return events.message("declined", data, agency="demo")
 
 
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        ("jsonb_set(figures, '{changes,0,causes}', '{\"late\": 2}')", "✗ causes"),
+        ("jsonb_set(figures, '{changes}', '[]')", "✗ changes"),
+        ("jsonb_set(figures, '{table_changes}', '[]')", "✗ table changes"),
+    ],
+)
+async def test_what_a_revision_says_of_its_changes_is_compared_with_the_one_before(
+    published: Published, harm: str, named: str
+) -> None:
+    connection = published.life.connection
+    kept = await connection.fetchval("SELECT figures FROM report WHERE revision = 3")
+    try:
+        await connection.execute(f"UPDATE report SET figures = {harm} WHERE revision = 3")
+        done = await published.verify(f"{WEEK}@3")
+    finally:
+        await connection.execute("UPDATE report SET figures = $1 WHERE revision = 3", kept)
+    assert (done.exit_code, named in done.output) == (1, True), done.output
+
+
 async def test_every_revision_verifies_after_twenty_restatements_and_other_agencies(published: Published) -> None:
     revisions = await published.life.revisions()
     assert revisions == [(str(WEEK), 1, "initial")] + [(str(WEEK), n, "correction") for n in range(2, RESTATEMENTS + 2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from services.publisher.closer import Closer
 from services.publisher.relay import Relay
@@ -21,8 +21,8 @@ async def session(life: Life, at: int, *, dies_at: str | None = None) -> int | N
     real = await postgres.connect(settings, "ddor-test-dying")
     connection: Any = DyingConnection(real, fate, SQL[dies_at] if dies_at else None)
     relay = Relay(client(settings), connection)
-    producer: Any = relay._producer
-    relay._producer = cast("Any", DyingProducer(producer, fate))
+    producer = relay._producer
+    relay._producer = DyingProducer(producer, fate)  # type: ignore[assignment]  # the same, with a fate
     closer = Closer(settings, client(settings), settings.first_week, lambda: rules(settings), clock)
     try:
         await relay.start(clock.now)

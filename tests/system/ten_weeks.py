@@ -8,11 +8,9 @@ Everything but the clock is real. At the end every revision is printed and its c
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
@@ -21,17 +19,13 @@ from typing import Any
 
 import asyncpg
 import structlog
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import IllegalOperation, ProducerFenced
 from pydantic import SecretStr
 from rich.console import Console
-from rich.table import Table
 
 from deploy import migrations
 from deploy.local import parts
 from deploy.local.databases import ensure_database
-from schemas.acceptance import Refused, accept
-from schemas.instant import instant
-from schemas.topics import REPORT_LATEST
 from schemas.week import ReportingWeek
 from services.aggregator.leases import Partition
 from services.publisher import recovery
@@ -42,14 +36,15 @@ from tests.support import commands, kafka_log
 from tests.support.agencies import write_agencies
 from tests.support.batches import CALENDAR
 from tests.support.kafka_log import Message
-from tests.support.life import WASHOE, Life, both, living, prove_chain, told
+from tests.support.life import WASHOE, Life, both, living, told
 from tests.support.publisher_lives import session
 from tests.support.publishing import client
+from tests.system import proof
 
 FIRST = CALENDAR.week(date(2017, 1, 28))
 PROVISIONAL = 5
 _MINUTE = timedelta(minutes=1)
-_WITHDRAWN = {"withdrawn": True, "withdrawn_reason": "wrong-person"}
+_WITHDRAWN: dict[str, Any] = {"withdrawn": True, "withdrawn_reason": "wrong-person"}
 
 
 class TenWeeks:
@@ -146,7 +141,7 @@ class TenWeeks:
         assert await self.life.send() == 0
 
     async def summer_time(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """Summer time begins: 167 hours; an event in its first instant, one in the first after it, one of next year."""
+        """Summer time begins (167 hours); events in its first instant, in the first after it, and of next year."""
         assert week.hours == 167
         await self.tell(
             told("issued", 500, week, issued_at=week.begins_at.isoformat()),
@@ -194,8 +189,8 @@ class TenWeeks:
         await self.life.send()
         try:
             await old.send(rows)
-        except ProducerFenced:
-            pass
+        except (ProducerFenced, IllegalOperation) as error:
+            self.say(f"  the relay that was stopped: {type(error).__name__}")
         else:
             raise AssertionError("the relay that was stopped is not fenced")
         finally:
@@ -215,80 +210,6 @@ class TenWeeks:
         await self.life.publisher.step()
         assert (await self.life.report(FIRST))["revision"] == revision + 1
         await self.life.send()
-
-
-async def prove(story: TenWeeks) -> None:
-    """What must be true of all that was published."""
-    life = story.life
-    count = await prove_chain(life.connection)
-    digests = [row["digest"] for row in await life.connection.fetch("SELECT digest FROM report ORDER BY sequence")]
-    announced = await recovery.announced(client(life.settings))
-    assert [one.digest for one in announced if not one.final] == digests, "each once, in the order of writing"
-    finals = [one.week for one in announced if one.final]
-    assert finals == [week.first for week in story.weeks[: len(finals)]]
-    expected = model(story.facts)
-    for week in story.weeks[:10]:
-        if await life.state(week) == "final" and week != FIRST:
-            continue
-        assert Counter((await life.report(week))["totals"]) == expected[week.first], str(week)
-        await life.moves(week)
-    await _latest_is_the_newest(life)
-    for what in (f"{FIRST}@1", f"{FIRST}", f"{story.weeks[4]}@2", f"{story.weeks[8]}"):
-        done = await commands.ddor(life.settings, "verify", what)
-        assert done.exit_code == 0, done.output
-        story.say(f"  ddor verify {what}: the log gives the same figures")
-    story.say(f"{count} revisions, the chain unbroken; {len(finals)} weeks final")
-
-
-def model(facts: Iterable[Message]) -> dict[date, Counter[str]]:
-    """Totals of each week of all facts told, by plain counting."""
-    best: dict[Any, tuple[Any, Any]] = {}
-    for message in facts:
-        try:
-            fact = accept(message.value, message.topic)
-        except Refused:
-            continue
-        rank = fact.version, fact.fingerprint
-        if fact.identity not in best or best[fact.identity][0] < rank:
-            best[fact.identity] = rank, fact
-    totals: dict[date, Counter[str]] = {}
-    for _, fact in best.values():
-        if not fact.withdrawn:
-            week = CALENDAR.week_of(instant(fact.counted_us)).first
-            totals.setdefault(week, Counter())[fact.kind.value] += 1
-    return {week: totals.get(week, Counter()) for week in [FIRST.first + timedelta(days=7 * n) for n in range(20)]}
-
-
-async def _latest_is_the_newest(life: Life) -> None:
-    last: dict[str, int] = {}
-    for event in await _events(life, REPORT_LATEST):
-        week, revision = event["subject"], event["data"]["revision"]
-        assert revision == last.get(week, 0) + 1, "the latest never goes back"
-        last[week] = revision
-    rows = await life.connection.fetch("SELECT week::text, max(revision) AS newest FROM report GROUP BY week")
-    assert last == {row["week"]: row["newest"] for row in rows}
-
-
-async def _events(life: Life, topic: str) -> list[dict[str, Any]]:
-    return [json.loads(one.value or b"") for one in await kafka_log.read(life.settings.kafka_bootstrap, topic)]
-
-
-async def table(life: Life) -> Table:
-    """Every revision, in the order of publication."""
-    shown = Table("Week", "Rev.", "Cause", "Issued", "Declined", "Changes", "Causes", "Digest", title="Published")
-    for row in await life.connection.fetch("SELECT * FROM report ORDER BY sequence"):
-        document = row["figures"]
-        causes: Counter[str] = Counter()
-        for one in document["changes"] or ():
-            causes.update(one["causes"])
-        marks = " ".join(f"{cause} {n:+d}" for cause, n in causes.items())
-        marks += "".join(f" ({flag['gate']})" for flag in document.get("flags", ()))
-        totals = document["totals"]
-        shown.add_row(
-            str(row["week"]), str(row["revision"]), row["cause"], str(totals["issued"]), str(totals["declined"]),
-            str(len(document["changes"] or ())), marks, row["digest"][:12],
-        )  # fmt: skip
-    return shown
 
 
 @asynccontextmanager
@@ -315,8 +236,8 @@ async def run(dsn: str, bootstrap: str, directory: Path, console: Console) -> No
     async with beginning(dsn, bootstrap, directory) as life:
         story = TenWeeks(life, lambda line: console.print(line, highlight=False, soft_wrap=True))
         await story.live()
-        await prove(story)
-        console.print(await table(life))
+        await proof.prove(life, story.weeks[:10], story.facts, story.say)
+        console.print(await proof.table(life))
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from cloudevents.core.formats.json import JSONFormat
 from jsonschema import Draft202012Validator
 
 from schemas.export import documents
-from schemas.report import MAX_EVENT_BYTES, Figures, Report, announcement, links, report_id, sha256_of
+from schemas.report import MAX_EVENT_BYTES, Figures, Report, announcement, final_notice, links, report_id, sha256_of
 from tests.unit.sample_reports import Declined, report, snapshot
 
 TIME = "2017-02-05T05:00:00+00:00"
@@ -83,6 +83,12 @@ REST = {
     "previous_digest": "f" * 64,
     "scope.withdrawn": 1,
     "scope.rejected_records": 1,
+    "flags": [{"gate": "spike", "subject": "a", "detail": "b"}],
+    "sign_offs": [{"by": "Ada", "at": "2017-02-05T05:00:00Z", "note": "looked at"}],
+    "reason": "a court asked",
+    "changes": [{"geoid": "32003", "kind": "issued", "old": 1, "new": 2, "causes": {"late": 1}}],
+    "table_changes": [{"table": "reasons", "row": "", "old": 1, "new": 2}],
+    "retractions": 1,
 }
 
 
@@ -169,6 +175,17 @@ def test_a_report_too_large_for_a_record_gives_its_jurisdictions_by_link() -> No
     assert data["links"]["json"] == "/v1/reports/2017-01-28/revisions/1.json"
     assert data["digest"] == giant.digest
     assert data["totals"] == {"issued": 162, "declined": 89}
+
+
+def test_the_notice_that_a_week_is_final_is_an_event_of_its_own() -> None:
+    value, event_id = final_notice(REPORT.week_start, 3, REPORT.digest, TIME)
+    event = json.loads(value)
+    Draft202012Validator(documents()["report-final"]).validate(event)
+    assert (event["type"], event["subject"], event["id"]) == ("report-final", "2017-01-28", event_id)
+    assert event["data"] == {"week_start": "2017-01-28", "revision": 3, "digest": REPORT.digest}
+    assert event_id not in {report_id(REPORT.week_start, revision) for revision in range(1, 9)}
+    assert final_notice(REPORT.week_start, 3, REPORT.digest, TIME) == (value, event_id)
+    assert list(Draft202012Validator(documents()["report-ready"]).iter_errors(event)), "it is no revision"
 
 
 def test_the_announcement_and_the_document_are_valid_under_their_schemas() -> None:
