@@ -10,12 +10,7 @@ from services.publisher.snapshot import SQL
 from tests.conftest import MakeSettings
 from tests.support.batches import CALENDAR
 from tests.support.life import both, living, prove_chain, told
-<<<<<<< HEAD
 from tests.support.publisher_lives import session
-from tests.support.publishing import new_week
-=======
-from tests.support.publisher_lives import session
->>>>>>> closing
 
 _STRIDE = int(os.environ.get("CRASH_STRIDE", "7"))
 """1 tries every moment there is (it takes three minutes)."""

@@ -92,8 +92,12 @@ PURE = {
     "services/aggregator/leases.py",
     "services/aggregator/tally.py",
     "services/publisher/closing.py",
+    "services/publisher/gates.py",
     "services/publisher/report.py",
     "services/publisher/rendering.py",
+    "services/publisher/restating.py",
+    "services/publisher/rules.py",
+    "services/ingest/framing.py",
 }
 
 
