@@ -104,11 +104,21 @@ async def topic(own_kafka: KafkaPart) -> AsyncIterator[Topic]:
         await producer.stop()
 
 
+def _heed_interrupts() -> None:
+    """Where the tests run in the background, a child would inherit that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def _lines(command: Sequence[str], topic: Topic, directory: Path, count: int) -> list[str]:
     """The first lines that a program prints; then it is ended, as with Ctrl-C."""
     environment = {**os.environ, "DDOR_KAFKA_BOOTSTRAP": topic.bootstrap}
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *command,
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_heed_interrupts,
     )
     assert process.stdout is not None
     lines: list[str] = []
