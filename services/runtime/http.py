@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.runtime import metrics
+from services.runtime.connection import Connection
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -113,11 +114,11 @@ def serve(app: Starlette, host: str, port: int, drain_seconds: int = 15) -> None
         app,
         host=host,
         port=port,
+        http=Connection,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=drain_seconds,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=16_384,
         server_header=False,
     )
     _calm_collector()
