@@ -26,7 +26,7 @@ from services.runtime.errors import InvariantError
 
 SQL = queries.load("services.aggregator")
 TIMEOUT = EXPIRY * 0.8
-_TIMEOUT = f"SET LOCAL transaction_timeout = '{round(TIMEOUT.total_seconds() * 1000)}ms'"
+_TIMEOUT = f"SET transaction_timeout = '{round(TIMEOUT.total_seconds() * 1000)}ms'"
 
 _INCOMING = (
     "detainer_id", "fingerprint", "version", "kafka_offset", "kind", "week",
@@ -65,14 +65,14 @@ class Store:
         self._agencies: dict[str, int] = {}
 
     async def prepare(self) -> None:
-        """Create the staging tables of this session."""
+        """Create the staging tables of this session, and bound the time of its transactions."""
         await self._connection.execute(SQL["create_staging"])
+        await self._connection.execute(_TIMEOUT)
 
     async def write(self, batch: Batch) -> Written:
         """Write one batch and move its positions; Fenced when a claim does not hold. May halt partitions."""
         await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
         async with transaction(self._connection):
-            await self._connection.execute(_TIMEOUT)
             await self._fence(batch.claims)
             won, kept = await self._write_facts(batch)
             await self._write_rejects(batch.rejects)
@@ -119,7 +119,7 @@ class Store:
     def _row(self, one: Placed, winner: bool) -> tuple[object, ...]:
         fact = one.fact
         return (
-            fact.detainer_id, one.fingerprint, fact.version, one.offset, fact.kind.value, one.week,
+            fact.detainer_id, one.fingerprint, fact.version, one.offset, fact.kind, one.week,
             self._agencies[fact.agency], one.partition, fact.withdrawn, fact.jurisdiction, fact.form, winner,
         )  # fmt: skip
 

@@ -169,11 +169,16 @@ def reduce(placed: Iterable[Placed]) -> tuple[list[Placed], list[Placed]]:
 
 def batch(spans: Sequence[Span], weeks: WeekIndex) -> Batch:
     """Turn spans into what one transaction writes."""
-    placed, rejects = read((record for span in spans for record in span.records), weeks)
+    return assemble(spans, *read((record for span in spans for record in span.records), weeks))
+
+
+def assemble(spans: Sequence[Span], placed: Iterable[Placed], rejects: Iterable[Reject]) -> Batch:
+    """What one transaction writes, from spans of which each record has been read."""
     winners, others = reduce(placed)
+    rejects = tuple(rejects)
     rejected = Counter(one.partition for one in rejects)
     claims = sorted((_claim(span, rejected[span.partition]) for span in spans), key=attrgetter("partition"))
-    return Batch(tuple(winners), tuple(others), tuple(rejects), tuple(claims))
+    return Batch(tuple(winners), tuple(others), rejects, tuple(claims))
 
 
 def internal_error(span: Span, error: Exception) -> Batch:
