@@ -192,7 +192,7 @@ async def test_a_failure_of_decoding_does_not_escape_either(running: Running, mo
     def fail(*_: object) -> Batch:
         raise ValueError("planted")
 
-    monkeypatch.setattr("services.aggregator.tally.batch", fail)
+    monkeypatch.setattr("services.aggregator.tally.assemble", fail)
     await running.deliver(ISSUED_0, 0)
     assert str(await running.failed()) == "planted"
 
