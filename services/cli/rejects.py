@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -21,6 +22,8 @@ from services.runtime import kafka, postgres, settings
 
 app = typer.Typer(help="Records that were no events: what, why, and sending them again.", no_args_is_help=True)
 
+_PATIENCE = 30.0
+"""Seconds for Kafka to take a record; what was given up may still be written, and counts once."""
 _PARTITIONS = {topic.name: topic.partitions for topic in EVENT_TOPICS}
 Where = Annotated[str, typer.Argument(help="topic/partition/offset of the rejected record.")]
 By = Annotated[str, typer.Option("--by", help="Who decides; kept in operator_action.")]
@@ -135,7 +138,8 @@ async def _redrive_one(
         number = partition_of(record_key, _PARTITIONS[place.partition.topic])
         headers = [("content-type", CONTENT_TYPE.encode())]
         topic = place.partition.topic
-        sent = await producer.send_and_wait(topic, value=value, key=record_key, partition=number, headers=headers)
+        async with asyncio.timeout(_PATIENCE):
+            sent = await producer.send_and_wait(topic, value=value, key=record_key, partition=number, headers=headers)
         again = f"{topic}/{number}/{sent.offset}"
         await connection.execute(SQL["mark_redriven"], *key, again)
         await connection.execute(SQL["add_action"], by, "redrive", str(place), {"to": again})

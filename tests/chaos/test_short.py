@@ -36,7 +36,7 @@ async def test_20_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> 
     assert (outcome.verdict.lost, outcome.verdict.doubled) == (0, 0)
     assert outcome.blows.total() == 20
     assert outcome.acknowledged >= _EVENTS
-    assert outcome.verdict.reports == 4
+    assert outcome.verdict.reports >= 4, "a first revision of each week, and later ones"
 
 
 @pytest.mark.usefixtures("own_parts")
