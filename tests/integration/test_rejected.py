@@ -43,7 +43,7 @@ async def test_they_are_listed_by_reason_and_shown_with_what_was_kept(
     none = await ddor(settings(), "rejected", "list")
     assert (none.code, none.out.strip()) == (0, "none")
     one, personal = await _reject(
-        settings, connection, kafka, Message(ISSUED, b"not json", partition=2), _event(2, facility=PERSONAL)
+        settings, connection, kafka, _event(1, jurisdiction=SPOILT), _event(2, facility=PERSONAL)
     )
     listed = await ddor(settings(), "rejected", "list")
     assert one in listed.out
@@ -51,8 +51,8 @@ async def test_they_are_listed_by_reason_and_shown_with_what_was_kept(
     by_reason = await ddor(settings(), "rejected", "list", "--reason", "a-number")
     assert (one in by_reason.out, personal in by_reason.out) == (False, True)
     shown = await ddor(settings(), "rejected", "show", one)
-    assert "not json" in shown.out
-    assert "not-json" in shown.out
+    assert f'"jurisdiction":"{SPOILT}"' in shown.out
+    assert "unknown-jurisdiction" in shown.out
     hidden = await ddor(settings(), "rejected", "show", personal)
     assert "not kept: it may hold personal data" in hidden.out
     for said in (listed, hidden):
@@ -89,31 +89,36 @@ async def test_a_redriven_record_counts_once_and_redriving_it_again_does_nothing
     assert (await ddor(settings(), "trace", place)).out.rstrip().endswith(f"; redriven as {again}")
 
 
-async def test_all_of_one_reason_are_redriven_and_what_is_still_wrong_is_rejected_again(
+async def test_all_of_one_reason_are_redriven_from_the_log_though_their_bytes_are_kept_no_longer(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    told = [_event(number, jurisdiction=SPOILT) for number in range(3)]
-    await _reject(settings, connection, kafka, *told, Message(ISSUED, b"not json", partition=1))
-    said = await ddor(settings(), "rejected", "redrive", "--reason", "unknown-jurisdiction", "--by", "a.smith")
+    await connection.execute("ALTER TABLE ledger_entry ADD CONSTRAINT planted CHECK (jurisdiction <> '32003')")
+    told = [_event(number) for number in range(3)]
+    await _reject(settings, connection, kafka, *told, _event(4, jurisdiction=SPOILT))
+    await connection.execute("ALTER TABLE ledger_entry DROP CONSTRAINT planted")
+    await connection.execute("DELETE FROM rejected_raw")
+    said = await ddor(settings(), "rejected", "redrive", "--reason", "internal_error", "--by", "a.smith")
     assert (said.code, said.out.count("sent again as")) == (0, 3)
     await _count(settings, connection, kafka)
-    assert await connection.fetchval("SELECT count(*) FROM rejected WHERE reason = 'unknown-jurisdiction'") == 6
-    assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 4
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
 
 
-async def test_what_was_not_kept_or_can_never_be_an_event_is_not_redriven(
+async def test_what_is_still_no_event_or_no_longer_on_the_log_is_not_redriven(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    personal, junk = await _reject(
-        settings, connection, kafka, _event(1, facility=PERSONAL), Message(ISSUED, b"not json", partition=1)
-    )
-    assert PERSONAL.encode() not in b"".join(
-        row["value"] or b"" for row in await connection.fetch("SELECT value FROM rejected_raw")
-    )
-    said = await ddor(settings(), "rejected", "redrive", personal, junk, "--by", "a.smith")
+    personal, junk, other = await _reject(
+        settings, connection, kafka,
+        _event(1, facility=PERSONAL), Message(ISSUED, b"not json", partition=1), _event(2, jurisdiction=SPOILT),
+    )  # fmt: skip
+    await connection.execute("UPDATE rejected SET sha256 = sha256('another') WHERE reason = 'unknown-jurisdiction'")
+    ends = await kafka_log.ends(kafka.bootstrap)
+    said = await ddor(settings(), "rejected", "redrive", personal, junk, other, "--by", "a.smith")
     assert said.code == 1
-    assert f"{personal}: its bytes were not kept" in said.out
-    assert f"{junk}: is no JSON object" in said.out
+    assert f"{personal}: is still no event, so it is not sent: a-number" in said.out
+    assert f"{junk}: is still no event, so it is not sent: not-json" in said.out
+    assert f"{other}: the log no longer has it" in said.out
+    assert await kafka_log.ends(kafka.bootstrap) == ends
     assert await connection.fetchval("SELECT count(*) FROM operator_action") == 0
     both = await ddor(settings(), "rejected", "redrive", junk, "--reason", "not-json", "--by", "a.smith")
     assert both.code == 2
@@ -123,13 +128,16 @@ async def test_bytes_whose_time_is_over_are_deleted_and_the_reason_stays(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     old, new = await _reject(
-        settings, connection, kafka, Message(ISSUED, b"old", partition=1), Message(ISSUED, b"new", partition=2)
+        settings, connection, kafka, _event(1, jurisdiction=SPOILT), _event(2, jurisdiction=SPOILT)
     )
-    await connection.execute("UPDATE rejected_raw SET kept_until = now() - interval '1 minute' WHERE value = 'old'")
+    await connection.execute(
+        "UPDATE rejected_raw SET kept_until = now() - interval '1 minute' WHERE value = $1",
+        _event(1, jurisdiction=SPOILT).value,
+    )
     said = await ddor(settings(), "rejected", "purge", "--by", "a.smith")
     assert (said.code, said.out.strip()) == (0, "1 deleted")
     assert "its time is over" in (await ddor(settings(), "rejected", "show", old)).out
-    assert "b'new'" in (await ddor(settings(), "rejected", "show", new)).out
+    assert SPOILT in (await ddor(settings(), "rejected", "show", new)).out
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 2
     (action,) = await connection.fetch("SELECT by, action, detail FROM operator_action")
     assert tuple(action) == ("a.smith", "purge", {"rows": 1})

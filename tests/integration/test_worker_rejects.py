@@ -27,29 +27,36 @@ def _with(**changes: object) -> bytes:
     return events.encoded(events.envelope("issued", events.issued(1, **changes)))
 
 
-# What it is: the record, the reason and the field of its rejection, and whether its bytes may be kept.
+# What it is: the record, the reason and the field of its rejection, and whether its bytes are kept.
 POISON = {
-    "not JSON": (Message(ISSUED, b"not json"), "not-json", None, True),
-    "a null value": (Message(ISSUED, None, b"key"), "no-value", None, True),
-    "no value, no key, bytes for headers": (Message(ISSUED, b"", headers=BAD_HEADER), "not-json", None, True),
-    "broken UTF-8": (Message(ISSUED, b'{"type":"\xff"}'), "not-utf8", None, True),
-    "a list": (Message(ISSUED, b"[]", b"\xff\x00key"), "not-json", None, True),
-    "two of one name": (Message(ISSUED, b'{"type":1,"type":2}'), "duplicate-key", "type", True),
-    "NaN": (Message(ISSUED, b'{"version":NaN}'), "not-a-number", None, True),
+    "not JSON": (Message(ISSUED, b"not json"), "not-json", None, False),
+    "a null value": (Message(ISSUED, None, b"key"), "no-value", None, False),
+    "no value, no key, bytes for headers": (Message(ISSUED, b"", headers=BAD_HEADER), "not-json", None, False),
+    "broken UTF-8": (Message(ISSUED, b'{"type":"\xff"}'), "not-utf8", None, False),
+    "a list": (Message(ISSUED, b"[]", b"\xff\x00key"), "not-json", None, False),
+    "two of one name": (Message(ISSUED, b'{"type":1,"type":2}'), "duplicate-key", "type", False),
+    "NaN": (Message(ISSUED, b'{"version":NaN}'), "not-a-number", None, False),
     "another topic's event": (
-        Message(ISSUED, events.encoded(events.envelope("declined", events.declined(1)))), "wrong-topic", "type", True,
+        Message(ISSUED, events.encoded(events.envelope("declined", events.declined(1)))), "wrong-topic", "type", False,
     ),
     "an unknown jurisdiction": (
         Message(ISSUED, _with(jurisdiction="32999")), "unknown-jurisdiction", "data.jurisdiction", True,
     ),
     "a naive timestamp": (
-        Message(ISSUED, _with(issued_at="2017-01-30T12:00:00")), "naive-timestamp", "data.issued_at", True,
+        Message(ISSUED, _with(issued_at="2017-01-30T12:00:00")), "naive-timestamp", "data.issued_at", False,
+    ),
+    "a state's code for a county": (
+        Message(ISSUED, _with(jurisdiction="32")), "operator-misfit", "data.operator", True,
+    ),
+    "a name for a country": (Message(ISSUED, _with(citizenship=NAME)), "unknown-code", "data.citizenship", False),
+    "an unknown jurisdiction and a name": (
+        Message(ISSUED, _with(location="32999", facility=NAME)), "unknown-jurisdiction", "data.location", False,
     ),
     "an A-number": (Message(ISSUED, _with(facility=A_NUMBER)), "a-number", "data.facility", False),
     "an unknown field": (Message(ISSUED, _with(last_name=NAME)), "unknown-field", "data.last_name", False),
-    "a NUL": (Message(ISSUED, _with(facility="AB\x00C")), "control-character", "data.facility", True),
-    "one event too large": (Message(ISSUED, b" " * 20_000), "too-large", None, True),
-    "deeper than any event": (Message(ISSUED, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"), "not-json", None, True),
+    "a NUL": (Message(ISSUED, _with(facility="AB\x00C")), "control-character", "data.facility", False),
+    "one event too large": (Message(ISSUED, b" " * 20_000), "too-large", None, False),
+    "deeper than any event": (Message(ISSUED, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"), "not-json", None, False),
 }  # fmt: skip
 
 
@@ -86,11 +93,11 @@ async def test_no_value_of_a_rejected_record_is_told_and_what_is_personal_is_not
     for secret in (A_NUMBER, NAME, "2017-01-30", "32999", events.detainer_id(1)):
         assert secret not in json.dumps(told)
     raw = {
-        (row["topic"], row["partition"], row["kafka_offset"]): (row["key"], row["value"])
+        (row["topic"], row["partition"], row["kafka_offset"]): row["value"]
         for row in await connection.fetch("SELECT * FROM rejected_raw")
     }
     kept = {
-        place: (poison.key, poison.value)
+        place: poison.value
         for place, (poison, _, _, may_be_kept) in zip(where, POISON.values(), strict=True)
         if may_be_kept
     }
