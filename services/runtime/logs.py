@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+import asyncpg
 import structlog
 
 from services.runtime.settings import Settings
@@ -20,6 +21,7 @@ def configure(settings: Settings, service: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_rows,
     ]
     if settings.log_format == "json":
         renderer: list[structlog.typing.Processor] = [
@@ -50,6 +52,22 @@ def configure(settings: Settings, service: str) -> None:
     # Says at every start of a new cluster that nobody leads a group yet; only the lag view has a group.
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _without_rows(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Take the DETAIL out of errors of PostgreSQL that are about to be shown: it quotes the row that failed."""
+    said = event.get("exc_info")
+    found = said[1] if isinstance(said, tuple) else sys.exc_info()[1] if said is True else said
+    errors = [found]
+    while errors:
+        error = errors.pop()
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None
+        if isinstance(error, BaseExceptionGroup):
+            errors += error.exceptions
+        if isinstance(error, BaseException):
+            errors += [error.__cause__, error.__context__]
+    return event
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -19,6 +19,7 @@ from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import processes
 from tests.support.positions import Connection, owners
+from tests.support.proxies import Line, in_front
 from tests.support.streaming import Stream, streaming
 from tests.support.waiting import until
 
@@ -173,6 +174,29 @@ async def test_a_worker_that_cannot_reach_kafka_or_postgresql_holds_nothing_and_
     for service in (blind, lost):
         assert await asyncio.to_thread(service.stop), "SIGTERM ends it"
     await stream.check(connection)
+
+
+async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases_and_writes_nothing_late(
+    start: Start, chosen: Settings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """Nothing comes through, and nobody says so: no connection is closed. What was held back arrives in the end."""
+    async with in_front(chosen.postgres_dsn.get_secret_value(), Line()) as (dsn, line):
+        start("one")
+        two = start("two", DDOR_POSTGRES_DSN=dsn)
+        await _share(connection, one=12, two=12)
+        async with streaming(connection, kafka.bootstrap) as stream:
+            for _ in range(2):
+                await _more(stream, connection)
+                line.open.clear()
+                await _share(connection, one=24)
+                await _more(stream, connection)
+                assert two.running()
+                assert not two.ready(), "it says so, and does not end"
+                line.open.set()
+                await _share(connection, one=12, two=12)
+                await _more(stream, connection)
+        await stream.check(connection)
+        assert await asyncio.to_thread(two.stop)
 
 
 async def _epochs(connection: Connection) -> list[int]:

@@ -21,7 +21,7 @@ from tests.conftest import MakeSettings
 from tests.support import kafka_log
 from tests.support.in_process import is_ready, running
 from tests.support.positions import Connection
-from tests.support.proxies import CommitCutter, cutting_commits
+from tests.support.proxies import CommitCutter, in_front
 from tests.support.streaming import Stream, streaming
 from tests.support.waiting import until
 
@@ -81,7 +81,7 @@ async def test_a_commit_whose_answer_is_lost_is_resolved_by_reading_never_by_sen
 ) -> None:
     direct = settings().postgres_dsn.get_secret_value()
     async with (
-        cutting_commits(direct, cuts=4) as (dsn, cutter),
+        in_front(direct, CommitCutter(4)) as (dsn, cutter),
         streaming(connection, kafka.bootstrap) as stream,
         running(app.create(settings(worker="one", postgres_dsn=dsn))),
     ):

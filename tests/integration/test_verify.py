@@ -127,7 +127,7 @@ async def test_what_a_revision_says_of_its_changes_is_compared_with_the_one_befo
     assert (done.exit_code, named in done.output) == (1, True), done.output
 
 
-async def test_every_revision_verifies_after_twenty_restatements_and_other_agencies(published: Published) -> None:
+async def test_invariant_6_the_log_up_to_its_offsets_gives_each_revisions_digest(published: Published) -> None:
     revisions = await published.life.revisions()
     assert revisions == [(str(WEEK), 1, "initial")] + [(str(WEEK), n, "correction") for n in range(2, RESTATEMENTS + 2)]
     first = await published.life.report(WEEK, 1)

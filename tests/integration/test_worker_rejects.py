@@ -8,6 +8,7 @@ import json
 from aiokafka import AIOKafkaProducer
 
 from deploy.local.parts import KafkaPart
+from schemas.rejected import DetainerRejected
 from services.aggregator import app
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
@@ -102,6 +103,25 @@ async def test_no_value_of_a_rejected_record_is_told_and_what_is_personal_is_not
         if may_be_kept
     }
     assert raw == kept
+
+
+async def test_each_reject_is_one_notice_for_the_topic_of_rejects(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """In the outbox, where the same transaction has put it: place, reason, digest, and nothing of the content."""
+    async with running(app.create(settings(worker="one"))):
+        where = await kafka_log.append(kafka.bootstrap, [poison for poison, *_ in POISON.values()])
+        await kafka_log.counted(connection, kafka.bootstrap)
+    notices = [
+        DetainerRejected.model_validate_json(row["value"])
+        for row in await connection.fetch("SELECT value FROM outbox WHERE topic = 'detainer-rejected'")
+    ]
+    told = {(one.data.topic, one.data.partition, one.data.offset): one for one in notices}
+    assert (len(notices), set(told)) == (len(POISON), set(where))
+    for place, (poison, reason, field, _) in zip(where, POISON.values(), strict=True):
+        assert (told[place].data.reason, told[place].data.field) == (reason, field)
+        assert told[place].data.sha256 == hashlib.sha256(poison.value or b"").hexdigest()
+        assert told[place].id == "/".join(map(str, place))
 
 
 async def test_a_valid_event_counts_whatever_its_key_and_headers(
