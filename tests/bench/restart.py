@@ -1,4 +1,4 @@
-"""`python -m tests.bench.restart`: from kill -9 of the only aggregator to the first event that its successor counts.
+"""`make bench-restart`: from kill -9 of the only aggregator to the first event that its successor counts.
 
 The process is started again at once, under the same name, as a supervisor would; events keep coming all the time.
 """
