@@ -57,6 +57,9 @@ UPDATE rejected SET redriven_at = now(), redriven_to = $4 WHERE topic = $1 AND p
 -- name: purge
 DELETE FROM rejected_raw WHERE kept_until <= $1
 
+-- name: failed
+SELECT topic, partition, kafka_offset FROM rejected WHERE reason = $1
+
 -- name: own_all
 INSERT INTO partition_position (topic, partition, epoch, owner)
 SELECT topic, partition, 1, $1 FROM unnest($2::text[], $3::integer[]) AS known (topic, partition)

@@ -39,7 +39,7 @@ async def test_20_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> 
 async def test_an_aggregator_without_the_fence_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOR_TEST_WRONG", "unfenced")
     blows = [Blow("stop", "aggregator", (n + 1) * _EVENTS // 3, 6) for n in range(2)]
-    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=20).run()).verdict
+    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=15).run()).verdict
     assert verdict.doubled > 0, verdict.violations
     assert not [one for one in verdict.violations if one.startswith(UNFINISHED)], "all was counted: some of it twice"
 
@@ -49,6 +49,6 @@ async def test_a_position_that_is_moved_before_the_write_is_found_out(
 ) -> None:
     monkeypatch.setenv("DDOR_TEST_WRONG", "early")
     blows = schedule(4, _EVENTS, 1, (("kill", "aggregator"), ("kill", "aggregator-2")))
-    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=20).run()).verdict
+    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=15).run()).verdict
     assert verdict.lost > 0, verdict.violations
     assert not [one for one in verdict.violations if one.startswith(UNFINISHED)], "all was read: some of it is gone"

@@ -15,9 +15,9 @@ from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import OWNER, Record, accepted, batch, lease
+from tests.support.commands import ddor
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
-from tests.support.operators import ddor
 from tests.support.positions import Connection, accounts, next_offsets
 from tests.support.publishing import new_week, publishing
 from tests.support.waiting import until
@@ -90,7 +90,7 @@ async def test_ten_of_them_halt_that_partition_alone_until_an_operator_resumes_i
 
     await connection.execute("DROP TRIGGER planted ON ledger_entry")
     said = await ddor(settings(), "resume", f"{ISSUED}/4", "--by", "a.smith")
-    assert said.code == 0, said
+    assert said.exit_code == 0, said
     assert f"goes on at offset {start + 2 * INTERNAL_ERRORS}" in said.out
     async with running(app.create(settings(worker="one"))):
         await kafka_log.counted(connection, kafka.bootstrap)
@@ -111,7 +111,7 @@ async def test_too_many_rejects_in_the_window_halt_and_what_was_before_a_resume_
         assert (await _halted(connection))[ISSUED, 7].startswith("TooManyRejects: ")
         good = _told(range(20), 7)
         await kafka_log.append(kafka.bootstrap, good)
-        assert (await ddor(settings(), "resume", f"{ISSUED}/7", "--by", "a.smith")).code == 0
+        assert (await ddor(settings(), "resume", f"{ISSUED}/7", "--by", "a.smith")).exit_code == 0
         await kafka_log.append(kafka.bootstrap, junk[:50])
         await kafka_log.counted(connection, kafka.bootstrap)
     assert await _halted(connection) == {}
@@ -123,16 +123,16 @@ async def test_another_offset_is_for_a_lost_position_alone(
 ) -> None:
     place = f"{ISSUED}/3"
     said = await ddor(settings(), "resume", place, "--by", "a.smith")
-    assert (said.code, "is not halted" in said.out) == (0, True)
+    assert (said.exit_code, "is not halted" in said.out) == (0, True)
     end = (await kafka_log.ends(kafka.bootstrap))[ISSUED, 3]
     halt = "UPDATE partition_position SET halted_reason = $1, next_offset = $2 WHERE topic = $3 AND partition = 3"
     await connection.execute(halt, "InternalErrors: a test", end, ISSUED)
     said = await ddor(settings(), "resume", place, "--by", "a.smith", "--at", "0")
-    assert said.code == 1
+    assert said.exit_code == 1
     assert "--at is for PositionLost alone" in said.err
     await connection.execute(halt, "PositionLost: a test", end + 1_000, ISSUED)
     said = await ddor(settings(), "resume", place, "--by", "a.smith", "--at", str(end))
-    assert (said.code, f"goes on at offset {end}" in said.out) == (0, True)
+    assert (said.exit_code, f"goes on at offset {end}" in said.out) == (0, True)
     async with running(app.create(settings(worker="one"))):
         await kafka_log.append(kafka.bootstrap, (told := _told([1], 3)))
         await kafka_log.counted(connection, kafka.bootstrap)
@@ -144,7 +144,7 @@ async def test_another_offset_is_for_a_lost_position_alone(
 @pytest.mark.parametrize("place", ["detainer-issued", "detainer-issued/99", "report-ready/0", "detainer-issued/1/2"])
 async def test_what_is_no_partition_is_said_so(settings: MakeSettings, place: str) -> None:
     said = await ddor(settings(), "resume", place, "--by", "a.smith")
-    assert said.code in {1, 2}
+    assert said.exit_code in {1, 2}
     assert place.partition("/")[0] in said.err
 
 
@@ -161,7 +161,7 @@ async def test_a_halted_partition_holds_the_week(
         assert await connection.fetchval("SELECT state FROM week_close") == "held"
         assert f"{ISSUED}/8" in str(await connection.fetchval("SELECT held_because FROM week_close"))
         assert await connection.fetchval("SELECT count(*) FROM report") == 0
-        assert (await ddor(chosen, "resume", f"{ISSUED}/8", "--by", "a.smith")).code == 0
+        assert (await ddor(chosen, "resume", f"{ISSUED}/8", "--by", "a.smith")).exit_code == 0
         async with running(app.create(chosen)):
             await kafka_log.counted(connection, kafka.bootstrap)
         publisher.clock.now += timedelta(hours=1)

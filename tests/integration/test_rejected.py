@@ -10,9 +10,9 @@ from services.aggregator import app
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
+from tests.support.commands import ddor
 from tests.support.in_process import running
 from tests.support.kafka_log import Message
-from tests.support.operators import ddor
 from tests.support.positions import Connection
 
 ISSUED = "detainer-issued"
@@ -41,7 +41,7 @@ async def test_they_are_listed_by_reason_and_shown_with_what_was_kept(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     none = await ddor(settings(), "rejected", "list")
-    assert (none.code, none.out.strip()) == (0, "none")
+    assert (none.exit_code, none.out.strip()) == (0, "none")
     one, personal = await _reject(
         settings, connection, kafka, _event(1, jurisdiction=SPOILT), _event(2, facility=PERSONAL)
     )
@@ -58,7 +58,7 @@ async def test_they_are_listed_by_reason_and_shown_with_what_was_kept(
     for said in (listed, hidden):
         assert PERSONAL not in said.out
     fine = await ddor(settings(), "rejected", "show", f"{ISSUED}/0/0")
-    assert (fine.code, "was not rejected" in fine.err) == (1, True)
+    assert (fine.exit_code, "was not rejected" in fine.err) == (1, True)
 
 
 async def test_a_redriven_record_counts_once_and_redriving_it_again_does_nothing(
@@ -70,13 +70,13 @@ async def test_a_redriven_record_counts_once_and_redriving_it_again_does_nothing
     assert await connection.fetchval("SELECT reason FROM rejected") == "internal_error"
     await connection.execute("ALTER TABLE ledger_entry DROP CONSTRAINT planted")
     said = await ddor(settings(), "rejected", "redrive", place, "--by", "a.smith")
-    assert said.code == 0, said
+    assert said.exit_code == 0, said
     again = said.out.strip().removeprefix(f"{place}: sent again as ")
     await _count(settings, connection, kafka)
     assert await database_outcome.outcome(connection) == model.outcome(accepted([_event(1)]))
 
     twice = await ddor(settings(), "rejected", "redrive", place, "--by", "a.smith")
-    assert (twice.code, f"was redriven already, as {again}; nothing done" in twice.out) == (0, True)
+    assert (twice.exit_code, f"was redriven already, as {again}; nothing done" in twice.out) == (0, True)
     await ddor(settings(), "rejected", "redrive", "--reason", "internal_error", "--by", "a.smith")
     await _count(settings, connection, kafka)
     assert await connection.fetchval("SELECT n FROM weekly_counter") == 1
@@ -98,7 +98,7 @@ async def test_all_of_one_reason_are_redriven_from_the_log_though_their_bytes_ar
     await connection.execute("ALTER TABLE ledger_entry DROP CONSTRAINT planted")
     await connection.execute("DELETE FROM rejected_raw")
     said = await ddor(settings(), "rejected", "redrive", "--reason", "internal_error", "--by", "a.smith")
-    assert (said.code, said.out.count("sent again as")) == (0, 3)
+    assert (said.exit_code, said.out.count("sent again as")) == (0, 3)
     await _count(settings, connection, kafka)
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 4
     assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
@@ -114,14 +114,14 @@ async def test_what_is_still_no_event_or_no_longer_on_the_log_is_not_redriven(
     await connection.execute("UPDATE rejected SET sha256 = sha256('another') WHERE reason = 'unknown-jurisdiction'")
     ends = await kafka_log.ends(kafka.bootstrap)
     said = await ddor(settings(), "rejected", "redrive", personal, junk, other, "--by", "a.smith")
-    assert said.code == 1
+    assert said.exit_code == 1
     assert f"{personal}: is still no event, so it is not sent: a-number" in said.out
     assert f"{junk}: is still no event, so it is not sent: not-json" in said.out
     assert f"{other}: the log no longer has it" in said.out
     assert await kafka_log.ends(kafka.bootstrap) == ends
     assert await connection.fetchval("SELECT count(*) FROM operator_action") == 0
     both = await ddor(settings(), "rejected", "redrive", junk, "--reason", "not-json", "--by", "a.smith")
-    assert both.code == 2
+    assert both.exit_code == 2
 
 
 async def test_bytes_whose_time_is_over_are_deleted_and_the_reason_stays(
@@ -135,7 +135,7 @@ async def test_bytes_whose_time_is_over_are_deleted_and_the_reason_stays(
         _event(1, jurisdiction=SPOILT).value,
     )
     said = await ddor(settings(), "rejected", "purge", "--by", "a.smith")
-    assert (said.code, said.out.strip()) == (0, "1 deleted")
+    assert (said.exit_code, said.out.strip()) == (0, "1 deleted")
     assert "its time is over" in (await ddor(settings(), "rejected", "show", old)).out
     assert SPOILT in (await ddor(settings(), "rejected", "show", new)).out
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 2

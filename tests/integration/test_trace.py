@@ -8,9 +8,9 @@ from deploy.local.parts import KafkaPart
 from services.aggregator import app
 from tests.conftest import MakeSettings
 from tests.support import events, kafka_log
+from tests.support.commands import ddor
 from tests.support.in_process import running
 from tests.support.kafka_log import Message
-from tests.support.operators import ddor
 from tests.support.positions import Connection
 from tests.support.publishing import new_week, publishing
 
@@ -69,7 +69,7 @@ async def test_a_detainer_is_told_with_all_its_versions(
         where = [_place(one) for one in await kafka_log.append(kafka.bootstrap, told)]
         await kafka_log.counted(connection, kafka.bootstrap)
     said = await ddor(settings(), "trace", events.detainer_id(1).upper())
-    assert said.code == 0
+    assert said.exit_code == 0
     lines = said.out.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == [
         "issued, agency ice-las-vegas",
@@ -84,13 +84,13 @@ async def test_a_detainer_is_told_with_all_its_versions(
 
 async def test_what_is_not_there_is_said_so(settings: MakeSettings, kafka: KafkaPart) -> None:
     unknown = await ddor(settings(), "trace", events.detainer_id(1))
-    assert (unknown.code, "no fact" in unknown.err) == (1, True)
+    assert (unknown.exit_code, "no fact" in unknown.err) == (1, True)
     for wrong in ("Clark County", "report-ready/0/1", f"{ISSUED}/1"):
         said = await ddor(settings(), "trace", wrong)
-        assert said.code == 2, said
+        assert said.exit_code == 2, said
         assert said.out == ""
     beyond = await ddor(settings(), "trace", f"{ISSUED}/0/{10**9}")
-    assert (beyond.code, "not read yet" in beyond.out) == (0, True)
+    assert (beyond.exit_code, "not read yet" in beyond.out) == (0, True)
 
 
 async def test_a_transactions_marker_and_an_aborted_record_are_no_records(
@@ -107,7 +107,7 @@ async def test_a_transactions_marker_and_an_aborted_record_are_no_records(
         await kafka_log.counted(connection, kafka.bootstrap)
     for offset, word in ((first, "counted in week"), (first + 1, "no record there"), (first + 2, "no record there")):
         said = await ddor(settings(), "trace", f"{topic}/{number}/{offset}")
-        assert (said.code, word in said.out) == (0, True), said
+        assert (said.exit_code, word in said.out) == (0, True), said
 
 
 async def test_after_a_report_each_fact_names_the_revisions_that_counted_it(

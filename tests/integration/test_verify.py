@@ -37,7 +37,7 @@ _AGENCY = (
 
 @dataclass(frozen=True)
 class Published:
-    """The first report's week, restated twenty times."""
+    """The first report's week, with a record that the aggregator failed on; restated twenty times."""
 
     life: Life
     log: list[Message]
@@ -77,6 +77,9 @@ async def published(
         async with living(settings, WEEK) as life:
             log = acceptance()
             await life.tell(*log)
+            log.append(failing := events.message("issued", events.issued(9_000), agency="demo"))
+            (place,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
+            await life.counter.fail(*place)
             await life.close(WEEK)
             if await life.state(WEEK) == "held":
                 await life.publisher.store.release(WEEK.first, "Ada", "looked at", life.publisher.clock.now)

@@ -17,9 +17,9 @@ from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
+from tests.support.commands import ddor
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
-from tests.support.operators import ddor
 from tests.support.positions import Connection, next_offsets
 from tests.support.publishing import new_week, publishing
 from tests.support.waiting import until
@@ -170,7 +170,7 @@ class TestPositionLost:
             for command in commands:
                 await until(lambda: _is_halted(connection, *lost), "the partition halted")
                 said = await ddor(own_settings(), *command.split())
-                assert (said.code, f"{DECLINED}/0: goes on at offset" in said.out) == (0, True), said
+                assert (said.exit_code, f"{DECLINED}/0: goes on at offset" in said.out) == (0, True), said
             await until(lambda: _position(connection, *lost, len(again)), "the new log counted")
         assert await database_outcome.outcome(connection) == model.outcome(accepted([*first, *again]))
         actions = [row["detail"] for row in await connection.fetch("SELECT detail FROM operator_action ORDER BY id")]
