@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 
 import asyncpg
 import structlog
@@ -12,6 +14,34 @@ from services.runtime.settings import Settings
 
 # Never with local variables: they hold keys, passwords and events.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
+class Seldom(logging.Filter):
+    """Lets the same words of the Kafka client through once in ten seconds, and all else always.
+
+    A consumer whose partitions have no leader asks for it without a pause, and says so each time: a thousand lines a
+    second for as long as no broker answers.
+    """
+
+    _PAUSE = 10.0
+    _KEPT = 100
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said_at: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is shown."""
+        if not record.name.startswith("aiokafka"):
+            return True
+        now, words = self._clock(), (record.name, record.msg)
+        if now - self._said_at.get(words, -self._PAUSE) < self._PAUSE:
+            return False
+        if len(self._said_at) >= self._KEPT:
+            self._said_at.clear()
+        self._said_at[words] = now
+        return True
 
 
 def configure(settings: Settings, service: str) -> None:
@@ -43,6 +73,7 @@ def configure(settings: Settings, service: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    handler.addFilter(Seldom(time.monotonic))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)

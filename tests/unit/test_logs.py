@@ -127,6 +127,26 @@ def test_a_failure_is_one_line_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(line)["exception"][0]["exc_type"] == "RuntimeError"
 
 
+def test_what_a_client_says_again_and_again_is_shown_once_in_ten_seconds() -> None:
+    clock = [0.0]
+    seldom = logs.Seldom(lambda: clock[0])
+
+    def shown(name: str, words: str, *arguments: object) -> bool:
+        return seldom.filter(logging.LogRecord(name, logging.ERROR, "", 0, words, arguments, None))
+
+    said = "Unable connect to node with id %s"
+    assert shown("aiokafka", said, 1)
+    assert not any(shown("aiokafka", said, node) for node in range(1_000))
+    assert shown("aiokafka", "Unable to update metadata from %s", [1])
+    assert shown("aiokafka.consumer.fetcher", said, 1)
+    assert all(shown("services.runtime.supervise", "session-ended") for _ in range(3)), "ours is always shown"
+    clock[0] = 10.0
+    assert shown("aiokafka", said, 1)
+    for number in range(1_000):
+        assert shown("aiokafka", f"never the same: {number}")
+    assert len(seldom._said_at) <= 100
+
+
 def test_clients_do_not_chatter(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = written(monkeypatch, "json")
     for name in ("aiokafka", "faststream", "httpx", "uvicorn.access"):
