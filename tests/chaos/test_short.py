@@ -41,7 +41,6 @@ async def test_an_aggregator_without_the_fence_is_found_out(tmp_path: Path, monk
     blows = [Blow("stop", "aggregator", (n + 1) * _EVENTS // 3, 6) for n in range(2)]
     verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=15).run()).verdict
     assert verdict.doubled > 0, verdict.violations
-    assert not [one for one in verdict.violations if one.startswith(UNFINISHED)], "all was counted: some of it twice"
 
 
 async def test_a_position_that_is_moved_before_the_write_is_found_out(
