@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -190,13 +191,17 @@ async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases
                 line.open.clear()
                 await _share(connection, one=24)
                 await _more(stream, connection)
-                assert two.running()
-                assert not two.ready(), "it says so, and does not end"
+                await until(partial(_is_unready, two), "not ready")
+                assert two.running(), "it waits; it does not end"
                 line.open.set()
                 await _share(connection, one=12, two=12)
                 await _more(stream, connection)
         await stream.check(connection)
         assert await asyncio.to_thread(two.stop)
+
+
+async def _is_unready(service: Service) -> bool:
+    return not await asyncio.to_thread(service.ready)
 
 
 async def _epochs(connection: Connection) -> list[int]:
