@@ -12,6 +12,7 @@ import re
 from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind
 from schemas.envelope import INSTANT_PATTERN, UUID_PATTERN
@@ -36,6 +37,11 @@ _PYDANTIC_CODES: Final = {
     "too_long": ("out-of-range", "has too many entries"),
     "int_from_float": ("wrong-type", "must be an integer"),
 }
+_WELL_FORMED: Final = {
+    "missing-field", "unexpected-field", "unknown-jurisdiction", "operator-misfit", "order-of-instants",
+    "subject-mismatch",
+}  # fmt: skip
+"""Rules that are broken by what is absent, or by values of which each has the form of its field."""
 A_NUMBER = re.compile(
     r"\A[0-9]{8,9}\Z|(?<![0-9A-Za-z])A([0-9]{8,9}|[0-9]{3}-[0-9]{3}-[0-9]{3})(?![0-9A-Za-z])", re.IGNORECASE
 )
@@ -49,14 +55,16 @@ class Refused(Exception):  # noqa: N818  # the word of the contract: refused, wi
     """An event that does not keep the rules.
 
     `code` names the rule, `field` the place (a dotted path, or None), `detail` says what must be so. None of them ever
-    quotes a value.
+    quotes a value. `impersonal`: all that the event holds is a known field whose value has its form, a code, a number,
+    an identifier or an instant, so that nothing personal can be in it. Whatever was not read to its end is not.
     """
 
-    def __init__(self, code: str, field: str | None, detail: str) -> None:
+    def __init__(self, code: str, field: str | None, detail: str, *, impersonal: bool = False) -> None:
         super().__init__(f"{field or 'event'}: {detail}")
         self.code = code
         self.field = field
         self.detail = detail
+        self.impersonal = impersonal
 
 
 def accept(value: bytes | None, topic: str | None = None) -> Fact:
@@ -144,11 +152,20 @@ def _refuse(error: ValidationError) -> NoReturn:
     context = first.get("ctx", {})
     if "field" in context:
         path.append(context["field"])
-    code, detail = _PYDANTIC_CODES.get(first["type"], (first["type"], first["msg"]))
-    if "_" in code:
-        code, detail = "wrong-type", "is not of the required type"
+    code, detail = _said(first)
     more = len(problems) - 1
-    raise Refused(code, ".".join(path) or None, f"{detail} (and {more} more)" if more else detail)
+    raise Refused(
+        code,
+        ".".join(path) or None,
+        f"{detail} (and {more} more)" if more else detail,
+        impersonal=all(_said(one)[0] in _WELL_FORMED for one in problems),
+    )
+
+
+def _said(problem: ErrorDetails) -> tuple[str, str]:
+    """Code and detail of one problem that pydantic found."""
+    code, detail = _PYDANTIC_CODES.get(problem["type"], (problem["type"], problem["msg"]))
+    return ("wrong-type", "is not of the required type") if "_" in code else (code, detail)
 
 
 def _fact(event: DetainerIssued | DetainerDeclined) -> Fact:

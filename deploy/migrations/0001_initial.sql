@@ -112,12 +112,11 @@ CREATE TABLE rejected_raw (
     topic        text    NOT NULL,
     partition    integer NOT NULL,
     kafka_offset bigint  NOT NULL,
-    key          bytea,
-    value        bytea,
+    value        bytea   NOT NULL,
     kept_until   timestamptz NOT NULL DEFAULT now() + interval '90 days',
     PRIMARY KEY (topic, partition, kafka_offset)
 );
-COMMENT ON TABLE rejected_raw IS 'for operators only; rows that may hold personal data are not kept';
+COMMENT ON TABLE rejected_raw IS 'for operators only; only what cannot hold personal data is kept';
 
 CREATE TABLE operator_action (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

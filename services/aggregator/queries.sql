@@ -120,8 +120,8 @@ ON CONFLICT (topic, partition, kafka_offset) DO UPDATE SET
     rejected_at = EXCLUDED.rejected_at, redriven_at = NULL, redriven_to = NULL
 
 -- name: keep_raw
-INSERT INTO rejected_raw (topic, partition, kafka_offset, key, value)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[])
+INSERT INTO rejected_raw (topic, partition, kafka_offset, value)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[])
 
 -- name: announce_rejects
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)

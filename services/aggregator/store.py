@@ -138,7 +138,7 @@ class Store:
             return
         rows = [(*_place(one), one.reason, one.field, one.detail, one.sha256) for one in rejects]
         await self._connection.execute(SQL["keep_rejects"], *map(list, zip(*rows, strict=True)))
-        raw = [(*_place(one), one.key, one.raw) for one in rejects if one.may_be_kept]
+        raw = [(*_place(one), one.raw) for one in rejects if one.raw is not None]
         if raw:
             await self._connection.execute(SQL["keep_raw"], *map(list, zip(*raw, strict=True)))
         now = system()

@@ -55,7 +55,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that is no event, and why. `raw` is kept for operators unless it may hold personal data."""
+    """A record that is no event, and why. `raw` is its bytes where they may be kept for operators, else None."""
 
     partition: Partition
     offset: int
@@ -63,13 +63,7 @@ class Reject:
     field: str | None
     detail: str
     sha256: bytes
-    key: bytes | None
     raw: bytes | None
-
-    @property
-    def may_be_kept(self) -> bool:
-        """False where the refusal itself says that the record may hold a personal field."""
-        return self.reason not in {"a-number", "unknown-field"}
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
@@ -128,17 +122,18 @@ def read(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Placed], lis
         try:
             fact = accept_fast(record.value, record.topic)
         except Refused as refused:
-            rejects.append(reject(record, refused.code, refused.field, refused.detail))
+            raw = record.value if refused.impersonal else None
+            rejects.append(reject(record, refused.code, refused.field, refused.detail, raw))
         except Exception as error:
-            rejects.append(_failed(record, error))
+            rejects.append(_failed(record, error, None))
         else:
             week = first_day(fact.counted_us)
             placed.append(Placed(fact, fact.fingerprint, week, record.partition, record.offset))
     return placed, rejects
 
 
-def reject(record: Record, reason: str, field: str | None, detail: str) -> Reject:
-    """The reject of one record."""
+def reject(record: Record, reason: str, field: str | None, detail: str, raw: bytes | None) -> Reject:
+    """The reject of one record, of which `raw` is kept."""
     return Reject(
         Partition(record.topic, record.partition),
         record.offset,
@@ -146,8 +141,7 @@ def reject(record: Record, reason: str, field: str | None, detail: str) -> Rejec
         field,
         detail,
         digest(record.value),
-        record.key,
-        record.value,
+        raw,
     )
 
 
@@ -182,13 +176,13 @@ def assemble(spans: Sequence[Span], placed: Iterable[Placed], rejects: Iterable[
 
 
 def internal_error(span: Span, error: Exception) -> Batch:
-    """The batch that rejects the one record of a span, which this program failed to write."""
+    """The batch that rejects the one record of a span, which was accepted and which this program failed to write."""
     (record,) = span.records
-    return Batch((), (), (_failed(record, error),), (_claim(span, 1),))
+    return Batch((), (), (_failed(record, error, record.value),), (_claim(span, 1),))
 
 
-def _failed(record: Record, error: Exception) -> Reject:
-    return reject(record, INTERNAL_ERROR, None, f"this program failed on the record: {type(error).__name__}")
+def _failed(record: Record, error: Exception, raw: bytes | None) -> Reject:
+    return reject(record, INTERNAL_ERROR, None, f"this program failed on the record: {type(error).__name__}", raw)
 
 
 def count(spans: Iterable[Span]) -> int:

@@ -164,7 +164,7 @@ class Writer:
             written = await self._store.write(batch)
         except Exception as error:
             if is_transient(error) and perf_counter() - began >= _SLOW:
-                self._size.too_slow()
+                self._size.too_slow(sum(claim.records for claim in batch.claims))
                 log.warning("batch-too-slow", limit=self._size.limit)
             raise
         self._size.committed(written.outcomes.total(), perf_counter() - began < _SLOW / 2)

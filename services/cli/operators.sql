@@ -36,7 +36,7 @@ SELECT week, revision, figures -> 'offsets' AS offsets FROM report WHERE week = 
 
 -- name: reject
 SELECT r.topic, r.partition, r.kafka_offset, r.reason, r.field, r.detail, r.sha256, r.rejected_at, r.redriven_at,
-       r.redriven_to, raw.key, raw.value, raw.topic IS NOT NULL AS kept, raw.kept_until
+       r.redriven_to, raw.value, raw.kept_until
 FROM rejected r LEFT JOIN rejected_raw raw USING (topic, partition, kafka_offset)
 WHERE r.topic = $1 AND r.partition = $2 AND r.kafka_offset = $3
 
@@ -49,15 +49,16 @@ SELECT topic, partition, kafka_offset FROM rejected
 WHERE reason = $1 AND redriven_at IS NULL ORDER BY topic, partition, kafka_offset
 
 -- name: lock_reject
-SELECT r.redriven_to, raw.key, raw.value, raw.topic IS NOT NULL AS kept
-FROM rejected r LEFT JOIN rejected_raw raw USING (topic, partition, kafka_offset)
-WHERE r.topic = $1 AND r.partition = $2 AND r.kafka_offset = $3 FOR UPDATE OF r
+SELECT redriven_to, sha256 FROM rejected WHERE topic = $1 AND partition = $2 AND kafka_offset = $3 FOR UPDATE
 
 -- name: mark_redriven
 UPDATE rejected SET redriven_at = now(), redriven_to = $4 WHERE topic = $1 AND partition = $2 AND kafka_offset = $3
 
 -- name: purge
 DELETE FROM rejected_raw WHERE kept_until <= $1
+
+-- name: failed
+SELECT topic, partition, kafka_offset FROM rejected WHERE reason = $1
 
 -- name: own_all
 INSERT INTO partition_position (topic, partition, epoch, owner)

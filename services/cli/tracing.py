@@ -48,7 +48,7 @@ async def _trace_detainer(connection: asyncpg.Connection[Any], detainer_id: str)
         err.print(f"{detainer_id}: no fact; it was never sent, is not read yet, or was rejected (ddor rejected list)")
         return FAILED
     vectors = await _vectors(connection, facts)
-    for kind, agency in sorted({(fact["kind"], fact["agency"]) for fact in facts}):
+    for kind, agency in sorted({(fact["kind"], fact["agency"]) for fact in facts}, key=_issued_first):
         versions = [fact for fact in facts if (fact["kind"], fact["agency"]) == (kind, agency)]
         out.print(f"[bold]{kind}[/bold], agency {agency}", highlight=False)
         for fact in versions:
@@ -67,12 +67,7 @@ async def _trace_record(connection: asyncpg.Connection[Any], loaded: Settings, p
         again = f"; redriven as {rejected['redriven_to']}" if rejected["redriven_to"] else ""
         out.print(f"{place}: rejected, {rejected['reason']}: {rejected['detail']}{again}", soft_wrap=True)
         return 0
-    log = Log(kafka.client(loaded, "ddor-trace"))
-    await log.start()
-    try:
-        found, value = await log.record(place.partition, place.offset)
-    finally:
-        await log.stop()
+    found, value = await _read(loaded, place)
     if not found:
         out.print(f"{place}: the log holds no record there (a transaction's marker, or an aborted one)")
         return 0
@@ -81,6 +76,20 @@ async def _trace_record(connection: asyncpg.Connection[Any], loaded: Settings, p
     except Refused as refused:
         err.print(f"{place}: was counted, but today's rules refuse it: {refused.code}")
         return FAILED
+    return await _trace_fact(connection, place, fact)
+
+
+async def _read(loaded: Settings, place: Place) -> tuple[bool, bytes | None]:
+    log = Log(kafka.client(loaded, "ddor-trace"))
+    try:
+        await log.start()
+        return await log.record(place.partition, place.offset)
+    finally:
+        await log.stop()
+
+
+async def _trace_fact(connection: asyncpg.Connection[Any], place: Place, fact: Fact) -> int:
+    """What became of the fact that one record told."""
     out.print(f"{place}: {fact.kind}, agency {fact.agency}, detainer {fact.detainer_id}, version {fact.version}")
     facts = await _facts(connection, fact.detainer_id)
     versions = [one for one in facts if (one["kind"], one["agency"]) == (fact.kind, fact.agency)]
@@ -88,10 +97,15 @@ async def _trace_record(connection: asyncpg.Connection[Any], loaded: Settings, p
     if same is None:
         err.print("  not in the ledger, nor in the history: the database is not of this log")
         return FAILED
-    if (same["partition"], same["kafka_offset"]) != (number, place.offset):
+    if (same["partition"], same["kafka_offset"]) != (place.partition.number, place.offset):
         out.print(f"  duplicate of {_at(same)}")
     out.print(f"  {_fate(same, versions, await _vectors(connection, versions))}", soft_wrap=True)
     return 0
+
+
+def _issued_first(identity: tuple[str, str]) -> tuple[bool, str]:
+    kind, agency = identity
+    return kind != "issued", agency
 
 
 async def _facts(connection: asyncpg.Connection[Any], detainer_id: str) -> list[dict[str, Any]]:

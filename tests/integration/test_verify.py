@@ -37,7 +37,7 @@ _AGENCY = (
 
 @dataclass(frozen=True)
 class Published:
-    """The first report's week, restated twenty times."""
+    """The first report's week, with a record that the aggregator failed on; restated twenty times."""
 
     life: Life
     log: list[Message]
@@ -77,6 +77,9 @@ async def published(
         async with living(settings, WEEK) as life:
             log = acceptance()
             await life.tell(*log)
+            log.append(failing := events.message("issued", events.issued(9_000), agency="demo"))
+            (place,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
+            await life.counter.fail(*place)
             await life.close(WEEK)
             if await life.state(WEEK) == "held":
                 await life.publisher.store.release(WEEK.first, "Ada", "looked at", life.publisher.clock.now)
@@ -127,7 +130,7 @@ async def test_what_a_revision_says_of_its_changes_is_compared_with_the_one_befo
     assert (done.exit_code, named in done.output) == (1, True), done.output
 
 
-async def test_every_revision_verifies_after_twenty_restatements_and_other_agencies(published: Published) -> None:
+async def test_invariant_6_the_log_up_to_its_offsets_gives_each_revisions_digest(published: Published) -> None:
     revisions = await published.life.revisions()
     assert revisions == [(str(WEEK), 1, "initial")] + [(str(WEEK), n, "correction") for n in range(2, RESTATEMENTS + 2)]
     first = await published.life.report(WEEK, 1)

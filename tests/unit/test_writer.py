@@ -273,8 +273,7 @@ async def test_a_batch_that_is_always_too_slow_shrinks_until_it_is_not(monkeypat
 
 async def test_batches_grow_back_slowly_while_they_are_quick() -> None:
     session = WriterSession(most=100)
-    for _ in range(3):
-        session.size.too_slow()
+    session.size.too_slow(25)
     seen = []
     async with running(session):
         for start in range(0, 4_000, 100):
@@ -288,8 +287,8 @@ async def test_batches_grow_back_slowly_while_they_are_quick() -> None:
 
 def test_a_batch_holds_at_least_one_record() -> None:
     size = WriterSession(most=3).size
-    for _ in range(5):
-        size.too_slow()
+    for records in (3, 1, 0):
+        size.too_slow(records)
     assert size.limit == 1
     size.committed(1, quick=True)
     assert size.limit == 2
