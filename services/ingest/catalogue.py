@@ -100,8 +100,8 @@ ENTRIES: tuple[Entry, ...] = (
           "`status` and `detail` say more."),
     Entry("too-many-events", "429", "The agency sends more events a second than it may. Nothing of the body was read.",
           _AGAIN),
-    Entry("unknown-key", "401", "There is no key, an unknown one, or one of an agency that may not send now.",
-          "Send `Authorization: Bearer KEY`; ask the operator for a new key if it was revoked."),
+    Entry("unknown-key", "401", "There is no key, an unknown or expired one, or one whose agency may not send now.",
+          "Send `Authorization: Bearer KEY`; ask the operator for a new key if it has expired or was revoked."),
     Entry("unsupported-encoding", "415", "`Content-Encoding` is not gzip, zstd or absent.", "Use one of these."),
     Entry("unsupported-media-type", "415", "`Content-Type` is not one that ingest reads.",
           "Send `application/cloudevents+json`, `application/cloudevents-batch+json`, `application/x-ndjson`, or "

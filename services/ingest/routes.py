@@ -124,15 +124,15 @@ class Door:
         if agencies is None:
             raise Answered(problem(503, "agencies-unknown", "The agencies file cannot be read.", _RETRY))
         scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        agency = agencies.by_key(key.strip()) if scheme.lower() == "bearer" else None
-        if agency is None or not agency.is_valid(self._clock()):
+        holder = agencies.by_key(key.strip()) if scheme.lower() == "bearer" else None
+        if holder is None or not holder.may_send(self._clock()):
             client = scope.get("client")
-            known = agency.name if agency else None
+            known = holder.agency.name if holder else None
             log.warning("refused", code="unknown-key", client=client[0] if client else None, agency=known)
             metrics.INGEST_EVENTS.labels("unknown", "refused", "unknown-key").inc()
             detail = "Send 'Authorization: Bearer KEY' with a key of an agency that may send now."
             raise Answered(problem(401, "unknown-key", detail, {"WWW-Authenticate": 'Bearer realm="ddor"'}))
-        return agency
+        return holder.agency
 
     def _check_kafka(self) -> None:
         if self.producer is None:
@@ -148,17 +148,16 @@ class Door:
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes], inflator: Inflator) -> bytes:
         """The whole body, decompressed; never more than the limit in memory."""
-        too_large = Answered(problem(413, "too-large", f"A body has at most {framing.MAX_BODY_BYTES:,} bytes."))
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > framing.MAX_BODY_BYTES:
-            raise too_large
+            raise _too_large()
         body, came = bytearray(), False
         async for piece in self._pieces(receive):
             came = True
             for plain in inflator.feed(piece):
                 body += plain
                 if len(body) > framing.MAX_BODY_BYTES:
-                    raise too_large
+                    raise _too_large()
         if came:
             inflator.finish()
         if not body:
@@ -190,6 +189,10 @@ class Door:
         finally:
             message.cancel()
             stopping.cancel()
+
+
+def _too_large() -> Answered:
+    return Answered(problem(413, "too-large", f"A body has at most {framing.MAX_BODY_BYTES:,} bytes."))
 
 
 def _media_type(headers: list[tuple[bytes, bytes]], named: dict[bytes, bytes]) -> str:
