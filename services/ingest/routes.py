@@ -21,14 +21,17 @@ from services.ingest.streaming import CutOffError
 from services.runtime import metrics
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock
-from services.runtime.http import problem
 from services.runtime.logs import get
+from services.runtime.problems import problem
 
 log = get(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_SECONDS = 20.0
+"""How long the body of an event or a batch may take to come: 1 MB at 50 kB a second."""
 
 _MEDIA_TYPES = (framing.SINGLE, framing.BATCH, framing.LINES)
 _ANSWERS = {"*/*", "application/*", "application/json", "application/problem+json", framing.LINES}
@@ -147,17 +150,22 @@ class Door:
             raise Answered(problem(429, "too-many-events", detail, {"Retry-After": str(wait)}))
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes], inflator: Inflator) -> bytes:
-        """The whole body, decompressed; never more than the limit in memory."""
+        """The whole body, decompressed; never more than the limit in memory, and never later than the deadline."""
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > framing.MAX_BODY_BYTES:
             raise _too_large()
         body, came = bytearray(), False
-        async for piece in self._pieces(receive):
-            came = True
-            for plain in inflator.feed(piece):
-                body += plain
-                if len(body) > framing.MAX_BODY_BYTES:
-                    raise _too_large()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for piece in self._pieces(receive):
+                    came = True
+                    for plain in inflator.feed(piece):
+                        body += plain
+                        if len(body) > framing.MAX_BODY_BYTES:
+                            raise _too_large()
+        except TimeoutError:
+            detail = f"The body of an event or a batch must come within {BODY_SECONDS:.0f} seconds."
+            raise Answered(problem(408, "too-slow", detail, {"Connection": "close"})) from None
         if came:
             inflator.finish()
         if not body:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import zstandard
 
+from services.ingest import routes
 from services.ingest.framing import BATCH, BINARY, LINES, MAX_BODY_BYTES, SINGLE
 from services.ingest.routes import Door
 from tests.support.agencies import LAS_VEGAS, key_of
@@ -207,6 +208,28 @@ async def test_a_client_that_never_pauses_cannot_keep_the_process_from_stopping(
     await asyncio.wait_for(door(exchange.scope, endless, exchange.send), 20)
     assert exchange.sent[-1]["more_body"] is False
     assert {one["status"] for one in exchange.lines} == {"accepted"}
+
+
+@pytest.mark.parametrize("media_type", [SINGLE, BATCH])
+async def test_a_body_that_does_not_come_in_time_is_408_and_ends_the_connection(
+    door: Door, producer: Producer, media_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "BODY_SECONDS", 0.3)
+    exchange = Exchange(media_type)
+
+    async def dribble() -> None:
+        while True:
+            exchange.put(b" ")
+            await asyncio.sleep(0.02)
+
+    dribbling = asyncio.create_task(dribble())
+    await asyncio.wait_for(door(exchange.scope, exchange.incoming.get, exchange.send), 30)
+    dribbling.cancel()
+    start, body = exchange.sent
+    assert start["status"] == 408
+    assert dict(start["headers"])[b"connection"] == b"close"
+    assert json.loads(body["body"])["code"] == "too-slow"
+    assert producer.stored == []
 
 
 @pytest.mark.parametrize("media_type", [SINGLE, LINES])
