@@ -36,6 +36,7 @@ BODY_SECONDS = 20.0
 _MEDIA_TYPES = (framing.SINGLE, framing.BATCH, framing.LINES)
 _ANSWERS = {"*/*", "application/*", "application/json", "application/problem+json", framing.LINES}
 _FRAMING_CODES = frozenset({"not-json", "not-utf8", "no-value"})
+_NOT_ALLOWED = frozenset({"source-not-allowed", "kind-not-allowed", "jurisdiction-not-allowed"})
 _RETRY = {"Retry-After": "5"}
 
 
@@ -118,6 +119,8 @@ class Door:
         for (topic, status, code), count in outcomes.items():
             kind = topic.removeprefix("detainer-") if topic else "unknown"
             metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)
+            if code in _NOT_ALLOWED:
+                log.warning("refused", code=code, agency=agency.name, events=count)
         if any(status == "accepted" for _, status, _ in outcomes):
             metrics.AGENCY_LAST_EVENT.labels(agency.name).set(self._clock().timestamp())
         self._rates.took(agency, len(receipts))

@@ -76,6 +76,7 @@ async def test_the_first_report(
         status = json.loads(system.run("status", "--json"))
         assert status["totals"]["open_conflicts"] == status["totals"]["history"] == 0
         assert {one["lag"] for one in status["partitions"]} == {0}
+    assert "/v1/reports/{name}" in (await reader.get("/docs")).text
     await assert_as_described(system.services["publisher"].url, scratch=tmp_path)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 import zstandard
 
 from services.ingest import routes
@@ -20,7 +21,7 @@ from services.ingest.routes import Door
 from tests.support.agencies import LAS_VEGAS, key_of
 from tests.unit import sample_door
 from tests.unit.sample_door import Producer, assert_problem, batch, post
-from tests.unit.sample_events import encoded, event
+from tests.unit.sample_events import changed, encoded, event
 
 GOOD, BAD = encoded(event()), encoded(event(version=0))
 PACKED = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
@@ -157,6 +158,23 @@ async def test_lines_are_207_with_a_receipt_each_and_a_summary(client: httpx.Asy
         (None, None, None),
     ]
     assert lines(answer)[-1] == {"summary": {"lines": 4, "accepted": 1, "rejected": 2, "unavailable": 1}}
+
+
+async def test_who_sends_what_it_may_not_is_in_the_log_and_no_key_is(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = encoded(changed(event(), "source", "/agencies/other"))
+    with structlog.testing.capture_logs() as logged:
+        monkeypatch.setattr(routes, "log", structlog.get_logger())
+        await post(client, forged + b"\n" + GOOD + b"\n" + forged, LINES)
+        await post(client, GOOD, Authorization="Bearer not-a-key")
+    told = [{name: one.get(name) for name in ("event", "code", "agency", "events")} for one in logged]
+    assert told == [
+        {"event": "refused", "code": "source-not-allowed", "agency": LAS_VEGAS, "events": 2},
+        {"event": "refused", "code": "unknown-key", "agency": None, "events": None},
+    ]
+    assert "not-a-key" not in str(logged)
+    assert key_of(LAS_VEGAS) not in str(logged)
 
 
 class Exchange:
