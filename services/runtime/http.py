@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.runtime import metrics
-from services.runtime.heads import HeadBoundProtocol
+from services.runtime.connections import BoundedProtocol
 from services.runtime.logs import get
 from services.runtime.problems import problem
 
@@ -102,7 +102,7 @@ def serve(app: Starlette, host: str, port: int, drain_seconds: int = 15) -> None
         app,
         host=host,
         port=port,
-        http=HeadBoundProtocol,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=drain_seconds,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import NamedTuple
 
+import psutil
+
 from deploy.local.service import Service
 from tests.bench.machine import Measured, Usage
 
@@ -24,9 +26,10 @@ class Answer(NamedTuple):
 class Client:
     """Posts bodies to a service and measures it."""
 
-    def __init__(self, service: Service, key: str) -> None:
+    def __init__(self, service: Service, key: str, kafka: psutil.Process | None) -> None:
         self._service = service
         self._key = key
+        self._kafka = kafka
 
     async def post_all(
         self, bodies: Sequence[bytes], media_type: str, events: int, connections: int = CONNECTIONS
@@ -35,7 +38,7 @@ class Client:
         waiting = iter(bodies)
         process = self._service.process.find()
         assert process is not None, "the service runs"
-        usage = Usage(process)
+        usage = Usage(process, self._kafka)
 
         async def work() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._service.port)

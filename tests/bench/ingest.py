@@ -22,6 +22,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from deploy.local.kafka_native import NativeKafka
 from deploy.local.parts import choose_kafka, choose_postgres
 from deploy.local.ports import port_or_free
 from deploy.local.service import Service
@@ -37,7 +38,7 @@ _BATCH = 500
 _FIXED_RATE = 500
 _FIXED_SECONDS = 10
 _OUTAGE_SECONDS = 5.0
-_FORMS = (",.0f", ".1f", ".0f", ".2f", ".2f")
+_FORMS = (",.0f", ".1f", ".0f", ".2f", ".2f", ".2f")
 _console = Console(highlight=False)
 
 
@@ -75,7 +76,7 @@ async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
     await rows.measure("(b) producing alone", lambda: _produce(stack, events))
     ingest = stack.services["ingest"]
     ingest.start()
-    client = Client(ingest, key)
+    client = Client(ingest, key, _kafka(stack))
     await rows.measure("NDJSON", lambda: client.post_all(bodies, LINES, events, connections=2))
     await rows.measure("batches of 500", lambda: client.post_all(batches, BATCH, events, connections=4))
     await rows.measure("singles", lambda: client.post_all(ours[:singles], SINGLE, singles))
@@ -85,7 +86,7 @@ async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
     rows.note("Kafka gone", await _outage(stack, client, ours[0]))
     ingest.stop()
     async with _plain(stack) as service:
-        plain = Client(service, key)
+        plain = Client(service, key, _kafka(stack))
         await rows.measure(
             "(c) FastAPI, broker.publish", lambda: plain.post_all(values[:singles], "application/json", singles)
         )
@@ -127,20 +128,24 @@ class Rows:
         return found.rate
 
     def table(self, title: str) -> Table:
-        """All rows. Cores are those that were busy: of this client, and of the whole machine."""
+        """All rows. Client, Kafka and others: how many cores they kept busy."""
         table = Table(title=title)
         table.add_column("")
-        for name in ("events/s", "server us/event", "peak MB", "client cores", "all cores", ""):
+        for name in ("events/s", "server us/event", "peak MB", "client", "Kafka", "others", ""):
             table.add_column(name, justify="right")
         for name, one in self._found.items():
-            figures = [""] * 5
+            figures = [""] * len(_FORMS)
             if one is not None:
-                values = (one.rate, one.cpu_us, one.megabytes, one.client, one.machine)
+                values = (one.rate, one.cpu_us, one.megabytes, one.client, one.kafka, one.others)
                 figures = [
                     "" if value is None else f"{value:{form}}" for value, form in zip(values, _FORMS, strict=True)
                 ]
             table.add_row(name, *figures, self._notes.get(name, ""))
         return table
+
+
+def _kafka(stack: Stack) -> psutil.Process | None:
+    return stack.kafka.process.find() if isinstance(stack.kafka, NativeKafka) else None
 
 
 async def _outage(stack: Stack, client: Client, body: bytes) -> str:

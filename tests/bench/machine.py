@@ -21,14 +21,16 @@ def load() -> str:
 class Measured:
     """One round: events a second, and what the measured process used for them.
 
-    `client` and `machine` are cores that were busy: this process, and all processes together.
+    `client`, `kafka` and `others` are cores that were busy: with this process, with Kafka, and with what has no part in
+    the measurement, which should be next to none.
     """
 
     rate: float
     cpu_us: float | None = None
     megabytes: float | None = None
     client: float | None = None
-    machine: float | None = None
+    kafka: float | None = None
+    others: float | None = None
 
 
 @dataclass
@@ -36,11 +38,13 @@ class Usage:
     """CPU seconds and peak resident megabytes of a process, from the making of this object on."""
 
     process: psutil.Process
+    kafka: psutil.Process | None = None
 
     def __post_init__(self) -> None:
         self._began = perf_counter()
         self._cpu = _seconds(self.process)
         self._client = _seconds(psutil.Process())
+        self._kafka = _seconds(self.kafka)
         self._machine = _busy_seconds()
 
     @property
@@ -61,17 +65,18 @@ class Usage:
 
     def measured(self, events: int) -> Measured:
         """What it took to have this process do so many events; this process of ours was their client."""
-        seconds = self.seconds
+        seconds, server = self.seconds, self.cpu_seconds
+        client, kafka = _seconds(psutil.Process()) - self._client, _seconds(self.kafka) - self._kafka
+        others = max(0.0, _busy_seconds() - self._machine - server - client - kafka)
+        megabytes = self.peak_megabytes
         return Measured(
-            events / seconds,
-            self.cpu_seconds / events * 1e6,
-            self.peak_megabytes,
-            (_seconds(psutil.Process()) - self._client) / seconds,
-            (_busy_seconds() - self._machine) / seconds,
+            events / seconds, server / events * 1e6, megabytes, client / seconds, kafka / seconds, others / seconds
         )
 
 
-def _seconds(process: psutil.Process) -> float:
+def _seconds(process: psutil.Process | None) -> float:
+    if process is None:
+        return 0.0
     times = process.cpu_times()
     return float(times.user + times.system)
 
@@ -89,7 +94,8 @@ def middle(rounds: list[Measured]) -> Measured:
         _median(rounds, lambda one: one.cpu_us),
         max(peaks) if peaks else None,
         _median(rounds, lambda one: one.client),
-        _median(rounds, lambda one: one.machine),
+        _median(rounds, lambda one: one.kafka),
+        _median(rounds, lambda one: one.others),
     )
 
 
