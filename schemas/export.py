@@ -34,12 +34,12 @@ def documents() -> dict[str, dict[str, Any]]:
     """Each schema by its name; `$id` is what an event's `dataschema` says."""
     read = {name: model.model_json_schema(mode="validation") for name, model in _READ.items()}
     written = {name: model.model_json_schema(mode="serialization") for name, model in _WRITTEN.items()}
-    _add_digest(written["report"])
+    add_digest(written["report"])
     heads = {name: {"$schema": _DIALECT, "$id": f"/schemas/{name}/1"} for name in (*_READ, *_WRITTEN)}
     return {name: {**schema, **heads[name], "title": name} for name, schema in (read | written).items()}
 
 
-def _add_digest(schema: dict[str, Any]) -> None:
+def add_digest(schema: dict[str, Any]) -> None:
     """A report is kept and served with its own digest beside what the digest covers."""
     schema["properties"]["digest"] = dict(schema["properties"]["figures_digest"], title="Digest")
     schema["required"].append("digest")

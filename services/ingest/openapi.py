@@ -45,6 +45,7 @@ _PROBLEMS: Document = {
     "400": problem("The body cannot be taken apart."),
     "401": problem("No key of an agency that may send now."),
     "406": problem("Answers are JSON."),
+    "408": problem("The body of an event or a batch did not come in time; the connection is closed."),
     "413": problem(_TOO_LARGE),
     "415": problem("Content-Type or Content-Encoding is not one of those listed."),
     "422": problem("An event that comes alone breaks a rule; `code` and `detail` say which."),

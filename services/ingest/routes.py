@@ -21,8 +21,8 @@ from services.ingest.streaming import CutOffError
 from services.runtime import metrics
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock
-from services.runtime.http import problem
 from services.runtime.logs import get
+from services.runtime.problems import problem
 
 log = get(__name__)
 
@@ -30,9 +30,13 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+BODY_SECONDS = 20.0
+"""How long the body of an event or a batch may take to come: 1 MB at 50 kB a second."""
+
 _MEDIA_TYPES = (framing.SINGLE, framing.BATCH, framing.LINES)
 _ANSWERS = {"*/*", "application/*", "application/json", "application/problem+json", framing.LINES}
 _FRAMING_CODES = frozenset({"not-json", "not-utf8", "no-value"})
+_NOT_ALLOWED = frozenset({"source-not-allowed", "kind-not-allowed", "jurisdiction-not-allowed"})
 _RETRY = {"Retry-After": "5"}
 
 
@@ -115,6 +119,8 @@ class Door:
         for (topic, status, code), count in outcomes.items():
             kind = topic.removeprefix("detainer-") if topic else "unknown"
             metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)
+            if code in _NOT_ALLOWED:
+                log.warning("refused", code=code, agency=agency.name, events=count)
         if any(status == "accepted" for _, status, _ in outcomes):
             metrics.AGENCY_LAST_EVENT.labels(agency.name).set(self._clock().timestamp())
         self._rates.took(agency, len(receipts))
@@ -124,15 +130,15 @@ class Door:
         if agencies is None:
             raise Answered(problem(503, "agencies-unknown", "The agencies file cannot be read.", _RETRY))
         scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        agency = agencies.by_key(key.strip()) if scheme.lower() == "bearer" else None
-        if agency is None or not agency.is_valid(self._clock()):
+        holder = agencies.by_key(key.strip()) if scheme.lower() == "bearer" else None
+        if holder is None or not holder.may_send(self._clock()):
             client = scope.get("client")
-            known = agency.name if agency else None
+            known = holder.agency.name if holder else None
             log.warning("refused", code="unknown-key", client=client[0] if client else None, agency=known)
             metrics.INGEST_EVENTS.labels("unknown", "refused", "unknown-key").inc()
             detail = "Send 'Authorization: Bearer KEY' with a key of an agency that may send now."
             raise Answered(problem(401, "unknown-key", detail, {"WWW-Authenticate": 'Bearer realm="ddor"'}))
-        return agency
+        return holder.agency
 
     def _check_kafka(self) -> None:
         if self.producer is None:
@@ -147,18 +153,22 @@ class Door:
             raise Answered(problem(429, "too-many-events", detail, {"Retry-After": str(wait)}))
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes], inflator: Inflator) -> bytes:
-        """The whole body, decompressed; never more than the limit in memory."""
-        too_large = Answered(problem(413, "too-large", f"A body has at most {framing.MAX_BODY_BYTES:,} bytes."))
+        """The whole body, decompressed; never more than the limit in memory, and never later than the deadline."""
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > framing.MAX_BODY_BYTES:
-            raise too_large
+            raise _too_large()
         body, came = bytearray(), False
-        async for piece in self._pieces(receive):
-            came = True
-            for plain in inflator.feed(piece):
-                body += plain
-                if len(body) > framing.MAX_BODY_BYTES:
-                    raise too_large
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for piece in self._pieces(receive):
+                    came = True
+                    for plain in inflator.feed(piece):
+                        body += plain
+                        if len(body) > framing.MAX_BODY_BYTES:
+                            raise _too_large()
+        except TimeoutError:
+            detail = f"The body of an event or a batch must come within {BODY_SECONDS:.0f} seconds."
+            raise Answered(problem(408, "too-slow", detail, {"Connection": "close"})) from None
         if came:
             inflator.finish()
         if not body:
@@ -190,6 +200,10 @@ class Door:
         finally:
             message.cancel()
             stopping.cancel()
+
+
+def _too_large() -> Answered:
+    return Answered(problem(413, "too-large", f"A body has at most {framing.MAX_BODY_BYTES:,} bytes."))
 
 
 def _media_type(headers: list[tuple[bytes, bytes]], named: dict[bytes, bytes]) -> str:

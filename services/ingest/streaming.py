@@ -21,6 +21,8 @@ from services.runtime.logs import get
 
 log = get(__name__)
 
+LINE_SECONDS = 300.0
+"""How long a client may leave us waiting before a line ends, an empty one too."""
 WINDOW = 1_000
 _IN_FLIGHT = 2
 _MOMENT = 0.05
@@ -131,17 +133,21 @@ async def _judged(
     """Judged lines in windows of at most WINDOW; a smaller one when no more comes for a moment, or at the end."""
     lines = Lines()
     window: list[Accepted | Receipt] = []
+    clock, waited = asyncio.get_running_loop().time, 0.0
     coming = asyncio.ensure_future(anext(pieces, None))
     try:
         while True:
             if window and not (await asyncio.wait({coming}, timeout=_MOMENT))[0]:
                 yield window
                 window = []
-            piece = await coming
+            asked = clock()
+            piece = await _within(LINE_SECONDS - waited, coming)
+            waited += clock() - asked
             if piece is None:
                 break
             coming = asyncio.ensure_future(anext(pieces, None))
             for plain in inflator.feed(piece):
+                waited = 0.0 if b"\n" in plain else waited
                 for one in _judge_all(lines.feed(plain), judge):
                     window.append(one)
                     if len(window) == WINDOW:
@@ -158,6 +164,13 @@ async def _judged(
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+
+
+async def _within(seconds: float, coming: asyncio.Future[bytes | None]) -> bytes | None:
+    """What comes in time; FramingError when nothing does."""
+    if not coming.done() and not (await asyncio.wait({coming}, timeout=max(0.0, seconds)))[0]:
+        raise FramingError(408, "too-slow", f"no line has ended for {LINE_SECONDS:.0f} seconds")
+    return await coming
 
 
 def _judge_all(lines: Iterable[tuple[int, bytes | None]], judge: Judge) -> Iterable[Accepted | Receipt]:

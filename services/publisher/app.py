@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 
 from services.publisher.closer import Closer
+from services.publisher.openapi import document
 from services.publisher.routes import Reports
 from services.publisher.rules import Rules, current
-from services.runtime import http, kafka, postgres
+from services.runtime import http, kafka, openapi, postgres
 from services.runtime.agencies import AgenciesFile
 from services.runtime.clock import Clock, system
 from services.runtime.errors import ConfigurationError
@@ -54,4 +55,4 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    return http.application(reports.routes, ready, lifespan)
+    return http.application([*reports.routes, *openapi.routes(document())], ready, lifespan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas.export import add_digest
 from schemas.report import Report
 from services.runtime import openapi
 from services.runtime.openapi import Document, content, problem, reference
@@ -21,6 +22,12 @@ _LISTED: Document = {
         "demonstration": {"type": "boolean"},
         "totals": {"type": "object", "properties": {"issued": _COUNT, "declined": _COUNT}},
         "links": {"type": "object", "additionalProperties": {"type": "string"}},
+        "status": {"enum": ["provisional", "final"], "description": "Today; absent with `as_of`."},
+        "pending": {
+            "type": "object",
+            "description": "What has been counted since, today; absent with `as_of`.",
+            "properties": {"issued": {"type": "integer"}, "declined": {"type": "integer"}},
+        },
     },
 }
 _AS_OF: Document = {
@@ -51,6 +58,7 @@ _NUMBER: Document = {
 def document() -> Document:
     """The document, from the model of a report."""
     schemas = openapi.models(Report, mode="serialization") | {"Listed": _LISTED}
+    add_digest(schemas["Report"])
     return openapi.document("Publisher", _DESCRIPTION, _paths(), schemas)
 
 
@@ -76,11 +84,17 @@ def _get(summary: str, parameters: list[Document], responses: Document) -> Docum
 
 
 def _report() -> Document:
-    etag = {"ETag": {"description": "Changes with the revision and the format.", "schema": {"type": "string"}}}
+    text = {"schema": {"type": "string"}}
+    headers = {
+        "ETag": {"description": "Changes with the revision and the format.", **text},
+        "Report-Status": {"description": "provisional or final, today; absent with `as_of`.", **text},
+        "Report-Pending": {"description": "What has been counted since: issued=+1, declined=0.", **text},
+        "Report-Newest-Revision": {"description": "The week's newest revision.", "schema": {"type": "integer"}},
+    }
     return {
         "200": {
             "description": "The report.",
-            "headers": etag,
+            "headers": headers,
             "content": content("application/json", reference("Report"))
             | content("text/csv", {"type": "string"})
             | content("text/html", {"type": "string"}),

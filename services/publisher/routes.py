@@ -19,7 +19,7 @@ from schemas.week import ReportingCalendar
 from services.publisher import rendering
 from services.publisher.closing import State
 from services.publisher.snapshot import SQL
-from services.runtime.http import problem
+from services.runtime.problems import problem
 
 _NAME = re.compile(r"^(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,6})(?:\.(json|csv|html))?$")
 _ACCEPTED = {"application/json": "json", "text/csv": "csv", "text/html": "html", "*/*": "json", "text/*": "html"}

@@ -9,6 +9,10 @@
     valid_to = 2018-01-01T00:00:00Z     # optional, exclusive
     events_per_second = 5000            # optional, over ten seconds; above it 429
 
+An entry of `key_sha256` may have its own time, so that an old key ends by itself when a new one has taken its place:
+
+    key_sha256 = [{ sha256 = "<the old one>", valid_to = 2017-07-01T00:00:00Z }, "<the new one>"]
+
 The scopes of two agencies for one kind never overlap, or one detainer could be counted twice.
 """
 
@@ -19,11 +23,12 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.detainer import Kind
 from schemas.envelope import AGENCY_PATTERN
@@ -49,27 +54,49 @@ _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Scope = Annotated[str, Field(pattern=r"^(US|[0-9]{2,5}|[0-9]{0,4}\*)$")]
 
 
-class Agency(BaseModel):
-    """One sender and its scope. Keys are known by their SHA-256 alone."""
+class _Valid(BaseModel):
+    """What holds for some time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=f"^{AGENCY_PATTERN}$")]
-    key_sha256: Annotated[list[_Sha256], Field(min_length=1)]
-    kinds: Annotated[list[Kind], Field(min_length=1)]
-    jurisdictions: Annotated[list[_Scope], Field(min_length=1)]
     valid_from: _Instant = _ALWAYS
     valid_to: _Instant = _FOREVER
+
+    @model_validator(mode="after")
+    def _has_an_instant(self) -> Self:
+        if self.valid_from >= self.valid_to:
+            raise ValueError("valid_to must be after valid_from")
+        return self
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether `now` lies in [valid_from, valid_to)."""
+        return self.valid_from <= now < self.valid_to
+
+
+class Key(_Valid):
+    """A bearer key, known by its SHA-256 alone."""
+
+    sha256: _Sha256
+
+
+def _key(value: object) -> object:
+    """A digest alone is a key without an end of its own."""
+    return {"sha256": value} if isinstance(value, str) else value
+
+
+class Agency(_Valid):
+    """One sender, its keys and its scope."""
+
+    name: Annotated[str, Field(pattern=f"^{AGENCY_PATTERN}$")]
+    key_sha256: Annotated[list[Annotated[Key, BeforeValidator(_key)]], Field(min_length=1)]
+    kinds: Annotated[list[Kind], Field(min_length=1)]
+    jurisdictions: Annotated[list[_Scope], Field(min_length=1)]
     events_per_second: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude=True)
     """How fast it may send decides nothing that is reported: no input of a report."""
 
     def covers(self, kind: Kind, jurisdiction: str) -> bool:
         """Whether the scope has this kind in this jurisdiction."""
         return kind in self.kinds and any(matches(scope, jurisdiction) for scope in self.jurisdictions)
-
-    def is_valid(self, now: datetime) -> bool:
-        """Whether `now` lies in [valid_from, valid_to)."""
-        return self.valid_from <= now < self.valid_to
 
     def overlaps(self, other: Agency) -> str | None:
         """What both may send at some instant, or None."""
@@ -96,7 +123,18 @@ def _intersect(one: str, other: str) -> bool:
     return matches(one, other) or matches(other, one)
 
 
-@dataclass(frozen=True, slots=True)
+class Holder(NamedTuple):
+    """Whom a key belongs to."""
+
+    agency: Agency
+    key: Key
+
+    def may_send(self, now: datetime) -> bool:
+        """Whether both the agency and this key of its are valid."""
+        return self.agency.is_valid(now) and self.key.is_valid(now)
+
+
+@dataclass(frozen=True)
 class Agencies:
     """The file as read: `sha256` (hex) is over `content`."""
 
@@ -104,10 +142,13 @@ class Agencies:
     content: bytes
     sha256: str
 
-    def by_key(self, key: str) -> Agency | None:
-        """The agency that a bearer key belongs to. Only digests are compared, so time tells nothing of a key."""
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        return next((agency for agency in self.listed if digest in agency.key_sha256), None)
+    def by_key(self, key: str) -> Holder | None:
+        """Whom a bearer key belongs to. Only digests are compared, so time tells nothing of a key."""
+        return self._holders.get(hashlib.sha256(key.encode()).hexdigest())
+
+    @cached_property
+    def _holders(self) -> dict[str, Holder]:
+        return {key.sha256: Holder(agency, key) for agency in self.listed for key in agency.key_sha256}
 
     def allowed(self, kind: Kind, jurisdiction: str) -> list[Agency]:
         """Who may send this kind for this jurisdiction at any time."""
@@ -142,10 +183,13 @@ def _agency(table: object) -> Agency:
 
 
 def _check(listed: Sequence[Agency]) -> None:
+    for agency in listed:
+        if len({key.sha256 for key in agency.key_sha256}) < len(agency.key_sha256):
+            raise ConfigurationError(f"agencies file: {agency.name} has a key twice")
     for one, other in combinations(listed, 2):
         if one.name == other.name:
             raise ConfigurationError(f"agencies file: {one.name} is listed twice")
-        if set(one.key_sha256) & set(other.key_sha256):
+        if {key.sha256 for key in one.key_sha256} & {key.sha256 for key in other.key_sha256}:
             raise ConfigurationError(f"agencies file: {one.name} and {other.name} share a key")
         if both := one.overlaps(other):
             raise ConfigurationError(f"agencies file: the scopes of {one.name} and {other.name} overlap: {both}")

@@ -1,4 +1,4 @@
-"""The HTTP side of every service: /livez, /readyz, /metrics, problem+json, and the server itself."""
+"""The HTTP side of every service: /livez, /readyz, /metrics, and the server itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from http import HTTPStatus
 from typing import Any
 
 import uvicorn
@@ -15,12 +14,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.runtime import metrics
-from services.runtime.connection import Connection
+from services.runtime.connections import BoundedProtocol
 from services.runtime.logs import get
+from services.runtime.problems import problem
 
 log = get(__name__)
 
@@ -28,18 +28,6 @@ Readiness = Callable[[], Awaitable[str | None]]
 """Answers None when the service can do its work, else a sentence that says what it waits for."""
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
-
-
-def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
-    """An RFC 9457 problem. `code` is stable and listed in the docs; `detail` says what to do."""
-    body = {
-        "type": f"/problems/{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }
-    return JSONResponse(body | more, status, headers, media_type="application/problem+json")
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -114,7 +102,7 @@ def serve(app: Starlette, host: str, port: int, drain_seconds: int = 15) -> None
         app,
         host=host,
         port=port,
-        http=Connection,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=drain_seconds,

@@ -1,8 +1,8 @@
 """``python -m tests.bench.ingest``: how fast ingest takes events, beside what it cannot be faster than.
 
-All in one run on one machine, medians of rounds: the service as a process of its own with real Kafka, by NDJSON, by
-batches and by single events; (a) validation alone and (b) producing alone in one process; (c) a plain FastAPI service
-that awaits `broker.publish`.
+All in one run on one machine, medians of rounds behind one that warms up: the service as a process of its own with real
+Kafka, by NDJSON, by batches and by single events; (a) validation alone and (b) producing alone in one process; (c) a
+plain FastAPI service that awaits `broker.publish`. The cores that the client keeps busy show that it is no limit.
 """
 
 from __future__ import annotations
@@ -16,26 +16,29 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import quantiles
-from time import perf_counter
 from typing import Any
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from deploy.local.kafka_native import NativeKafka
 from deploy.local.parts import choose_kafka, choose_postgres
 from deploy.local.ports import port_or_free
 from deploy.local.service import Service
 from deploy.local.stack import Stack
 from schemas.acceptance_fast import accept_fast
+from services.ingest.framing import BATCH, LINES, SINGLE
 from tests.bench import corpus
+from tests.bench.client import Client
 from tests.bench.machine import Measured, Usage, load, middle
 
 _BODY_LINES = 10_000
 _BATCH = 500
 _FIXED_RATE = 500
 _FIXED_SECONDS = 10
-_CONNECTIONS = 32
+_OUTAGE_SECONDS = 5.0
+_FORMS = (",.0f", ".1f", ".0f", ".2f", ".2f", ".2f")
 _console = Console(highlight=False)
 
 
@@ -65,107 +68,99 @@ def main() -> None:
 async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
     values = [value for _, value in corpus.events(events, seed=1)]
     ours = [value.replace(b"/agencies/bench", b"/agencies/demo") for value in values]
-    ingest = stack.services["ingest"]
-    ingest.start()
-    key = stack.state.agency_key()
     bodies = [b"\n".join(ours[at : at + _BODY_LINES]) for at in range(0, events, _BODY_LINES)]
     batches = [b"[" + b",".join(ours[at : at + _BATCH]) + b"]" for at in range(0, events, _BATCH)]
-    client = Client(ingest, key)
-    rows: list[tuple[str, Measured, str]] = []
-
-    async def repeat(name: str, measure: Callable[[], Coroutine[Any, Any, Measured]], note: str = "") -> None:
-        found = []
-        for number in range(rounds):
-            found.append(await measure())
-            _console.print(f"  {name}, round {number + 1}: {found[-1].rate:,.0f}/s")
-        rows.append((name, middle(found), note))
-
-    await repeat("(a) validation alone", lambda: _validate(ours))
-    await repeat("(b) producing alone", lambda: _produce(stack, events))
-    await repeat("NDJSON", lambda: client.post_all(bodies, "application/x-ndjson", events, connections=2))
-    await repeat("batches of 500", lambda: client.post_all(batches, "application/cloudevents-batch+json", events, 4))
-    single = "application/cloudevents+json"
-    await repeat("singles", lambda: client.post_all(ours[:singles], single, singles, _CONNECTIONS))
-    latencies = await client.at_fixed_rate(ours[: _FIXED_RATE * _FIXED_SECONDS], single)
+    key = stack.state.agency_key()
+    rows = Rows(rounds)
+    await rows.measure("(a) validation alone", lambda: _validate(ours))
+    await rows.measure("(b) producing alone", lambda: _produce(stack, events))
+    ingest = stack.services["ingest"]
+    ingest.start()
+    client = Client(ingest, key, _kafka(stack))
+    await rows.measure("NDJSON", lambda: client.post_all(bodies, LINES, events, connections=2))
+    await rows.measure("batches of 500", lambda: client.post_all(batches, BATCH, events, connections=4))
+    await rows.measure("singles", lambda: client.post_all(ours[:singles], SINGLE, singles))
+    latencies = await client.at_fixed_rate(ours[: _FIXED_RATE * _FIXED_SECONDS], SINGLE, _FIXED_RATE)
     cuts = quantiles(latencies, n=100)
-    note = f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms"
-    rows.append((f"singles at {_FIXED_RATE}/s", Measured(_FIXED_RATE), note))
+    rows.note(f"singles at {_FIXED_RATE}/s", f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms")
+    rows.note("Kafka gone", await _outage(stack, client, ours[0]))
     ingest.stop()
     async with _plain(stack) as service:
-        plain = Client(service, key)
-        some = values[:singles]
-        await repeat(
-            "(c) FastAPI, broker.publish", lambda: plain.post_all(some, "application/json", singles, _CONNECTIONS)
+        plain = Client(service, key, _kafka(stack))
+        await rows.measure(
+            "(c) FastAPI, broker.publish", lambda: plain.post_all(values[:singles], "application/json", singles)
         )
-    return _table(rows, events)
+    for name in ("NDJSON", "batches of 500"):
+        rows.compare(name, "(a) validation alone", "(c) FastAPI, broker.publish")
+    return rows.table(f"{events:,} events of about 600 bytes, validated, acknowledged by Kafka, receipts read; medians")
 
 
-class Client:
-    """A client that costs little: HTTP/1.1 over asyncio streams, bodies ready beforehand."""
+class Rows:
+    """The table as it grows: what was measured, and what there is to say of it."""
 
-    def __init__(self, service: Service, key: str) -> None:
-        self._service = service
-        self._key = key
+    def __init__(self, rounds: int) -> None:
+        self._rounds = rounds
+        self._found: dict[str, Measured | None] = {}
+        self._notes: dict[str, str] = {}
 
-    async def post_all(self, bodies: Sequence[bytes], media_type: str, events: int, connections: int) -> Measured:
-        """Post all bodies over so many connections at once; events a second and the server's share."""
-        waiting = iter(bodies)
-        process = self._service.process.find()
-        assert process is not None, "the service runs"
-        usage = Usage(process)
+    async def measure(self, name: str, once: Callable[[], Coroutine[Any, Any, Measured]]) -> None:
+        """Measure several rounds, behind one that warms up and does not count; the median is the row's."""
+        await once()
+        found = []
+        for number in range(self._rounds):
+            found.append(await once())
+            _console.print(f"  {name}, round {number + 1}: {found[-1].rate:,.0f}/s")
+        self._found[name] = middle(found)
 
-        async def work() -> None:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._service.port)
-            for body in waiting:
-                await self._post(reader, writer, body, media_type)
-            writer.close()
-            await writer.wait_closed()
+    def note(self, name: str, text: str) -> None:
+        """A row of words."""
+        self._found.setdefault(name, None)
+        self._notes[name] = text
 
-        await asyncio.gather(*(work() for _ in range(connections)))
-        return Measured(events / usage.seconds, usage.cpu_seconds / events * 1e6, usage.peak_megabytes)
+    def compare(self, name: str, *others: str) -> None:
+        """Say how fast a row is beside others."""
+        rate = self._rate(name)
+        self._notes[name] = ", ".join(f"{rate / self._rate(other):.2g} x {other.split()[0]}" for other in others)
 
-    async def at_fixed_rate(self, bodies: Sequence[bytes], media_type: str) -> list[float]:
-        """Seconds from when each post was due to its answer: a late start counts too."""
-        pairs = [await asyncio.open_connection("127.0.0.1", self._service.port) for _ in range(_CONNECTIONS)]
-        idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-        for pair in pairs:
-            idle.put_nowait(pair)
-        began = perf_counter()
+    def _rate(self, name: str) -> float:
+        found = self._found[name]
+        assert found is not None, "measured"
+        return found.rate
 
-        async def one(number: int, body: bytes) -> float:
-            due = began + number / _FIXED_RATE
-            await asyncio.sleep(max(0.0, due - perf_counter()))
-            pair = await idle.get()
-            reader, writer = pair
-            await self._post(reader, writer, body, media_type)
-            idle.put_nowait(pair)
-            return perf_counter() - due
+    def table(self, title: str) -> Table:
+        """All rows. Client, Kafka and others: how many cores they kept busy."""
+        table = Table(title=title)
+        table.add_column("")
+        for name in ("events/s", "server us/event", "peak MB", "client", "Kafka", "others", ""):
+            table.add_column(name, justify="right")
+        for name, one in self._found.items():
+            figures = [""] * len(_FORMS)
+            if one is not None:
+                values = (one.rate, one.cpu_us, one.megabytes, one.client, one.kafka, one.others)
+                figures = [
+                    "" if value is None else f"{value:{form}}" for value, form in zip(values, _FORMS, strict=True)
+                ]
+            table.add_row(name, *figures, self._notes.get(name, ""))
+        return table
 
-        latencies = await asyncio.gather(*(one(number, body) for number, body in enumerate(bodies)))
-        for _, writer in pairs:
-            writer.close()
-            await writer.wait_closed()
-        return latencies
 
-    async def _post(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes, media_type: str
-    ) -> None:
-        head = (
-            f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {self._key}\r\n"
-            f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        writer.write(head.encode() + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        status = int(answer[9:12])
-        if status not in (200, 202, 207):
-            raise RuntimeError(f"the service answers {status}")
-        if b"transfer-encoding: chunked" in answer.lower():
-            while size := int(await reader.readuntil(b"\r\n"), 16):
-                await reader.readexactly(size + 2)
-            await reader.readexactly(2)
-        else:
-            length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.split(b":")[1]))
+def _kafka(stack: Stack) -> psutil.Process | None:
+    return stack.kafka.process.find() if isinstance(stack.kafka, NativeKafka) else None
+
+
+async def _outage(stack: Stack, client: Client, body: bytes) -> str:
+    """The longest that a request waited for its 503 while Kafka stood still, and after it had ended."""
+    found = []
+    for begin, end in ((stack.kafka.pause, stack.kafka.resume), (stack.kafka.stop, stack.kafka.start)):
+        await asyncio.to_thread(begin)
+        answers = await client.for_a_while(body, SINGLE, _OUTAGE_SECONDS)
+        await asyncio.to_thread(end)
+        refused = [one for one in answers if (one.status, one.retry_after) == (503, True)]
+        if len(refused) < len(answers):
+            raise RuntimeError(f"without Kafka the service answers { ({one.status for one in answers}) }")
+        found.append(max(one.seconds for one in refused))
+        await asyncio.to_thread(stack.services["ingest"].wait_ready)
+    return "503 after {:.2f} s at most when it stands still, {:.2f} s when it ended".format(*found)
 
 
 async def _validate(values: Sequence[bytes]) -> Measured:
@@ -202,20 +197,6 @@ async def _plain(stack: Stack) -> AsyncIterator[Service]:
         yield service
     finally:
         service.stop()
-
-
-def _table(rows: list[tuple[str, Measured, str]], events: int) -> Table:
-    table = Table(
-        title=f"{events:,} events of about 600 bytes, validated, acknowledged by Kafka, receipts read; medians"
-    )
-    table.add_column("")
-    for name in ("events/s", "server CPU us/event", "peak MB", ""):
-        table.add_column(name, justify="right")
-    for name, found, note in rows:
-        cpu = f"{found.cpu_us:.1f}" if found.cpu_us is not None else ""
-        memory = f"{found.megabytes:.0f}" if found.megabytes is not None else ""
-        table.add_row(name, f"{found.rate:,.0f}", cpu, memory, note)
-    return table
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_prepare_makes_what_the_services_read_and_keeps_it(tmp_path: Path) -> No
     key = made["agency.env"].strip().rpartition("=")[2]
     known = agencies.parse((state / "agencies" / "agencies.toml").read_bytes()).by_key(key)
     assert known is not None
-    assert known.name == "demo"
+    assert known.agency.name == "demo"
     assert f"DDOR_AGENCY_KEY={key}\n" in made["env"]
     assert f":{made['postgres-password']}@postgres:5432/" in made["postgres-dsn"]
 

@@ -73,6 +73,23 @@ async def test_a_key_is_added_and_the_old_one_is_revoked_without_a_restart(inges
     await becomes(ingest, {"first": 401, "second": 202})
 
 
+async def test_a_key_expires_by_itself_while_the_new_one_goes_on(ingest: Service, file: Path) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=4)
+    plain = table("old", "first", "second")
+    digest = hashlib.sha256(b"first").hexdigest()
+    write(file, plain.replace(f"'{digest}'", f"{{sha256 = '{digest}', valid_to = {at.isoformat()}}}"))
+    await becomes(ingest, {"first": 202, "second": 202})
+    seen = set()
+    while datetime.now(UTC) < at + timedelta(seconds=1):
+        before = datetime.now(UTC)
+        answer = await status(ingest, "first")
+        if before >= at or datetime.now(UTC) < at:
+            assert answer == (401 if before >= at else 202)
+        seen.add(answer)
+    assert seen == {202, 401}
+    assert await status(ingest, "second") == 202
+
+
 async def test_a_bad_edit_keeps_the_last_valid_file_and_is_told(ingest: Service, file: Path) -> None:
     write(file, table("old", "first", "second") + table("new", "third"))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -219,21 +218,16 @@ async def test_clients_that_dribble_hold_up_nobody(http: httpx.AsyncClient, inge
     stop = asyncio.Event()
 
     async def dribble(stream: Stream) -> None:
-        for byte in streams.value(1):
-            await stream.send(bytes([byte]))
-            if stop.is_set():
-                return
+        while not stop.is_set():
+            await stream.send(b" ")
             await asyncio.sleep(0.02)
 
     dribbling = [asyncio.create_task(dribble(stream)) for stream in slow]
-    waited = []
     for number in range(100):
-        began = time.monotonic()
         assert (await post(http, streams.value(number))).status_code == 202
-        waited.append(time.monotonic() - began)
+    assert not any(task.done() for task in dribbling), "served while all of them were at it"
     stop.set()
     await asyncio.gather(*dribbling)
-    assert sorted(waited)[90] < 1.0
     for stream in slow:
         stream.abort()
     assert (await http.get("/readyz")).status_code == 200

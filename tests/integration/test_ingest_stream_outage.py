@@ -174,7 +174,7 @@ async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
         waited = time.monotonic() - began
         assert one.status_code == 503
         assert int(one.headers["retry-after"]) > 0
-        assert waited < 3.5
+        assert waited < 3
         many = await post(http, body, BATCH)
         assert many.status_code in (207, 503)
         assert int(many.headers["retry-after"]) > 0

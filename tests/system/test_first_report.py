@@ -17,6 +17,7 @@ from deploy.local.stack import Stack
 from schemas.topics import REPORT_READY
 from tests.support import kafka_log
 from tests.support.positions import accounts, everything
+from tests.support.schemathesis_run import assert_as_described
 from tests.support.stacks import looking, stack
 from tests.support.waiting import until
 
@@ -75,6 +76,8 @@ async def test_the_first_report(
         status = json.loads(system.run("status", "--json"))
         assert status["totals"]["open_conflicts"] == status["totals"]["history"] == 0
         assert {one["lag"] for one in status["partitions"]} == {0}
+    assert "/v1/reports/{name}" in (await reader.get("/docs")).text
+    await assert_as_described(system.services["publisher"].url, scratch=tmp_path)
 
 
 def _is_the_first_report(document: dict[str, Any]) -> None:

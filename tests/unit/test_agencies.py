@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def test_an_agency_is_known_by_its_key_alone() -> None:
     known = read(table("vegas", key="one"), table("reno", "41*", key="two"))
     found = known.by_key("two")
     assert found is not None
-    assert found.name == "reno"
+    assert found.agency.name == "reno"
     assert known.by_key("three") is None
     assert known.by_key("") is None
     assert known.by_key(sha256("two")) is None
@@ -50,7 +50,25 @@ def test_an_agency_is_known_by_its_key_alone() -> None:
 
 def test_an_agency_can_have_an_old_and_a_new_key() -> None:
     known = read(table("vegas").replace(f'"{sha256("vegas")}"', f'"{sha256("old")}", "{sha256("new")}"'))
-    assert known.by_key("old") is known.by_key("new") is known.listed[0]
+    found = known.by_key("old"), known.by_key("new")
+    assert [one and one.agency for one in found] == [known.listed[0]] * 2
+
+
+def test_a_key_can_end_or_begin_by_itself_while_another_stays() -> None:
+    keys = (
+        f'{{ sha256 = "{sha256("old")}", valid_to = 2017-07-01T00:00:00Z }}, "{sha256("lasting")}", '
+        f'{{ sha256 = "{sha256("new")}", valid_from = 2017-06-30T20:00:00-04:00 }}'
+    )
+    known = read(table("vegas", more="valid_to = 2018-01-01").replace(f'"{sha256("vegas")}"', keys))
+
+    def live(now: datetime) -> set[str]:
+        held = {key: known.by_key(key) for key in ("old", "lasting", "new")}
+        return {key for key, holder in held.items() if holder and holder.may_send(now)}
+
+    handover = datetime(2017, 7, 1, tzinfo=UTC)
+    assert live(handover - timedelta(microseconds=1)) == {"old", "lasting"}
+    assert live(handover) == {"lasting", "new"}
+    assert live(datetime(2018, 1, 1, tzinfo=UTC)) == set(), "no key outlives its agency"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +158,10 @@ def test_two_scopes_overlap_exactly_when_some_code_is_in_both(scopes: list[str])
         (table("vegas", ""), "vegas.jurisdictions"),
         (table("vegas", kinds=""), "vegas.kinds"),
         (table("vegas").replace(sha256("vegas"), "plain-key"), "vegas.key_sha256.0"),
+        (table("vegas").replace(f'"{sha256("vegas")}"', "{ valid_to = 2017-01-01 }"), "vegas.key_sha256.0.sha256"),
+        (table("vegas").replace(f'"{sha256("vegas")}"', '{ digest = "x" }'), "vegas.key_sha256.0"),
+        (table("vegas").replace(f'"{sha256("vegas")}"', f'"{sha256("a")}", "{sha256("a")}"'), "has a key twice"),
+        (table("vegas", more="valid_from = 2017-01-01\nvalid_to = 2017-01-01"), "valid_to must be after valid_from"),
         (table("vegas", more="valid_from = 2017-01-01T00:00:00"), "vegas.valid_from"),
         (table("vegas", more='valid_from = "soon"'), "vegas.valid_from"),
         ("[agency]\n", "[[agency]]"),

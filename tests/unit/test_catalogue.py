@@ -17,7 +17,7 @@ ROOT = Path(schemas.__path__[0]).parent
 SOURCES = [
     *(ROOT / "services" / "ingest").glob("*.py"),
     *(ROOT / "schemas" / name for name in ("acceptance.py", "acceptance_fast.py", "detainer.py", "envelope.py")),
-    ROOT / "services" / "runtime" / "http.py",
+    *(ROOT / "services" / "runtime" / name for name in ("connections.py", "http.py")),
 ]
 # Which argument is the code, and which the HTTP status.
 CALLS = {

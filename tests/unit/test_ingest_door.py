@@ -12,14 +12,16 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 import zstandard
 
+from services.ingest import routes
 from services.ingest.framing import BATCH, BINARY, LINES, MAX_BODY_BYTES, SINGLE
 from services.ingest.routes import Door
 from tests.support.agencies import LAS_VEGAS, key_of
 from tests.unit import sample_door
 from tests.unit.sample_door import Producer, assert_problem, batch, post
-from tests.unit.sample_events import encoded, event
+from tests.unit.sample_events import changed, encoded, event
 
 GOOD, BAD = encoded(event()), encoded(event(version=0))
 PACKED = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
@@ -158,6 +160,23 @@ async def test_lines_are_207_with_a_receipt_each_and_a_summary(client: httpx.Asy
     assert lines(answer)[-1] == {"summary": {"lines": 4, "accepted": 1, "rejected": 2, "unavailable": 1}}
 
 
+async def test_who_sends_what_it_may_not_is_in_the_log_and_no_key_is(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = encoded(changed(event(), "source", "/agencies/other"))
+    with structlog.testing.capture_logs() as logged:
+        monkeypatch.setattr(routes, "log", structlog.get_logger())
+        await post(client, forged + b"\n" + GOOD + b"\n" + forged, LINES)
+        await post(client, GOOD, Authorization="Bearer not-a-key")
+    told = [{name: one.get(name) for name in ("event", "code", "agency", "events")} for one in logged]
+    assert told == [
+        {"event": "refused", "code": "source-not-allowed", "agency": LAS_VEGAS, "events": 2},
+        {"event": "refused", "code": "unknown-key", "agency": None, "events": None},
+    ]
+    assert "not-a-key" not in str(logged)
+    assert key_of(LAS_VEGAS) not in str(logged)
+
+
 class Exchange:
     """One request at the door, message by message, as a server would hand them over."""
 
@@ -207,6 +226,28 @@ async def test_a_client_that_never_pauses_cannot_keep_the_process_from_stopping(
     await asyncio.wait_for(door(exchange.scope, endless, exchange.send), 20)
     assert exchange.sent[-1]["more_body"] is False
     assert {one["status"] for one in exchange.lines} == {"accepted"}
+
+
+@pytest.mark.parametrize("media_type", [SINGLE, BATCH])
+async def test_a_body_that_does_not_come_in_time_is_408_and_ends_the_connection(
+    door: Door, producer: Producer, media_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "BODY_SECONDS", 0.3)
+    exchange = Exchange(media_type)
+
+    async def dribble() -> None:
+        while True:
+            exchange.put(b" ")
+            await asyncio.sleep(0.02)
+
+    dribbling = asyncio.create_task(dribble())
+    await asyncio.wait_for(door(exchange.scope, exchange.incoming.get, exchange.send), 30)
+    dribbling.cancel()
+    start, body = exchange.sent
+    assert start["status"] == 408
+    assert dict(start["headers"])[b"connection"] == b"close"
+    assert json.loads(body["body"])["code"] == "too-slow"
+    assert producer.stored == []
 
 
 @pytest.mark.parametrize("media_type", [SINGLE, LINES])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from typer.testing import CliRunner
 
 from services.cli.main import app
@@ -18,16 +20,39 @@ def new(*arguments: str) -> tuple[str, str]:
     return key, line
 
 
+def file(line: str) -> agencies.Agencies:
+    """An agencies file that has the printed line."""
+    return agencies.parse(
+        f'[[agency]]\nname = "ice-las-vegas"\n{line}\nkinds = ["issued"]\njurisdictions = ["*"]\n'.encode()
+    )
+
+
 def test_the_key_is_known_by_the_printed_line() -> None:
     key, line = new("--agency", "ice-las-vegas")
     assert tomllib.loads(line)["key_sha256"]
-    known = agencies.parse(
-        f'[[agency]]\nname = "ice-las-vegas"\n{line}\nkinds = ["issued"]\njurisdictions = ["*"]\n'.encode()
-    )
+    known = file(line)
     found = known.by_key(key)
     assert found is not None
-    assert found.name == "ice-las-vegas"
+    assert found.agency.name == "ice-las-vegas"
     assert known.by_key(key[:-1]) is None
+
+
+@pytest.mark.parametrize("valid_to", ["2027-01-01", "2026-12-31T19:00:00-05:00", "2027-01-01T00:00:00Z"])
+def test_a_key_with_an_end_is_live_until_then(valid_to: str) -> None:
+    key, line = new("--valid-to", valid_to)
+    found = file(line).by_key(key)
+    assert found is not None
+    end = datetime(2027, 1, 1, tzinfo=UTC)
+    assert found.may_send(end - timedelta(seconds=1))
+    assert not found.may_send(end)
+
+
+@pytest.mark.parametrize("valid_to", ["soon", "2027-01-01T00:00:00", "2027-13-01"])
+def test_an_end_that_is_no_instant_is_refused(valid_to: str) -> None:
+    result = CliRunner().invoke(app, ["keys", "new", "--valid-to", valid_to])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "--valid-to" in result.stderr
 
 
 def test_each_key_is_another_and_fits_a_header() -> None:

@@ -52,7 +52,7 @@ def test_a_missing_input_is_named(name: str) -> None:
 
 
 def test_no_input_holds_anything_of_a_key() -> None:
-    keys = [key for one in LOCAL.listed for key in one.key_sha256]
+    keys = [key.sha256 for one in LOCAL.listed for key in one.key_sha256]
     for content in current().contents.values():
         assert b"sha256" not in content
         assert not [key for key in keys if key.encode() in content]

@@ -205,6 +205,61 @@ async def test_a_compressed_body_that_is_cut_off_is_told(client: Client, log: Lo
     assert len(client.lines) == 1_501
 
 
+async def test_a_client_that_leaves_us_waiting_is_told_behind_the_receipts_of_what_came(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.2)
+    await answered(client, log, b"a\nb\nhalf a li")
+    assert_complete(client)
+    *receipts, last = client.lines
+    assert [one["status"] for one in receipts] == ["accepted", "accepted"]
+    assert last["error"]["code"] == "too-slow"
+    assert log.stored == [b"a", b"b"]
+
+
+async def test_a_client_that_never_ends_its_line_is_told_though_bytes_come(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.3)
+    answering = start(client, log)
+
+    async def dribble() -> None:
+        while True:
+            client.put(b"x")
+            await asyncio.sleep(0.02)
+
+    dribbling = asyncio.create_task(dribble())
+    await asyncio.wait_for(answering, 30)
+    dribbling.cancel()
+    assert [line["error"]["code"] for line in client.lines] == ["too-slow"]
+
+
+async def test_an_empty_line_now_and_then_keeps_a_stream_that_has_nothing_to_say(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LINE_SECONDS", 1.0)
+    answering = start(client, log)
+    for _ in range(10):
+        client.put(b"\n")
+        await asyncio.sleep(0.2)
+    client.put(b"a\n", None)
+    await asyncio.wait_for(answering, 30)
+    assert client.lines[-1]["summary"]["accepted"] == 1
+
+
+async def test_time_in_which_the_log_keeps_us_waiting_is_not_the_clients(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.3)
+    log.open.clear()
+    client.put(*[b"x\n" * 1_000] * 5, b"half a line", b" and the rest\n", None)
+    answering = start(client, log)
+    await asyncio.sleep(1)
+    log.open.set()
+    await asyncio.wait_for(answering, 30)
+    assert client.lines[-1]["summary"]["accepted"] == 5_001
+
+
 @pytest.fixture
 def small_spool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "Spool", lambda: Spool(limit=200_000))

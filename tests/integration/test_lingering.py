@@ -1,4 +1,4 @@
-"""services.runtime.connection: the last answer arrives, and heads are bounded."""
+"""services.runtime.lingering over real sockets: the last answer arrives at a client that is still sending."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from services.runtime import connection
-from services.runtime.connection import MAX_HEAD_BYTES, Connection
+from services.runtime import lingering
+from services.runtime.lingering import LingeringProtocol
 
 CHUNK = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
 ANSWER = b"y" * 200_000
@@ -28,7 +28,7 @@ async def refuse(_: Any, __: Callable[[], Awaitable[Any]], send: Callable[[Any],
 @asynccontextmanager
 async def served() -> AsyncIterator[int]:
     """A server of `refuse`; its port."""
-    config = uvicorn.Config(refuse, http=Connection, lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(refuse, http=LingeringProtocol, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         task = asyncio.create_task(server.serve([listening]))
@@ -64,7 +64,7 @@ async def test_an_answer_arrives_whole_at_a_client_that_is_still_sending() -> No
 
 
 async def test_a_client_that_never_ends_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.1)
     async with served() as port, connected(port) as (reader, writer):
         writer.write(HEAD)
         got = await asyncio.wait_for(reader.read(), 20)
@@ -78,29 +78,3 @@ async def test_a_client_that_never_ends_is_let_go(monkeypatch: pytest.MonkeyPatc
 
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(send(), 20)
-
-
-@pytest.mark.parametrize(
-    "piece",
-    [b"x" * 1_000, b"X-A: " + b"b" * 1_000 + b"\r\n"],
-    ids=["one header without end", "headers without end"],
-)
-async def test_a_head_without_end_is_refused(piece: bytes) -> None:
-    async with served() as port, connected(port) as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nX-First: ")
-        for _ in range(2 * MAX_HEAD_BYTES // len(piece)):
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0)
-        got = await asyncio.wait_for(reader.read(), 20)
-    assert got.startswith(b"HTTP/1.1 431 ")
-    assert got.endswith(b"The head is too large.\n")
-
-
-async def test_a_path_without_end_is_refused() -> None:
-    async with served() as port, connected(port) as (reader, writer):
-        writer.write(b"POST /")
-        for _ in range(2 * MAX_HEAD_BYTES // 1_000):
-            writer.write(b"a" * 1_000)
-            await writer.drain()
-        assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 431 ")

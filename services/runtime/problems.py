@@ -1,0 +1,20 @@
+"""How a request is refused: RFC 9457, the same in all services."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
+    """An RFC 9457 problem. `code` is stable and listed in the docs; `detail` says what to do."""
+    body = {
+        "type": f"/problems/{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return JSONResponse(body | more, status, headers, media_type="application/problem+json")

@@ -1,0 +1,104 @@
+"""A client that costs little: HTTP/1.1 over asyncio streams, bodies ready beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+from typing import NamedTuple
+
+import psutil
+
+from deploy.local.service import Service
+from tests.bench.machine import Measured, Usage
+
+CONNECTIONS = 32
+
+
+class Answer(NamedTuple):
+    """What one request was answered, and after how many seconds."""
+
+    status: int
+    retry_after: bool
+    seconds: float
+
+
+class Client:
+    """Posts bodies to a service and measures it."""
+
+    def __init__(self, service: Service, key: str, kafka: psutil.Process | None) -> None:
+        self._service = service
+        self._key = key
+        self._kafka = kafka
+
+    async def post_all(
+        self, bodies: Sequence[bytes], media_type: str, events: int, connections: int = CONNECTIONS
+    ) -> Measured:
+        """Post all bodies over so many connections at once; events a second and the server's share."""
+        waiting = iter(bodies)
+        process = self._service.process.find()
+        assert process is not None, "the service runs"
+        usage = Usage(process, self._kafka)
+
+        async def work() -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._service.port)
+            for body in waiting:
+                answer = await self._post(reader, writer, body, media_type)
+                if answer.status not in (200, 202, 207):
+                    raise RuntimeError(f"the service answers {answer.status}")
+            writer.close()
+            await writer.wait_closed()
+
+        await asyncio.gather(*(work() for _ in range(connections)))
+        return usage.measured(events)
+
+    async def at_fixed_rate(self, bodies: Sequence[bytes], media_type: str, rate: int) -> list[float]:
+        """Seconds from when each post was due to its answer: a late start counts too."""
+        pairs = [await asyncio.open_connection("127.0.0.1", self._service.port) for _ in range(CONNECTIONS)]
+        idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        for pair in pairs:
+            idle.put_nowait(pair)
+        began = perf_counter()
+
+        async def one(number: int, body: bytes) -> float:
+            due = began + number / rate
+            await asyncio.sleep(max(0.0, due - perf_counter()))
+            pair = await idle.get()
+            await self._post(*pair, body, media_type)
+            idle.put_nowait(pair)
+            return perf_counter() - due
+
+        latencies = await asyncio.gather(*(one(number, body) for number, body in enumerate(bodies)))
+        for _, writer in pairs:
+            writer.close()
+            await writer.wait_closed()
+        return latencies
+
+    async def for_a_while(self, body: bytes, media_type: str, seconds: float) -> list[Answer]:
+        """Post one body again and again, whatever is answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._service.port)
+        ends, answers = perf_counter() + seconds, []
+        while perf_counter() < ends:
+            answers.append(await self._post(reader, writer, body, media_type))
+        writer.close()
+        await writer.wait_closed()
+        return answers
+
+    async def _post(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes, media_type: str
+    ) -> Answer:
+        head = (
+            f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {self._key}\r\n"
+            f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        began = perf_counter()
+        writer.write(head.encode() + body)
+        answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if b"transfer-encoding: chunked" in answer:
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                await reader.readexactly(size + 2)
+            await reader.readexactly(2)
+        else:
+            length = next(line for line in answer.split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+        return Answer(int(answer[9:12]), b"\r\nretry-after:" in answer, perf_counter() - began)

@@ -1,0 +1,162 @@
+"""``python -m tests.bench.one_gigabyte``: one request with a body of a gigabyte, through to the counters.
+
+Lines are sent and receipts read at the same time. What must be so: the service's memory stays flat, each line has one
+receipt in its order, and when the aggregator is at the log's end the counters in PostgreSQL say exactly how many
+detainers were sent. Exit code 1 when something is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+import psutil
+from rich.console import Console
+
+from deploy.local.parts import choose_kafka, choose_postgres
+from deploy.local.service import Service
+from deploy.local.stack import Stack
+from services.ingest.framing import LINES
+from tests.bench import corpus
+from tests.bench.machine import Usage, load
+from tests.support import kafka_log
+from tests.support.stacks import looking
+
+MOST_MEGABYTES = 150
+_CHUNK = 500
+_DRAIN_SECONDS = 600
+_line_number = re.compile(rb'"line":(\d+),"status":"accepted"').findall
+_console = Console(highlight=False)
+
+
+@dataclass
+class Told:
+    """What was sent and answered so far."""
+
+    sent: int = 0
+    size: int = 0
+    identities: set[bytes] = field(default_factory=set)
+    receipts: int = 0
+    summary: dict[str, int] = field(default_factory=dict)
+    memory: list[float] = field(default_factory=list)
+    """Resident megabytes of the service, every fifth of a second."""
+
+
+def main() -> int:
+    """Run it and print what was seen."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.one_gigabyte", description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=1_000, help="how many millions of bytes")
+    arguments = parser.parse_args()
+    _console.print(load())
+    with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
+        directory = Path(scratch)
+        stack = Stack(
+            directory / "stack",
+            choose_kafka(directory / "kafka", kind="native", real_only=True),
+            choose_postgres(directory / "postgres", kind="native"),
+        )
+        try:
+            stack.prepare()
+            for name in ("ingest", "aggregator"):
+                stack.services[name].start()
+            return asyncio.run(_run(stack, arguments.megabytes * 1_000_000))
+        finally:
+            stack.down(delete=True)
+
+
+async def _run(stack: Stack, size: int) -> int:
+    ingest, told = stack.services["ingest"], Told()
+    process = ingest.process.find()
+    assert process is not None, "the service runs"
+    usage = Usage(process)
+    watching = asyncio.create_task(_watch(process, told))
+    await _post(ingest, stack.state.agency_key(), size, told)
+    measured = usage.measured(told.sent)
+    watching.cancel()
+    began = perf_counter()
+    async with looking(stack.variables()["DDOR_POSTGRES_DSN"]) as connection:
+        await kafka_log.counted(connection, stack.kafka.bootstrap, _DRAIN_SECONDS)
+        drained = perf_counter() - began
+        counted = await connection.fetchval("SELECT sum(n)::bigint FROM weekly_counter")
+        records = await connection.fetchval("SELECT sum(records)::bigint FROM partition_position")
+    early = max(told.memory[: len(told.memory) // 10 + 1])
+    facts = {
+        f"{told.size:,} bytes, {told.sent:,} lines in one request": told.size >= size,
+        f"{measured.rate:,.0f} lines/s at {measured.cpu_us:.1f} us of server CPU a line, aggregator beside it": True,
+        f"{told.receipts:,} receipts in order, summary {told.summary}": (
+            told.receipts == told.sent == told.summary.get("lines") == told.summary.get("accepted")
+        ),
+        f"resident memory {early:.0f} MB in the first tenth, {max(told.memory):.0f} MB at most, "
+        f"peak {measured.megabytes:.0f} MB": (measured.megabytes or 0) < MOST_MEGABYTES,
+        f"{records:,} records read, {drained:.0f} s behind the last receipt": records == told.sent,
+        f"{counted:,} detainers in weekly_counter, {len(told.identities):,} sent": counted == len(told.identities),
+    }
+    for text, so in facts.items():
+        _console.print("ok " if so else "NOT SO", text)
+    return 0 if all(facts.values()) else 1
+
+
+async def _watch(process: psutil.Process, told: Told) -> None:
+    while True:
+        told.memory.append(process.memory_info().rss / 1_048_576)
+        await asyncio.sleep(0.2)
+
+
+async def _post(ingest: Service, key: str, size: int, told: Told) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+    writer.write(
+        f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: {LINES}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
+    reading = asyncio.create_task(_read(reader, told))
+    for chunk in _chunks(size, told):
+        writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+    await reading
+    writer.close()
+    await writer.wait_closed()
+
+
+def _chunks(size: int, told: Told) -> Iterator[bytes]:
+    """Lines until the body has `size` bytes; a fiftieth of the events comes twice."""
+    events = corpus.events(sys.maxsize, seed=1)
+    while told.size < size:
+        lines = []
+        for _ in range(_CHUNK):
+            key, value = next(events)
+            told.identities.add(key)
+            lines.append(value.replace(b"/agencies/bench", b"/agencies/demo", 1))
+        chunk = b"\n".join(lines) + b"\n"
+        told.sent += _CHUNK
+        told.size += len(chunk)
+        yield chunk
+
+
+async def _read(reader: asyncio.StreamReader, told: Told) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 207"):
+        raise RuntimeError(f"the service answers {head.splitlines()[0].decode()}")
+    rest = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        rest += (await reader.readexactly(size + 2))[:-2]
+        whole, _, rest = rest.rpartition(b"\n")
+        for number in map(int, _line_number(whole)):
+            told.receipts += 1
+            if number != told.receipts:
+                raise RuntimeError(f"receipt {number:,} comes where {told.receipts:,} should")
+        if b'"summary"' in whole:
+            told.summary = msgspec.json.decode(whole.splitlines()[-1])["summary"]
+    await reader.readexactly(2)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,211 @@
+"""services.runtime.connections over real sockets: clients that keep a connection waiting are let go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from services.runtime import connections
+from services.runtime.connections import MAX_HEAD_BYTES, BoundedProtocol
+
+HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
+ASKED = HEAD + b"\r\n"
+PIECE = bytes(65_536)
+
+
+class App:
+    """Answers `pieces` pieces when it is let to."""
+
+    def __init__(self, pieces: int = 1) -> None:
+        self.pieces = pieces
+        self.open = asyncio.Event()
+        self.open.set()
+        self.ended = asyncio.Event()
+
+    async def __call__(self, _: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await self.open.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(self.pieces):
+            await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        self.ended.set()
+
+
+class Connection:
+    """Bytes to the service and back."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def answer(self) -> bytes:
+        """The body of a chunked answer."""
+        await self.reader.readuntil(b"\r\n\r\n")
+        body = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
+        return body
+
+    async def refused(self) -> tuple[int, str]:
+        """Status and code of the answer with which the connection ends."""
+        head, _, body = (await self.reader.read()).partition(b"\r\n\r\n")
+        assert b"\r\nconnection: close" in head
+        return int(head.split(b" ", 2)[1]), json.loads(body)["code"]
+
+
+@asynccontextmanager
+async def connected(app: App) -> AsyncIterator[Connection]:
+    config = uvicorn.Config(app, log_config=None, lifespan="off")
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2 * len(PIECE))
+    try:
+        async with asyncio.timeout(60):
+            yield Connection(reader, writer)
+    finally:
+        writer.transport.abort()
+        server.close()
+        await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.5)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GE", HEAD], ids=["nothing", "half a word", "half a head"])
+async def test_a_head_that_does_not_come_is_408(hurry: None, sent: bytes) -> None:
+    async with connected(App()) as one:
+        one.writer.write(sent)
+        assert await one.refused() == (408, "too-slow")
+
+
+async def test_a_head_that_comes_byte_by_byte_is_408(hurry: None) -> None:
+    async with connected(App()) as one:
+
+        async def dribble() -> None:
+            one.writer.write(HEAD + b"X-Slow: ")
+            while True:
+                one.writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        dribbling = asyncio.create_task(dribble())
+        assert await one.refused() == (408, "too-slow")
+        dribbling.cancel()
+
+
+async def test_the_head_of_a_later_request_has_its_own_time(hurry: None) -> None:
+    async with connected(App()) as one:
+        for _ in range(4):
+            one.writer.write(ASKED)
+            assert await one.answer() == PIECE
+            await asyncio.sleep(0.2)
+        one.writer.write(HEAD)
+        assert await one.refused() == (408, "too-slow")
+
+
+async def test_a_head_behind_a_request_that_is_still_being_answered_waits(hurry: None) -> None:
+    app = App()
+    app.open.clear()
+    async with connected(app) as one:
+        one.writer.write(ASKED + HEAD)
+        await asyncio.sleep(1.5)
+        app.open.set()
+        assert await one.answer() == PIECE
+        one.writer.write(b"\r\n")
+        assert await one.answer() == PIECE
+
+
+_CHUNKED = b"POST / HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (b"GET /", b"a" * 1_000),
+        (HEAD + b"X-Long: ", b"x" * 1_000),
+        (HEAD, b"X-Again: " + b"x" * 1_000 + b"\r\n"),
+    ],
+    ids=["path", "header", "headers"],
+)
+async def test_a_head_without_end_is_431(begun: bytes, piece: bytes) -> None:
+    async with connected(App()) as one:
+        one.writer.write(begun)
+        await send_too_much(one, piece)
+        assert await one.refused() == (431, "head-too-large")
+
+
+@pytest.mark.parametrize("piece", [b"x" * 1_000, b"X-Again: " + b"x" * 1_000 + b"\r\n"], ids=["trailer", "trailers"])
+async def test_trailers_without_end_end_the_connection(piece: bytes) -> None:
+    app = App()
+    async with connected(app) as one:
+        one.writer.write(_CHUNKED + b"X-First: ")
+        await send_too_much(one, piece)
+        assert await one.reader.read() == b""
+
+
+async def send_too_much(one: Connection, piece: bytes) -> None:
+    """More than a head may have, in several reads of the other side."""
+    for number in range(4 * MAX_HEAD_BYTES // len(piece)):
+        one.writer.write(piece)
+        if number % 16 == 0:
+            await one.writer.drain()
+            await asyncio.sleep(0.005)
+
+
+async def test_what_is_no_http_is_400(hurry: None) -> None:
+    async with connected(App()) as one:
+        one.writer.write(b"EHLO service\r\n\r\n")
+        assert await one.refused() == (400, "bad-request")
+
+
+async def test_a_client_that_leaves_its_answer_unread_is_let_go(hurry: None) -> None:
+    app = App(pieces=1_000)
+    async with connected(app) as one:
+        one.writer.write(ASKED)
+        await app.ended.wait()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await one.answer()
+
+
+async def test_a_client_that_reads_slowly_is_told_all(hurry: None) -> None:
+    app = App(pieces=60)
+    async with connected(app) as one:
+        one.writer.write(ASKED)
+        await one.reader.readuntil(b"\r\n\r\n")
+        seen = 0
+        while not app.ended.is_set():
+            seen += len(await one.reader.read(262_144))
+            await asyncio.sleep(0.1)
+        while seen < 60 * len(PIECE):
+            seen += len(await one.reader.read(262_144))
+
+
+async def test_a_client_that_reads_only_when_it_has_sent_all_may_take_its_time(hurry: None) -> None:
+    class Echo(App):
+        async def __call__(self, _: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            more = True
+            while more:
+                more = (await receive()).get("more_body", False)
+                for _ in range(self.pieces if more else 0):
+                    await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+    async with connected(Echo(pieces=200)) as one:
+        one.writer.write(b"POST / HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        await asyncio.sleep(1.5)
+        one.writer.write(b"0\r\n\r\n")
+        assert len(await one.answer()) == 200 * len(PIECE)

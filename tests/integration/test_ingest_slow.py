@@ -1,0 +1,116 @@
+"""Clients that take their time (slow-loris): each is told so and let go, and one that is merely idle is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from deploy.local.parts import KafkaPart
+from deploy.local.service import Service
+from services.ingest.routes import BODY_SECONDS
+from services.runtime.connections import HEAD_SECONDS
+from tests.support import processes, streams
+from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
+from tests.support.processes import BATCH, SINGLE
+from tests.support.streams import Stream
+
+_MARGIN = 10.0
+HEAD = f"POST /v1/events HTTP/1.1\r\nHost: ingest\r\nAuthorization: Bearer {key_of(LAS_VEGAS)}\r\n".encode()
+
+
+@pytest.fixture(scope="module")
+def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    state = tmp_path_factory.mktemp("ingest")
+    agencies = write_agencies(state / "agencies.toml")
+    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
+    one = processes.service("ingest", state, variables)
+    one.start()
+    try:
+        yield one
+    finally:
+        assert one.stop(), "SIGTERM ended it"
+
+
+class Connection:
+    """Bytes to the service and back."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, ingest: Service) -> AsyncIterator[Connection]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def dribble(self, data: bytes) -> None:
+        """A byte every now and then, until the other side has closed."""
+        for byte in data:
+            if self._reader.at_eof():
+                return
+            self._writer.write(bytes([byte]))
+            await asyncio.sleep(0.1)
+
+    async def told(self) -> tuple[int, Any]:
+        """Status and JSON of an answer."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        (length,) = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        body = await self._reader.readexactly(int(length.split(b":")[1]))
+        return int(head.split(b" ", 2)[1]), json.loads(body)
+
+    async def refused(self, seconds: float) -> tuple[int, str]:
+        """Status and code of the answer that ends the connection, which comes after `seconds` and not before."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        status, problem = await asyncio.wait_for(self.told(), seconds + _MARGIN)
+        assert clock() - began > seconds - 1
+        assert await asyncio.wait_for(self._reader.read(), _MARGIN) == b"", "closed"
+        return status, problem["code"]
+
+
+async def test_a_head_that_does_not_come_is_408(ingest: Service) -> None:
+    async with Connection.open(ingest) as one:
+        one.send(HEAD)
+        assert await one.refused(HEAD_SECONDS) == (408, "too-slow")
+
+
+async def test_a_body_that_does_not_come_is_408_and_an_idle_stream_goes_on(ingest: Service) -> None:
+    async def stops(content_type: str) -> None:
+        async with Connection.open(ingest) as one:
+            one.send(HEAD + f"Content-Type: {content_type}\r\nContent-Length: 500\r\n\r\n".encode())
+            one.send(b"[" if content_type == BATCH else b"{")
+            assert await one.refused(BODY_SECONDS) == (408, "too-slow")
+
+    async def dribbles() -> None:
+        async with Connection.open(ingest) as one:
+            one.send(HEAD + f"Content-Type: {SINGLE}\r\nContent-Length: 1000000\r\n\r\n".encode())
+            dribbling = asyncio.create_task(one.dribble(b" " * 1_000))
+            status, problem = await asyncio.wait_for(one.told(), BODY_SECONDS + _MARGIN)
+            dribbling.cancel()
+            assert (status, problem["code"]) == (408, "too-slow")
+
+    async def only_waits() -> None:
+        stream = await Stream.open(ingest)
+        await stream.send(streams.lines([1]))
+        assert await stream.status() == 207
+        answer = stream.lines()
+        assert (await anext(answer))["status"] == "accepted"
+        await asyncio.sleep(BODY_SECONDS + 1)  # what is shown is that nothing happens
+        await stream.send(streams.lines([2]))
+        await stream.end()
+        assert [line async for line in answer][-1]["summary"]["accepted"] == 2
+        await stream.close()
+
+    await asyncio.gather(stops(SINGLE), stops(BATCH), dribbles(), only_waits())
