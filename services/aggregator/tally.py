@@ -16,11 +16,12 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from schemas.acceptance import Refused
+from schemas.acceptance import Refused, accept_any
 from schemas.acceptance_fast import accept_fast
+from schemas.attestation import Attestation
 from schemas.detainer import Kind
 from schemas.fact import Fact
-from schemas.topics import DETAINER_REJECTED
+from schemas.topics import DETAINER_REJECTED, WEEK_ATTESTED
 from schemas.week import WeekIndex
 from services.aggregator.leases import Partition
 
@@ -87,6 +88,14 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
         return self.fact.version, self.fingerprint
 
 
+class Attested(NamedTuple):
+    """An accepted attestation, and the record that brought it."""
+
+    attestation: Attestation
+    partition: int
+    offset: int
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The span [start, end) of one partition that a batch covers, and the proof of having read it.
@@ -106,12 +115,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All that one transaction writes: winners first of all, other new facts, rejects, and the claims."""
+    """All that one transaction writes: winners, other new facts, rejects, the claims, and what agencies attest."""
 
     winners: tuple[Placed, ...]
     others: tuple[Placed, ...]
     rejects: tuple[Reject, ...]
     claims: tuple[Claim, ...]
+    attested: tuple[Attested, ...] = ()
 
 
 def digest(value: bytes | None) -> bytes:
@@ -135,6 +145,26 @@ def read(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Placed], lis
             week = first_day(fact.counted_us)
             placed.append(Placed(fact, fact.fingerprint, week, record.partition, record.offset))
     return placed, rejects
+
+
+def read_attested(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Attested], list[Reject]]:
+    """As `read`, of the topic of attestations. One of what is no week would never stand in a report: it is rejected."""
+    attested: list[Attested] = []
+    rejects: list[Reject] = []
+    for record in records:
+        try:
+            event = accept_any(record.value, record.topic)
+            assert isinstance(event, Attestation), "the topic has one type"
+        except Refused as refused:
+            rejects.append(reject(record, refused.code, refused.field, refused.detail))
+        except Exception as error:
+            rejects.append(_failed(record, error))
+        else:
+            if weeks.begins_on(event.week):
+                attested.append(Attested(event, record.partition, record.offset))
+            else:
+                rejects.append(reject(record, "not-a-week", "data.week_start", "must be the first day of a week"))
+    return attested, rejects
 
 
 def reject(record: Record, reason: str, field: str | None, detail: str) -> Reject:
@@ -169,11 +199,17 @@ def reduce(placed: Iterable[Placed]) -> tuple[list[Placed], list[Placed]]:
 
 def batch(spans: Sequence[Span], weeks: WeekIndex) -> Batch:
     """Turn spans into what one transaction writes."""
-    placed, rejects = read((record for span in spans for record in span.records), weeks)
+    placed, rejects = read(_records(spans, attesting=False), weeks)
     winners, others = reduce(placed)
+    attested, refused = read_attested(_records(spans, attesting=True), weeks)
+    rejects += refused
     rejected = Counter(one.partition for one in rejects)
     claims = sorted((_claim(span, rejected[span.partition]) for span in spans), key=attrgetter("partition"))
-    return Batch(tuple(winners), tuple(others), tuple(rejects), tuple(claims))
+    return Batch(tuple(winners), tuple(others), tuple(rejects), tuple(claims), tuple(attested))
+
+
+def _records(spans: Iterable[Span], *, attesting: bool) -> Iterator[Record]:
+    return (record for span in spans if (span.partition.topic == WEEK_ATTESTED) is attesting for record in span.records)
 
 
 def internal_error(span: Span, error: Exception) -> Batch:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from deploy.local.parts import KafkaPart
-from schemas.topics import EVENT_TOPICS
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED
 from services.aggregator import app
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
@@ -19,7 +19,7 @@ from tests.support.kafka_log import Message
 from tests.support.positions import Connection, next_offsets
 from tests.support.waiting import until
 
-ISSUED, DECLINED = (topic.name for topic in EVENT_TOPICS)
+ISSUED, DECLINED = DETAINER_ISSUED, DETAINER_DECLINED
 
 
 def _at(partition: int, numbers: Sequence[int], kind: str = "issued") -> list[Message]:

@@ -19,6 +19,7 @@ from services.ingest.routes import Door
 from services.runtime import http
 from services.runtime.agencies import AgenciesFile
 from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
+from tests.unit.sample_reports import CALENDAR
 
 NOW = datetime(2017, 2, 1, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ class Producer:
 def door(directory: Path, producer: Producer) -> Door:
     """A door for the agencies of `tests.support.agencies`."""
     file = write_agencies(directory / "agencies.toml")
-    made = Door(AgenciesFile(file, lambda: 0.0), lambda: NOW, Rates())
+    made = Door(AgenciesFile(file, lambda: 0.0), lambda: NOW, Rates(), CALENDAR)
     made.producer = cast("EventProducer", producer)
     return made
 
