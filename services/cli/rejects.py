@@ -11,7 +11,7 @@ import typer
 from aiokafka import AIOKafkaProducer
 from rich.table import Table
 
-from schemas.topics import CONTENT_TYPE, EVENT_TOPICS, partition_of
+from schemas.topics import CONTENT_TYPE, partition_of
 from services.aggregator.leases import Partition
 from services.cli import places
 from services.cli.places import Place
@@ -21,7 +21,6 @@ from services.runtime import kafka, postgres, settings
 
 app = typer.Typer(help="Records that were no events: what, why, and sending them again.", no_args_is_help=True)
 
-_PARTITIONS = {topic.name: topic.partitions for topic in EVENT_TOPICS}
 Where = Annotated[str, typer.Argument(help="topic/partition/offset of the rejected record.")]
 By = Annotated[str, typer.Option("--by", help="Who decides; kept in operator_action.")]
 
@@ -132,9 +131,9 @@ async def _redrive_one(
             return False, "is no JSON object, so it can never be an event"
         subject = json.loads(value).get("subject")
         record_key = subject.lower().encode() if isinstance(subject, str) else row["key"] or b""
-        number = partition_of(record_key, _PARTITIONS[place.partition.topic])
-        headers = [("content-type", CONTENT_TYPE.encode())]
         topic = place.partition.topic
+        number = partition_of(record_key, len(await producer.partitions_for(topic)))
+        headers = [("content-type", CONTENT_TYPE.encode())]
         sent = await producer.send_and_wait(topic, value=value, key=record_key, partition=number, headers=headers)
         again = f"{topic}/{number}/{sent.offset}"
         await connection.execute(SQL["mark_redriven"], *key, again)

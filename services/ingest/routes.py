@@ -93,9 +93,10 @@ class Door:
 
     def _judge(self, agency: Agency) -> streaming.Judge:
         clock, calendar = self._clock, self._calendar
+        partitions = self.producer.partitions() if self.producer else intake.PARTITIONS
 
         def judge(line: int, value: bytes) -> Accepted | Receipt:
-            return intake.judge(line, value, agency, now, calendar)
+            return intake.judge(line, value, agency, now, calendar, partitions=partitions)
 
         now = microseconds(clock())
         return judge

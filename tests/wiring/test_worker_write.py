@@ -58,6 +58,9 @@ class FakeLog:
             raise self.error
         return self.first.get(partition, start)
 
+    async def partitions(self) -> set[Partition]:
+        return {ISSUED_0, ISSUED_1}
+
     async def lost(self, _positions: object) -> dict[Partition, str]:
         return {}
 
