@@ -1,8 +1,8 @@
 """The one acceptance function: what is an event, and what is not.
 
-Ingest and aggregator both call `accept`. It looks at the record's bytes and at nothing else, no clock and no
-settings, so the same bytes are accepted or refused for the same reason today and in ten years, as long as
-`RULES_VERSION`, the registry and the code lists are the same.
+Ingest and aggregator both call it: `accept_any`, or `accept` where only detainers are meant. It looks at the record's
+bytes and at nothing else, no clock and no settings, so the same bytes are accepted or refused for the same reason today
+and in ten years, as long as `RULES_VERSION`, the registry and the code lists are the same.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.attestation import Attestation, WeekAttested, attestation
 from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind
 from schemas.envelope import INSTANT_PATTERN, UUID_PATTERN
 from schemas.fact import Fact, normal
@@ -23,9 +24,11 @@ RULES_VERSION: Final = 1
 MAX_EVENT_BYTES: Final = 16_384
 """An event is about 600 bytes; the longest that the rules allow is well below this."""
 
-_MODELS: Final[dict[str, type[DetainerIssued | DetainerDeclined]]] = {
+_Model = DetainerIssued | DetainerDeclined | WeekAttested
+_MODELS: Final[dict[str, type[_Model]]] = {
     "detainer-issued": DetainerIssued,
     "detainer-declined": DetainerDeclined,
+    "week-attested": WeekAttested,
 }
 _PYDANTIC_CODES: Final = {
     "missing": ("missing-field", "is required"),
@@ -68,10 +71,23 @@ class Refused(Exception):  # noqa: N818  # the word of the contract: refused, wi
 
 
 def accept(value: bytes | None, topic: str | None = None) -> Fact:
-    """Read one event; Refused when it breaks a rule.
+    """Read one detainer event; Refused when it breaks a rule, or is of another type.
 
     `topic` is the Kafka topic that the event came from; its type must be of the same name. None accepts either type.
     """
+    event = _read(value, topic)
+    if isinstance(event, WeekAttested):
+        raise Refused("wrong-topic", "type", "must be a detainer event in this topic")
+    return _fact(event)
+
+
+def accept_any(value: bytes | None, topic: str | None = None) -> Fact | Attestation:
+    """Read one event of any type; as `accept` else."""
+    event = _read(value, topic)
+    return attestation(event) if isinstance(event, WeekAttested) else _fact(event)
+
+
+def _read(value: bytes | None, topic: str | None) -> _Model:
     document = _parse(value)
     _no_person_in(document, "")
     event_type = document.get("type")
@@ -82,10 +98,9 @@ def accept(value: bytes | None, topic: str | None = None) -> Fact:
     if topic is not None and event_type != topic:
         raise Refused("wrong-topic", "type", f"must be {topic} in this topic")
     try:
-        event = _MODELS[event_type].model_validate(document)
+        return _MODELS[event_type].model_validate(document)
     except ValidationError as error:
         _refuse(error)
-    return _fact(event)
 
 
 def _parse(value: bytes | None) -> dict[str, Any]:

@@ -40,6 +40,16 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
         return self.kind, self.agency, self.detainer_id
 
     @property
+    def topic(self) -> str:
+        """The Kafka topic that it belongs in."""
+        return f"detainer-{self.kind}"
+
+    @property
+    def key(self) -> str:
+        """The key of its Kafka record."""
+        return self.detainer_id
+
+    @property
     def counted_us(self) -> int:
         """The instant whose week counts: issued of an issued, recorded of a declined detainer."""
         return self.issued_us if self.recorded_us is None else self.recorded_us

@@ -58,6 +58,25 @@ CREATE TABLE decline_detail (
 );
 COMMENT ON COLUMN decline_detail.offenses IS 'category:basis, sorted; null = not known, empty = none recorded';
 
+-- What agencies say that they sent of a week: every version ever accepted.
+CREATE TABLE attestation (
+    agency       smallint NOT NULL REFERENCES agency,
+    week         date     NOT NULL,
+    version      bigint   NOT NULL CHECK (version >= 1),
+    fingerprint  bytea    NOT NULL,
+    issued       integer,
+    declined     integer,
+    partition    integer  NOT NULL,
+    kafka_offset bigint   NOT NULL,
+    PRIMARY KEY (week, agency, version, fingerprint)
+);
+
+CREATE VIEW attested AS
+SELECT DISTINCT ON (t.week, t.agency) t.week, a.name AS agency, t.version, t.fingerprint, t.issued, t.declined, t.partition, t.kafka_offset
+FROM attestation t JOIN agency a ON a.id = t.agency
+ORDER BY t.week, t.agency, t.version DESC, t.fingerprint DESC;
+COMMENT ON VIEW attested IS 'for each agency and week the attestation of the highest (version, fingerprint)';
+
 CREATE TABLE weekly_counter (
     week         date   NOT NULL,
     jurisdiction text COLLATE "C" NOT NULL,

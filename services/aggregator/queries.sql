@@ -106,6 +106,15 @@ ON CONFLICT (agency, detainer_id) DO UPDATE SET
     issued_at = EXCLUDED.issued_at, declined_at = EXCLUDED.declined_at, recorded_at = EXCLUDED.recorded_at,
     operator = EXCLUDED.operator, reason = EXCLUDED.reason, citizenship = EXCLUDED.citizenship, offenses = EXCLUDED.offenses
 
+-- name: keep_attested
+-- All versions are kept; which one stands is the view attested's to say.
+INSERT INTO attestation (agency, week, version, fingerprint, issued, declined, partition, kafka_offset)
+SELECT * FROM unnest($1::smallint[], $2::date[], $3::bigint[], $4::bytea[], $5::integer[], $6::integer[], $7::integer[], $8::bigint[])
+    AS told (agency, week, version, fingerprint, issued, declined, partition, kafka_offset)
+ORDER BY partition, kafka_offset
+ON CONFLICT DO NOTHING
+RETURNING partition
+
 -- name: keep_rejects
 -- A place is rejected twice only after a topic was made anew and an operator let it go on: the newer log is what counts.
 WITH earlier AS (

@@ -16,9 +16,9 @@ import asyncpg
 
 from schemas.detainer import Kind
 from schemas.instant import instant
-from schemas.topics import CONTENT_TYPE
+from schemas.topics import CONTENT_TYPE, WEEK_ATTESTED
 from services.aggregator.leases import EXPIRY, Partition
-from services.aggregator.tally import Batch, Claim, Placed, Reject, notice
+from services.aggregator.tally import Attested, Batch, Claim, Placed, Reject, notice
 from services.aggregator.transaction import transaction
 from services.runtime import queries
 from services.runtime.clock import system
@@ -72,9 +72,11 @@ class Store:
     async def write(self, batch: Batch) -> Written:
         """Write one batch and move its positions; Fenced when a claim does not hold. May halt partitions."""
         await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
+        await self._learn_agencies({one.attestation.agency for one in batch.attested})
         async with transaction(self._connection):
             await self._fence(batch.claims)
             won, kept = await self._write_facts(batch)
+            won += await self._write_attested(batch.attested)
             await self._write_rejects(batch.rejects)
             duplicates = _duplicates(batch.claims, won, kept)
             await self._move(batch.claims, duplicates)
@@ -115,6 +117,17 @@ class Store:
             await self._connection.copy_records_to_table("incoming_decline", records=declines, columns=_DECLINE)
             await self._connection.execute(SQL["upsert_declines"])
         return won, kept
+
+    async def _write_attested(self, attested: Sequence[Attested]) -> Counter[Partition]:
+        """Keep each attestation that is not known yet; how many that were of each partition."""
+        if not attested:
+            return Counter()
+        rows = [
+            (self._agencies[one.agency], one.week, one.version, one.fingerprint, one.issued, one.declined, *place)
+            for one, *place in attested
+        ]
+        kept = await self._connection.fetch(SQL["keep_attested"], *map(list, zip(*rows, strict=True)))
+        return Counter(Partition(WEEK_ATTESTED, row["partition"]) for row in kept)
 
     def _row(self, one: Placed, winner: bool) -> tuple[object, ...]:
         fact = one.fact

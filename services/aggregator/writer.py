@@ -18,7 +18,7 @@ from services.aggregator.leases import Partition
 from services.aggregator.reader import Reader
 from services.aggregator.sizing import BatchSize
 from services.aggregator.store import TIMEOUT, Fenced, Store, Written
-from services.aggregator.tally import Batch, Placed, Reject, Span
+from services.aggregator.tally import Batch, Span
 from services.runtime import metrics
 from services.runtime.errors import is_transient, may_lie_in_a_record
 from services.runtime.logs import get
@@ -77,15 +77,12 @@ class Writer:
 
     async def _decode(self, spans: list[Span]) -> Batch:
         """Decode a few records at a time: between them the server's answers to the batch before are heard."""
-        placed: list[Placed] = []
-        rejects: list[Reject] = []
+        reading = tally.Reading(self._weeks)
         for span in spans:
             for start in range(0, len(span.records), _FEW):
-                found, refused = tally.read(span.records[start : start + _FEW], self._weeks)
-                placed += found
-                rejects += refused
+                reading.read(span.partition.topic, span.records[start : start + _FEW])
                 await asyncio.sleep(0)
-        return tally.assemble(spans, placed, rejects)
+        return reading.batch(spans)
 
     async def _hand_on(self, ahead: _Ahead) -> None:
         async with self._changed:

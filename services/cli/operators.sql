@@ -18,7 +18,7 @@ INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4
 -- name: facts_of
 -- Every fact of one detainer, the ledger's marked.
 SELECT f.kind::text AS kind, a.name AS agency, f.version, f.fingerprint, f.week, f.jurisdiction, f.withdrawn,
-       f.partition, f.kafka_offset, f.in_ledger
+       'detainer-' || f.kind::text AS topic, f.partition, f.kafka_offset, f.in_ledger
 FROM (
     SELECT kind, agency, version, fingerprint, week, jurisdiction, withdrawn, partition, kafka_offset, true AS in_ledger
     FROM ledger_entry WHERE detainer_id = $1 AND kind = ANY (enum_range(NULL::detainer_kind)) AND agency = ANY ($2::smallint[])
@@ -27,6 +27,12 @@ FROM (
     FROM history WHERE detainer_id = $1 AND kind = ANY (enum_range(NULL::detainer_kind)) AND agency = ANY ($2::smallint[])
 ) AS f JOIN agency a ON a.id = f.agency
 ORDER BY kind, agency, version DESC, fingerprint DESC
+
+-- name: attestations
+-- Every attestation of an agency's week, the one that stands first.
+SELECT t.version, t.fingerprint, t.issued, t.declined, t.partition, t.kafka_offset
+FROM attestation t JOIN agency a ON a.id = t.agency WHERE a.name = $1 AND t.week = $2
+ORDER BY t.version DESC, t.fingerprint DESC
 
 -- name: agencies
 SELECT id FROM agency ORDER BY id

@@ -13,8 +13,8 @@ import typer
 from aiokafka import AIOKafkaProducer
 from rich.table import Table
 
-from schemas.acceptance import Refused, accept
-from schemas.topics import CONTENT_TYPE, EVENT_TOPICS, partition_of
+from schemas.acceptance import Refused, accept_any
+from schemas.topics import CONTENT_TYPE, partition_of
 from services.aggregator.leases import Partition
 from services.aggregator.log import Log
 from services.aggregator.tally import digest
@@ -28,7 +28,6 @@ app = typer.Typer(help="Records that were no events: what, why, and sending them
 
 _PATIENCE = 30.0
 """Seconds for Kafka to take a record; what was given up may still be written, and counts once."""
-_PARTITIONS = {topic.name: topic.partitions for topic in EVENT_TOPICS}
 Where = Annotated[str, typer.Argument(help="topic/partition/offset of the rejected record.")]
 By = Annotated[str, typer.Option("--by", help="Who decides; kept in operator_action.")]
 
@@ -142,12 +141,12 @@ async def _redrive_one(
         if not found or digest(value) != row["sha256"]:
             return False, "the log no longer has it; ask the agency to send it again"
         try:
-            accept(value, topic)
+            accept_any(value, topic)
             again = _marked(value, place)
-            key = accept(again, topic).detainer_id.encode()
+            key = accept_any(again, topic).key.encode()
         except Refused as refused:
             return False, f"is still no event, so it is not sent: {refused.code}"
-        number = partition_of(key, _PARTITIONS[topic])
+        number = partition_of(key, len(await producer.partitions_for(topic)))
         headers = [("content-type", CONTENT_TYPE.encode())]
         async with asyncio.timeout(_PATIENCE):
             sent = await producer.send_and_wait(topic, value=again, key=key, partition=number, headers=headers)

@@ -75,7 +75,10 @@ async def published(
         await migrations.apply(connection)
     try:
         async with living(settings, WEEK) as life:
-            log = acceptance()
+            log = [
+                *acceptance(),
+                events.attesting(events.attested(str(WEEK), issued=3083, declined=207), agency="demo"),
+            ]
             await life.tell(*log)
             log.append(failing := events.message("issued", events.issued(9_000), agency="demo"))
             (place,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
@@ -161,6 +164,17 @@ HARM = {
         "UPDATE report SET figures = jsonb_set(figures, '{tables,offenses_not_known}', '7') WHERE revision = 1",
         1,
         ["figures digest", "tables.offenses_not_known: the report says 7, the log says"],
+    ),
+    "what an agency attests": (
+        "UPDATE report SET figures = jsonb_set(figures, '{scope,agencies,0,attested_declined}', '206')"
+        " WHERE revision = 1",
+        1,
+        ["document digest", "scope.agencies.demo.attested_declined: the report says 206, the log says 207"],
+    ),
+    "an offset of the attestations": (
+        "UPDATE report SET figures = jsonb_set(figures, '{offsets,week-attested,0}', '0') WHERE revision = 1",
+        1,
+        ["offsets.week-attested.0: the report says 0", "scope.agencies.demo.status: the report says differing"],
     ),
     "an offset": (
         "UPDATE report SET figures = jsonb_set(figures, '{offsets,detainer-issued,3}', '5') WHERE revision = 1",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.parts import KafkaPart
-from schemas.topics import EVENT_TOPICS
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED
 from services.aggregator import app
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
@@ -25,7 +25,7 @@ from tests.support.publishing import new_week, publishing
 from tests.support.waiting import until
 
 _PAGE = Path(__file__).parents[2] / "docs" / "runbooks" / "position-lost.md"
-ISSUED, DECLINED = (topic.name for topic in EVENT_TOPICS)
+ISSUED, DECLINED = DETAINER_ISSUED, DETAINER_DECLINED
 
 
 def _at(partition: int, numbers: Sequence[int], kind: str = "issued") -> list[Message]:
