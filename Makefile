@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python"; exit 2; }
@@ -51,7 +51,7 @@ test: .venv/dev  ## all tests, on the best parts this machine has; says which
 check: lint types contracts  ## what CI runs: lint, types, contracts, tests on real Kafka
 	@DDOR_REAL_ONLY=1 $(BIN)/python -m pytest
 
-.PHONY: bench bench-ingest chaos ten-weeks
+.PHONY: bench bench-ingest bench-restart chaos ten-weeks
 KILLS ?= 20
 EVENTS ?= 20000
 SEED ?= 1
@@ -60,6 +60,9 @@ bench: .venv/dev  ## how fast the aggregator counts, beside COPY and a plain ser
 
 bench-ingest: .venv/dev  ## how fast ingest takes events, beside validation, producing and a plain service
 	@$(BIN)/python -m tests.bench.ingest
+
+bench-restart: .venv/dev  ## from kill -9 of the aggregator to the first event that its successor counts, 20 times
+	@$(BIN)/python -m tests.bench.restart
 
 chaos: .venv/dev  ## the kill loop: make chaos KILLS=100 EVENTS=300000 SEED=1
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) --events $(EVENTS) --seed $(SEED)

@@ -1,8 +1,8 @@
 """The one acceptance function: what is an event, and what is not.
 
-Ingest and aggregator both call `accept`. It looks at the record's bytes and at nothing else, no clock and no
-settings, so the same bytes are accepted or refused for the same reason today and in ten years, as long as
-`RULES_VERSION`, the registry and the code lists are the same.
+Ingest and aggregator both call it: `accept_any`, or `accept` where only detainers are meant. It looks at the record's
+bytes and at nothing else, no clock and no settings, so the same bytes are accepted or refused for the same reason today
+and in ten years, as long as `RULES_VERSION`, the registry and the code lists are the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import re
 from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from schemas.attestation import Attestation, WeekAttested, attestation
 from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind
 from schemas.envelope import INSTANT_PATTERN, UUID_PATTERN
 from schemas.fact import Fact, normal
@@ -22,9 +24,11 @@ RULES_VERSION: Final = 1
 MAX_EVENT_BYTES: Final = 16_384
 """An event is about 600 bytes; the longest that the rules allow is well below this."""
 
-_MODELS: Final[dict[str, type[DetainerIssued | DetainerDeclined]]] = {
+_Model = DetainerIssued | DetainerDeclined | WeekAttested
+_MODELS: Final[dict[str, type[_Model]]] = {
     "detainer-issued": DetainerIssued,
     "detainer-declined": DetainerDeclined,
+    "week-attested": WeekAttested,
 }
 _PYDANTIC_CODES: Final = {
     "missing": ("missing-field", "is required"),
@@ -36,6 +40,11 @@ _PYDANTIC_CODES: Final = {
     "too_long": ("out-of-range", "has too many entries"),
     "int_from_float": ("wrong-type", "must be an integer"),
 }
+_WELL_FORMED: Final = {
+    "missing-field", "unexpected-field", "unknown-jurisdiction", "operator-misfit", "order-of-instants",
+    "subject-mismatch",
+}  # fmt: skip
+"""Rules that are broken by what is absent, or by values of which each has the form of its field."""
 A_NUMBER = re.compile(
     r"\A[0-9]{8,9}\Z|(?<![0-9A-Za-z])A([0-9]{8,9}|[0-9]{3}-[0-9]{3}-[0-9]{3})(?![0-9A-Za-z])", re.IGNORECASE
 )
@@ -49,21 +58,36 @@ class Refused(Exception):  # noqa: N818  # the word of the contract: refused, wi
     """An event that does not keep the rules.
 
     `code` names the rule, `field` the place (a dotted path, or None), `detail` says what must be so. None of them ever
-    quotes a value.
+    quotes a value. `impersonal`: all that the event holds is a known field whose value has its form, a code, a number,
+    an identifier or an instant, so that nothing personal can be in it. Whatever was not read to its end is not.
     """
 
-    def __init__(self, code: str, field: str | None, detail: str) -> None:
+    def __init__(self, code: str, field: str | None, detail: str, *, impersonal: bool = False) -> None:
         super().__init__(f"{field or 'event'}: {detail}")
         self.code = code
         self.field = field
         self.detail = detail
+        self.impersonal = impersonal
 
 
 def accept(value: bytes | None, topic: str | None = None) -> Fact:
-    """Read one event; Refused when it breaks a rule.
+    """Read one detainer event; Refused when it breaks a rule, or is of another type.
 
     `topic` is the Kafka topic that the event came from; its type must be of the same name. None accepts either type.
     """
+    event = _read(value, topic)
+    if isinstance(event, WeekAttested):
+        raise Refused("wrong-topic", "type", "must be a detainer event in this topic")
+    return _fact(event)
+
+
+def accept_any(value: bytes | None, topic: str | None = None) -> Fact | Attestation:
+    """Read one event of any type; as `accept` else."""
+    event = _read(value, topic)
+    return attestation(event) if isinstance(event, WeekAttested) else _fact(event)
+
+
+def _read(value: bytes | None, topic: str | None) -> _Model:
     document = _parse(value)
     _no_person_in(document, "")
     event_type = document.get("type")
@@ -74,10 +98,9 @@ def accept(value: bytes | None, topic: str | None = None) -> Fact:
     if topic is not None and event_type != topic:
         raise Refused("wrong-topic", "type", f"must be {topic} in this topic")
     try:
-        event = _MODELS[event_type].model_validate(document)
+        return _MODELS[event_type].model_validate(document)
     except ValidationError as error:
         _refuse(error)
-    return _fact(event)
 
 
 def _parse(value: bytes | None) -> dict[str, Any]:
@@ -144,11 +167,20 @@ def _refuse(error: ValidationError) -> NoReturn:
     context = first.get("ctx", {})
     if "field" in context:
         path.append(context["field"])
-    code, detail = _PYDANTIC_CODES.get(first["type"], (first["type"], first["msg"]))
-    if "_" in code:
-        code, detail = "wrong-type", "is not of the required type"
+    code, detail = _said(first)
     more = len(problems) - 1
-    raise Refused(code, ".".join(path) or None, f"{detail} (and {more} more)" if more else detail)
+    raise Refused(
+        code,
+        ".".join(path) or None,
+        f"{detail} (and {more} more)" if more else detail,
+        impersonal=all(_said(one)[0] in _WELL_FORMED for one in problems),
+    )
+
+
+def _said(problem: ErrorDetails) -> tuple[str, str]:
+    """Code and detail of one problem that pydantic found."""
+    code, detail = _PYDANTIC_CODES.get(problem["type"], (problem["type"], problem["msg"]))
+    return ("wrong-type", "is not of the required type") if "_" in code else (code, detail)
 
 
 def _fact(event: DetainerIssued | DetainerDeclined) -> Fact:

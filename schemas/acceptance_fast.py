@@ -19,7 +19,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from schemas import taxonomy
-from schemas.acceptance import A_NUMBER, MAX_EVENT_BYTES, accept
+from schemas.acceptance import A_NUMBER, MAX_EVENT_BYTES, accept, accept_any
+from schemas.attestation import Attestation
 from schemas.detainer import MAX_OFFENSES, MAX_VERSION, Kind
 from schemas.envelope import AGENCY_PATTERN, EVENT_ID_PATTERN, FACILITY_PATTERN, URI_PATTERN
 from schemas.fact import Fact, Offenses, normal
@@ -43,7 +44,7 @@ class _Data(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     form: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     citizenship: str | UnsetType = UNSET
-    offenses: list[_Offense] | UnsetType = UNSET
+    offenses: msgspec.Raw = msgspec.Raw()
     location: str | UnsetType = UNSET
     facility: str | UnsetType = UNSET
     withdrawn: bool | UnsetType = UNSET
@@ -63,6 +64,7 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_decode_offenses = msgspec.json.Decoder(list[_Offense]).decode
 _uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _event_id = re.compile(EVENT_ID_PATTERN).fullmatch
 _uri = re.compile(URI_PATTERN).fullmatch
@@ -93,17 +95,19 @@ _COUNTIES: Final = {code for operator, code in _FITTING if operator == Operator.
 _FORMS: Final = frozenset(taxonomy.forms())
 _REASONS: Final = frozenset(taxonomy.reasons())
 _COUNTRIES: Final = frozenset(taxonomy.countries())
-_OFFENSES: Final = {
-    (code, basis): ((code, basis),) for code in taxonomy.offenses() for basis in ("charged", "convicted")
-}
+_OFFENSES: Final = {(code, basis) for code in taxonomy.offenses() for basis in ("charged", "convicted")}
 _KNOWN_LIMIT: Final = 4_096
 _agencies: dict[str, str] = {}
 _schemas: set[str] = set()
+_facilities: set[str] = set()
+_lists: dict[bytes, tuple[Offenses, int]] = {}
 
 _MARKS: Final = 2 * (9 + 8 + 5 + 4)
 """Quotation marks of the smallest event: names and strings of the envelope, names and strings of the data."""
 _MEMBER: Final = 4
+"""Of a member that is a string."""
 _OFFENSE: Final = 8
+"""Of an offense in its list."""
 
 
 class _Unsure(Exception):  # noqa: N818  # not a failure: the slower path decides
@@ -117,6 +121,15 @@ def accept_fast(value: bytes | None, topic: str | None = None) -> Fact:
     except (_Unsure, msgspec.DecodeError, ValueError):
         pass
     return accept(value, topic)
+
+
+def accept_any_fast(value: bytes) -> Fact | Attestation:
+    """As `acceptance.accept_any`, Refused included. Attestations are few: theirs is the slower path."""
+    try:
+        return _plain(value, None)
+    except (_Unsure, msgspec.DecodeError, ValueError):
+        pass
+    return accept_any(value)
 
 
 def _plain(value: bytes | None, topic: str | None) -> Fact:
@@ -143,8 +156,11 @@ def _plain(value: bytes | None, topic: str | None) -> Fact:
     _us(event.time)
     issued = _us(data.issued_at)
     declined, recorded = _decline_instants(kind, data, issued)
-    offenses, marks = _offenses(data)
-    marks += _optional(data)
+    marks = _MARKS + _optional(data)
+    offenses: Offenses | None = None
+    if listed := bytes(data.offenses):
+        offenses, more = _lists.get(listed) or _read_offenses(listed)
+        marks += more
     if value.count(b'"') != (marks + 2 * _MEMBER if kind is Kind.DECLINED else marks):
         raise _Unsure
     agency = _agencies.get(event.source) or _agency(event.source)
@@ -220,41 +236,39 @@ def _decline_instants(kind: Kind, data: _Data, issued: int) -> tuple[int | None,
     return declined, recorded
 
 
-def _offenses(data: _Data) -> tuple[Offenses | None, int]:
-    """The offenses, and the document's quotation marks but for optional strings and instants of a decline."""
-    listed = data.offenses
-    if listed is UNSET:
-        return None, _MARKS
-    marks = _MARKS + 2 + _OFFENSE * len(listed)
-    if len(listed) == 1:
-        one = _OFFENSES.get((listed[0].category, listed[0].basis))
-        if one is None:
-            raise _Unsure
-        return one, marks
-    if len(listed) > MAX_OFFENSES:
+def _read_offenses(listed: bytes) -> tuple[Offenses, int]:
+    """The offenses of a list not seen before, and its quotation marks. What is remembered is bounded."""
+    pairs = [(one.category, one.basis) for one in _decode_offenses(listed)]
+    marks = _OFFENSE * len(pairs)
+    if len(pairs) > MAX_OFFENSES or not _OFFENSES.issuperset(pairs) or listed.count(b'"') != marks:
         raise _Unsure
-    pairs = [(one.category, one.basis) for one in listed]
-    if not all(pair in _OFFENSES for pair in pairs):
-        raise _Unsure
-    return normal(pairs), marks
+    if len(_lists) >= _KNOWN_LIMIT:
+        _lists.clear()
+    return _lists.setdefault(listed, (normal(pairs), marks + 2))
 
 
 def _optional(data: _Data) -> int:
     """Check what may be absent; its quotation marks."""
     marks = 0
-    for value, known in (
-        (data.form, _FORMS),
-        (data.citizenship, _COUNTRIES),
-        (data.reason, _REASONS),
-        (data.location, _COUNTIES),
-    ):
-        if value is not UNSET:
-            if value not in known:
-                raise _Unsure
-            marks += _MEMBER
-    if data.facility is not UNSET:
-        if not _facility(data.facility) or A_NUMBER.search(data.facility):
+    if (form := data.form) is not UNSET:
+        if form not in _FORMS:
             raise _Unsure
+        marks += _MEMBER
+    if (citizenship := data.citizenship) is not UNSET:
+        if citizenship not in _COUNTRIES:
+            raise _Unsure
+        marks += _MEMBER
+    if (reason := data.reason) is not UNSET:
+        if reason not in _REASONS:
+            raise _Unsure
+        marks += _MEMBER
+    if (location := data.location) is not UNSET:
+        if location not in _COUNTIES:
+            raise _Unsure
+        marks += _MEMBER
+    if (facility := data.facility) is not UNSET:
+        if facility not in _facilities:
+            _check_facility(facility)
         marks += _MEMBER
     if data.withdrawn is not UNSET:
         marks += 2
@@ -282,3 +296,11 @@ def _check_schema(address: str) -> None:
     if len(_schemas) >= _KNOWN_LIMIT:
         _schemas.clear()
     _schemas.add(address)
+
+
+def _check_facility(code: str) -> None:
+    if not _facility(code) or A_NUMBER.search(code):
+        raise _Unsure
+    if len(_facilities) >= _KNOWN_LIMIT:
+        _facilities.clear()
+    _facilities.add(code)

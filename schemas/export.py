@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.attestation import WeekAttested
 from schemas.detainer import DetainerDeclined, DetainerIssued
 from schemas.report import Report, ReportFinal, ReportReady
 
@@ -22,7 +23,11 @@ GOLDEN: Final = Path(__file__).parent / "golden"
 COMMAND: Final = "python -m schemas.export"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_READ: Final[dict[str, type[BaseModel]]] = {"detainer-issued": DetainerIssued, "detainer-declined": DetainerDeclined}
+_READ: Final[dict[str, type[BaseModel]]] = {
+    "detainer-issued": DetainerIssued,
+    "detainer-declined": DetainerDeclined,
+    "week-attested": WeekAttested,
+}
 _WRITTEN: Final[dict[str, type[BaseModel]]] = {
     "report-ready": ReportReady,
     "report-final": ReportFinal,

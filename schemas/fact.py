@@ -40,6 +40,16 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
         return self.kind, self.agency, self.detainer_id
 
     @property
+    def topic(self) -> str:
+        """The Kafka topic that it belongs in."""
+        return f"detainer-{self.kind}"
+
+    @property
+    def key(self) -> str:
+        """The key of its Kafka record."""
+        return self.detainer_id
+
+    @property
     def counted_us(self) -> int:
         """The instant whose week counts: issued of an issued, recorded of a declined detainer."""
         return self.issued_us if self.recorded_us is None else self.recorded_us
@@ -54,10 +64,12 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
         """
         offenses = self.offenses
         listed = None if offenses is None else ",".join([f"{category}:{basis}" for category, basis in offenses])
+        # !s is str() without format(), which is slow for None, bool and enum members.
         text = (
-            f"{self.kind}\n{self.detainer_id}\n{self.version}\n{self.withdrawn}\n{self.withdrawn_reason}\n"
-            f"{self.jurisdiction}\n{self.operator}\n{self.location}\n{self.facility}\n{self.issued_us}\n"
-            f"{self.declined_us}\n{self.recorded_us}\n{self.form}\n{self.reason}\n{self.citizenship}\n{listed}"
+            f"{self.kind!s}\n{self.detainer_id}\n{self.version}\n{self.withdrawn!s}\n{self.withdrawn_reason!s}\n"
+            f"{self.jurisdiction}\n{self.operator}\n{self.location!s}\n{self.facility!s}\n{self.issued_us}\n"
+            f"{self.declined_us!s}\n{self.recorded_us!s}\n{self.form!s}\n{self.reason!s}\n{self.citizenship!s}\n"
+            f"{listed!s}"
         )
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 

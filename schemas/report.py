@@ -38,7 +38,7 @@ class Totals(_Part):
 
 
 class JurisdictionRow(_Part):
-    """One jurisdiction's week. null: an agency that answers for it was not heard."""
+    """One jurisdiction's week. null: an agency that answers for it was not heard and attested nothing."""
 
     geoid: str
     name: str
@@ -77,12 +77,19 @@ class Tables(_Part):
 
 
 class AgencyScope(_Part):
-    """Whether an agency that may send was heard in this week, and what of it was counted."""
+    """What was counted of an agency that may send in this week, against what it attested."""
 
     agency: str
-    status: Literal["heard", "silent"]
+    status: Literal["attested", "differing", "heard", "silent"] = Field(
+        description="attested: its own count equals ours. differing: it does not. heard: it sent facts of this week, "
+        "and no count. silent: neither."
+    )
     issued: int
     declined: int
+    attested_issued: int | None = Field(description="How many it says there are; null when it attests none.")
+    attested_declined: int | None
+    missing_issued: int | None = Field(description="Attested less counted; null when it attests none.")
+    missing_declined: int | None
 
 
 class Scope(_Part):

@@ -40,12 +40,11 @@ class Topic:
         }
 
 
-EVENT_TOPICS = (Topic(DETAINER_ISSUED, 12), Topic(DETAINER_DECLINED, 12))
-"""The topics that the aggregator counts; a week closes when every partition of them has been read to its barrier."""
+EVENT_TOPICS = (Topic(DETAINER_ISSUED, 12), Topic(DETAINER_DECLINED, 12), Topic(WEEK_ATTESTED, 1))
+"""The topics that the aggregator reads; a week closes when every partition of them has been read to its barrier."""
 
 TOPICS = (
     *EVENT_TOPICS,
-    Topic(WEEK_ATTESTED, 1),
     Topic(REPORT_READY, 1),
     Topic(REPORT_LATEST, 1, compacted=True),
     Topic(DETAINER_REJECTED, 1),

@@ -6,7 +6,7 @@ The zone and the first day are settings. The week of the first report (2017) ran
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
@@ -107,3 +107,8 @@ class WeekIndex:
     def first_day(self, us: int) -> date:
         """The first day of the week that contains this instant (microseconds since 1970, UTC)."""
         return self._firsts[bisect_right(self._begins, us) - 1]
+
+    def begins_on(self, day: date) -> bool:
+        """Whether a week begins on this day."""
+        place = bisect_left(self._firsts, day)
+        return place < len(self._firsts) and self._firsts[place] == day

@@ -30,6 +30,7 @@ from schemas.topics import (
     REPORT_LATEST,
     REPORT_READY,
     TOPICS,
+    WEEK_ATTESTED,
     Topic,
 )
 from services.aggregator import subscriber
@@ -62,6 +63,7 @@ _ID = {"id": "The event's id: the same for the same report, so a consumer can le
 _MESSAGES: Final = {
     DETAINER_ISSUED: _Message("detainer-issued", _UUID),
     DETAINER_DECLINED: _Message("detainer-declined", _UUID),
+    WEEK_ATTESTED: _Message("week-attested", _WEEK),
     DETAINER_REJECTED: _Message("detainer-rejected", _PLACE, headers={"id": "topic/partition/offset of the record."}),
     REPORT_READY: _Message("report-ready", _WEEK, headers=_ID),
     REPORT_LATEST: _Message("report-ready", _WEEK, headers=_ID),
@@ -69,6 +71,7 @@ _MESSAGES: Final = {
 _CHANNELS: Final = {
     DETAINER_ISSUED: "Detainers issued, as agencies sent them. Every version of each.",
     DETAINER_DECLINED: "Detainers declined, as agencies sent them. Every version of each.",
+    WEEK_ATTESTED: "What agencies counted of their weeks, as they sent it. Every version of each.",
     DETAINER_REJECTED: "Where a record is that is no event, and why. Never what is in it.",
     REPORT_READY: "Every revision of every week's report, in the order of publication.",
     REPORT_LATEST: "The newest revision of each week's report.",

@@ -58,6 +58,25 @@ CREATE TABLE decline_detail (
 );
 COMMENT ON COLUMN decline_detail.offenses IS 'category:basis, sorted; null = not known, empty = none recorded';
 
+-- What agencies say that they sent of a week: every version ever accepted.
+CREATE TABLE attestation (
+    agency       smallint NOT NULL REFERENCES agency,
+    week         date     NOT NULL,
+    version      bigint   NOT NULL CHECK (version >= 1),
+    fingerprint  bytea    NOT NULL,
+    issued       integer,
+    declined     integer,
+    partition    integer  NOT NULL,
+    kafka_offset bigint   NOT NULL,
+    PRIMARY KEY (week, agency, version, fingerprint)
+);
+
+CREATE VIEW attested AS
+SELECT DISTINCT ON (t.week, t.agency) t.week, a.name AS agency, t.version, t.fingerprint, t.issued, t.declined, t.partition, t.kafka_offset
+FROM attestation t JOIN agency a ON a.id = t.agency
+ORDER BY t.week, t.agency, t.version DESC, t.fingerprint DESC;
+COMMENT ON VIEW attested IS 'for each agency and week the attestation of the highest (version, fingerprint)';
+
 CREATE TABLE weekly_counter (
     week         date   NOT NULL,
     jurisdiction text COLLATE "C" NOT NULL,
@@ -112,12 +131,11 @@ CREATE TABLE rejected_raw (
     topic        text    NOT NULL,
     partition    integer NOT NULL,
     kafka_offset bigint  NOT NULL,
-    key          bytea,
-    value        bytea,
+    value        bytea   NOT NULL,
     kept_until   timestamptz NOT NULL DEFAULT now() + interval '90 days',
     PRIMARY KEY (topic, partition, kafka_offset)
 );
-COMMENT ON TABLE rejected_raw IS 'for operators only; rows that may hold personal data are not kept';
+COMMENT ON TABLE rejected_raw IS 'for operators only; only what cannot hold personal data is kept';
 
 CREATE TABLE operator_action (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -9,8 +9,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.topics import EVENT_TOPICS
 from services.aggregator.leases import Partition
 from services.aggregator.tally import Record, digest
+from services.runtime import kafka
 
 _PATIENCE = 10.0
 """Seconds that a look at the log may take; a broker that is away answers none."""
@@ -60,6 +62,10 @@ class Log:
     async def stop(self) -> None:
         """Close the connection."""
         await self._consumer.stop()
+
+    async def partitions(self) -> set[Partition]:
+        """All partitions of the topics to read, as they are now."""
+        return {Partition(*tp) for tp in await kafka.partitions(self._consumer, EVENT_TOPICS)}
 
     async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The next offset of each partition."""

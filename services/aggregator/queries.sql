@@ -106,6 +106,15 @@ ON CONFLICT (agency, detainer_id) DO UPDATE SET
     issued_at = EXCLUDED.issued_at, declined_at = EXCLUDED.declined_at, recorded_at = EXCLUDED.recorded_at,
     operator = EXCLUDED.operator, reason = EXCLUDED.reason, citizenship = EXCLUDED.citizenship, offenses = EXCLUDED.offenses
 
+-- name: keep_attested
+-- All versions are kept; which one stands is the view attested's to say.
+INSERT INTO attestation (agency, week, version, fingerprint, issued, declined, partition, kafka_offset)
+SELECT * FROM unnest($1::smallint[], $2::date[], $3::bigint[], $4::bytea[], $5::integer[], $6::integer[], $7::integer[], $8::bigint[])
+    AS told (agency, week, version, fingerprint, issued, declined, partition, kafka_offset)
+ORDER BY partition, kafka_offset
+ON CONFLICT DO NOTHING
+RETURNING partition
+
 -- name: keep_rejects
 -- A place is rejected twice only after a topic was made anew and an operator let it go on: the newer log is what counts.
 WITH earlier AS (
@@ -120,8 +129,8 @@ ON CONFLICT (topic, partition, kafka_offset) DO UPDATE SET
     rejected_at = EXCLUDED.rejected_at, redriven_at = NULL, redriven_to = NULL
 
 -- name: keep_raw
-INSERT INTO rejected_raw (topic, partition, kafka_offset, key, value)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[])
+INSERT INTO rejected_raw (topic, partition, kafka_offset, value)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[])
 
 -- name: announce_rejects
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)

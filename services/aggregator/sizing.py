@@ -16,9 +16,9 @@ class BatchSize:
         self._most = most
         self.limit = most
 
-    def too_slow(self) -> None:
-        """A batch did not come to its end in time."""
-        self.limit = max(1, self.limit // 2)
+    def too_slow(self, records: int) -> None:
+        """A batch of so many did not come to its end in time."""
+        self.limit = max(1, min(self.limit, records) // 2)
 
     def committed(self, records: int, quick: bool) -> None:
         """A batch is written. Only one that was more than half full says that a larger one may go well too."""

@@ -16,9 +16,9 @@ import asyncpg
 
 from schemas.detainer import Kind
 from schemas.instant import instant
-from schemas.topics import CONTENT_TYPE
+from schemas.topics import CONTENT_TYPE, WEEK_ATTESTED
 from services.aggregator.leases import EXPIRY, Partition
-from services.aggregator.tally import Batch, Claim, Placed, Reject, notice
+from services.aggregator.tally import Attested, Batch, Claim, Placed, Reject, notice
 from services.aggregator.transaction import transaction
 from services.runtime import queries
 from services.runtime.clock import system
@@ -26,7 +26,7 @@ from services.runtime.errors import InvariantError
 
 SQL = queries.load("services.aggregator")
 TIMEOUT = EXPIRY * 0.8
-_TIMEOUT = f"SET LOCAL transaction_timeout = '{round(TIMEOUT.total_seconds() * 1000)}ms'"
+_TIMEOUT = f"SET transaction_timeout = '{round(TIMEOUT.total_seconds() * 1000)}ms'"
 
 _INCOMING = (
     "detainer_id", "fingerprint", "version", "kafka_offset", "kind", "week",
@@ -65,16 +65,18 @@ class Store:
         self._agencies: dict[str, int] = {}
 
     async def prepare(self) -> None:
-        """Create the staging tables of this session."""
+        """Create the staging tables of this session, and bound the time of its transactions."""
         await self._connection.execute(SQL["create_staging"])
+        await self._connection.execute(_TIMEOUT)
 
     async def write(self, batch: Batch) -> Written:
         """Write one batch and move its positions; Fenced when a claim does not hold. May halt partitions."""
         await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
+        await self._learn_agencies({one.attestation.agency for one in batch.attested})
         async with transaction(self._connection):
-            await self._connection.execute(_TIMEOUT)
             await self._fence(batch.claims)
             won, kept = await self._write_facts(batch)
+            won += await self._write_attested(batch.attested)
             await self._write_rejects(batch.rejects)
             duplicates = _duplicates(batch.claims, won, kept)
             await self._move(batch.claims, duplicates)
@@ -116,10 +118,21 @@ class Store:
             await self._connection.execute(SQL["upsert_declines"])
         return won, kept
 
+    async def _write_attested(self, attested: Sequence[Attested]) -> Counter[Partition]:
+        """Keep each attestation that is not known yet; how many that were of each partition."""
+        if not attested:
+            return Counter()
+        rows = [
+            (self._agencies[one.agency], one.week, one.version, one.fingerprint, one.issued, one.declined, *place)
+            for one, *place in attested
+        ]
+        kept = await self._connection.fetch(SQL["keep_attested"], *map(list, zip(*rows, strict=True)))
+        return Counter(Partition(WEEK_ATTESTED, row["partition"]) for row in kept)
+
     def _row(self, one: Placed, winner: bool) -> tuple[object, ...]:
         fact = one.fact
         return (
-            fact.detainer_id, one.fingerprint, fact.version, one.offset, fact.kind.value, one.week,
+            fact.detainer_id, one.fingerprint, fact.version, one.offset, fact.kind, one.week,
             self._agencies[fact.agency], one.partition, fact.withdrawn, fact.jurisdiction, fact.form, winner,
         )  # fmt: skip
 
@@ -138,7 +151,7 @@ class Store:
             return
         rows = [(*_place(one), one.reason, one.field, one.detail, one.sha256) for one in rejects]
         await self._connection.execute(SQL["keep_rejects"], *map(list, zip(*rows, strict=True)))
-        raw = [(*_place(one), one.key, one.raw) for one in rejects if one.may_be_kept]
+        raw = [(*_place(one), one.raw) for one in rejects if one.raw is not None]
         if raw:
             await self._connection.execute(SQL["keep_raw"], *map(list, zip(*raw, strict=True)))
         now = system()

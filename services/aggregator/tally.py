@@ -16,11 +16,12 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from schemas.acceptance import Refused
+from schemas.acceptance import Refused, accept_any
 from schemas.acceptance_fast import accept_fast
+from schemas.attestation import Attestation
 from schemas.detainer import Kind
 from schemas.fact import Fact
-from schemas.topics import DETAINER_REJECTED
+from schemas.topics import DETAINER_REJECTED, WEEK_ATTESTED
 from schemas.week import WeekIndex
 from services.aggregator.leases import Partition
 
@@ -55,7 +56,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that is no event, and why. `raw` is kept for operators unless it may hold personal data."""
+    """A record that is no event, and why. `raw` is its bytes where they may be kept for operators, else None."""
 
     partition: Partition
     offset: int
@@ -63,13 +64,7 @@ class Reject:
     field: str | None
     detail: str
     sha256: bytes
-    key: bytes | None
     raw: bytes | None
-
-    @property
-    def may_be_kept(self) -> bool:
-        """False where the refusal itself says that the record may hold a personal field."""
-        return self.reason not in {"a-number", "unknown-field"}
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
@@ -85,6 +80,14 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     def rank(self) -> tuple[int, bytes]:
         """The ledger keeps the fact of the highest rank."""
         return self.fact.version, self.fingerprint
+
+
+class Attested(NamedTuple):
+    """An accepted attestation, and the record that brought it."""
+
+    attestation: Attestation
+    partition: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +109,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All that one transaction writes: winners first of all, other new facts, rejects, and the claims."""
+    """All that one transaction writes: winners, other new facts, rejects, the claims, and what agencies attest."""
 
     winners: tuple[Placed, ...]
     others: tuple[Placed, ...]
     rejects: tuple[Reject, ...]
     claims: tuple[Claim, ...]
+    attested: tuple[Attested, ...] = ()
 
 
 def digest(value: bytes | None) -> bytes:
@@ -128,17 +132,38 @@ def read(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Placed], lis
         try:
             fact = accept_fast(record.value, record.topic)
         except Refused as refused:
-            rejects.append(reject(record, refused.code, refused.field, refused.detail))
+            rejects.append(_refused(record, refused))
         except Exception as error:
-            rejects.append(_failed(record, error))
+            rejects.append(_failed(record, error, None))
         else:
             week = first_day(fact.counted_us)
             placed.append(Placed(fact, fact.fingerprint, week, record.partition, record.offset))
     return placed, rejects
 
 
-def reject(record: Record, reason: str, field: str | None, detail: str) -> Reject:
-    """The reject of one record."""
+def read_attested(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Attested], list[Reject]]:
+    """As `read`, of the topic of attestations. One of what is no week would never stand in a report: it is rejected."""
+    attested: list[Attested] = []
+    rejects: list[Reject] = []
+    for record in records:
+        try:
+            event = accept_any(record.value, record.topic)
+            assert isinstance(event, Attestation), "the topic has one type"
+        except Refused as refused:
+            rejects.append(_refused(record, refused))
+        except Exception as error:
+            rejects.append(_failed(record, error, None))
+        else:
+            if weeks.begins_on(event.week):
+                attested.append(Attested(event, record.partition, record.offset))
+            else:
+                detail = "must be the first day of a week"
+                rejects.append(reject(record, "not-a-week", "data.week_start", detail, record.value))
+    return attested, rejects
+
+
+def reject(record: Record, reason: str, field: str | None, detail: str, raw: bytes | None) -> Reject:
+    """The reject of one record, of which `raw` is kept."""
     return Reject(
         Partition(record.topic, record.partition),
         record.offset,
@@ -146,8 +171,7 @@ def reject(record: Record, reason: str, field: str | None, detail: str) -> Rejec
         field,
         detail,
         digest(record.value),
-        record.key,
-        record.value,
+        raw,
     )
 
 
@@ -169,21 +193,52 @@ def reduce(placed: Iterable[Placed]) -> tuple[list[Placed], list[Placed]]:
 
 def batch(spans: Sequence[Span], weeks: WeekIndex) -> Batch:
     """Turn spans into what one transaction writes."""
-    placed, rejects = read((record for span in spans for record in span.records), weeks)
-    winners, others = reduce(placed)
-    rejected = Counter(one.partition for one in rejects)
-    claims = sorted((_claim(span, rejected[span.partition]) for span in spans), key=attrgetter("partition"))
-    return Batch(tuple(winners), tuple(others), tuple(rejects), tuple(claims))
+    reading = Reading(weeks)
+    for span in spans:
+        reading.read(span.partition.topic, span.records)
+    return reading.batch(spans)
+
+
+class Reading:
+    """What is found in records that are read a few at a time."""
+
+    def __init__(self, weeks: WeekIndex) -> None:
+        self._weeks = weeks
+        self._placed: list[Placed] = []
+        self._attested: list[Attested] = []
+        self._rejects: list[Reject] = []
+
+    def read(self, topic: str, records: Iterable[Record]) -> None:
+        """Accept or reject each of these records of one topic."""
+        if topic == WEEK_ATTESTED:
+            attested, rejects = read_attested(records, self._weeks)
+            self._attested += attested
+        else:
+            placed, rejects = read(records, self._weeks)
+            self._placed += placed
+        self._rejects += rejects
+
+    def batch(self, spans: Sequence[Span]) -> Batch:
+        """What one transaction writes, when each record of these spans has been read."""
+        winners, others = reduce(self._placed)
+        rejected = Counter(one.partition for one in self._rejects)
+        claims = sorted((_claim(span, rejected[span.partition]) for span in spans), key=attrgetter("partition"))
+        return Batch(tuple(winners), tuple(others), tuple(self._rejects), tuple(claims), tuple(self._attested))
 
 
 def internal_error(span: Span, error: Exception) -> Batch:
-    """The batch that rejects the one record of a span, which this program failed to write."""
+    """The batch that rejects the one record of a span, which was accepted and which this program failed to write."""
     (record,) = span.records
-    return Batch((), (), (_failed(record, error),), (_claim(span, 1),))
+    return Batch((), (), (_failed(record, error, record.value),), (_claim(span, 1),))
 
 
-def _failed(record: Record, error: Exception) -> Reject:
-    return reject(record, INTERNAL_ERROR, None, f"this program failed on the record: {type(error).__name__}")
+def _refused(record: Record, refused: Refused) -> Reject:
+    raw = record.value if refused.impersonal else None
+    return reject(record, refused.code, refused.field, refused.detail, raw)
+
+
+def _failed(record: Record, error: Exception, raw: bytes | None) -> Reject:
+    return reject(record, INTERNAL_ERROR, None, f"this program failed on the record: {type(error).__name__}", raw)
 
 
 def count(spans: Iterable[Span]) -> int:

@@ -10,7 +10,7 @@ one gains partitions and looks at the log, and may wait for batches and for Kafk
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ from services.runtime.settings import Settings
 log = get(__name__)
 
 PARTITIONS = tuple(Partition(topic.name, number) for topic in EVENT_TOPICS for number in range(topic.partitions))
+"""The partitions that the topics are made with; a session reads those that were added too."""
 MAX_RECORDS = 5_000
 """The most records of a delivery, and of a batch."""
 
@@ -40,6 +41,10 @@ _SHOW_EVERY = 1.0
 _LOOK_EVERY = 0.05
 _CLOSING = 2.0
 """Seconds that the end of a session gives each server that may be gone."""
+
+
+class PartitionsAddedError(Exception):
+    """A topic has more partitions than when the session began: the next one reads them too."""
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class _Session:
     writer: Writer
     log: Log
     lag: LagView
+    partitions: Set[Partition] = frozenset(PARTITIONS)
     epochs: dict[Partition, int] = field(default_factory=dict)
     behind: dict[Partition, int] = field(default_factory=dict)
 
@@ -67,6 +73,7 @@ class Worker:
         self._weeks = WeekIndex(settings.calendar)
         self._size = BatchSize(MAX_RECORDS)
         self._session: _Session | None = None
+        self._assigned: Set[Partition] = frozenset(PARTITIONS)
 
     async def take(self, records: Sequence[Record]) -> None:
         """Decode one delivery and hand it to the writer; without a session it is dropped and will come again.
@@ -111,12 +118,16 @@ class Worker:
         looking = Log(self._client)
         stack.push_async_callback(_end, looking.stop)
         await looking.start()
-        lag = LagView(self._client, PARTITIONS)
+        partitions = await looking.partitions()
+        lag = LagView(self._client, partitions)
         stack.push_async_callback(_end, lag.stop)
         await lag.start()
         # FastStream's broker starts only once Kafka has answered: one that fails to start is not closed again.
         consumer = await self._consumer()
-        consumer.pause(*map(theirs, PARTITIONS))
+        if partitions != self._assigned:
+            consumer.assign(list(map(theirs, partitions)))
+            self._assigned = partitions
+        consumer.pause(*map(theirs, partitions))
         leasing = await postgres.connect(self._settings, "ddor-aggregator-lease")
         stack.push_async_callback(_end, leasing.close)
         writing = await postgres.connect(self._settings, "ddor-aggregator-writer")
@@ -125,9 +136,9 @@ class Worker:
         await store.prepare()
         tenancy = Tenancy(leasing, name)
         await tenancy.claim_name()
-        await tenancy.add_partitions(PARTITIONS)
+        await tenancy.add_partitions(partitions)
         reader = Reader(consumer)
-        return _Session(tenancy, reader, Writer(store, reader, self._weeks, self._size), looking, lag)
+        return _Session(tenancy, reader, Writer(store, reader, self._weeks, self._size), looking, lag, partitions)
 
     async def _close(self, session: _Session) -> None:
         """Stop reading at once; give the leases back if PostgreSQL still listens."""
@@ -162,6 +173,7 @@ class Worker:
         """Begin to read what is leased and not yet read, once all that was decoded is written or dropped."""
         await session.writer.settled()
         leases = await session.tenancy.held()
+        _check_known(session, leases)
         reading = session.reader.next_offsets
         wanted = {one for one in leases if leases[one].epoch == session.epochs.get(one)} - reading.keys()
         new = {one: leases[one] for one in sorted(wanted) if leases[one].halted is None}
@@ -180,7 +192,8 @@ class Worker:
         session.epochs.pop(lease.position.partition, None)
 
     async def _look_ahead(self, session: _Session) -> None:
-        """Show the lag, and step over a gap at the log's end that will never deliver a record."""
+        """Show the lag, see added partitions, step over a gap at the log's end that will never deliver a record."""
+        _check_known(session, await session.log.partitions())
         positions = session.reader.next_offsets
         ends = await session.log.ends(positions) if positions else {}
         # A log that ends before what was read from it: lost here, checked when it is gained again, and halted.
@@ -195,6 +208,13 @@ class Worker:
             span = session.reader.skip(partition, start, end) if end is not None else None
             if span is not None:
                 await session.writer.put([span])
+
+
+def _check_known(session: _Session, seen: Iterable[Partition]) -> None:
+    """Another worker may have seen an added partition first, and this one be given it."""
+    if added := sorted(set(seen) - session.partitions):
+        log.info("partitions-added", partitions=[str(partition) for partition in added])
+        raise PartitionsAddedError(f"{len(added)} partitions were added")
 
 
 async def _end(end: Callable[[], Awaitable[None]]) -> None:

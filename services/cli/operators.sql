@@ -18,7 +18,7 @@ INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4
 -- name: facts_of
 -- Every fact of one detainer, the ledger's marked.
 SELECT f.kind::text AS kind, a.name AS agency, f.version, f.fingerprint, f.week, f.jurisdiction, f.withdrawn,
-       f.partition, f.kafka_offset, f.in_ledger
+       'detainer-' || f.kind::text AS topic, f.partition, f.kafka_offset, f.in_ledger
 FROM (
     SELECT kind, agency, version, fingerprint, week, jurisdiction, withdrawn, partition, kafka_offset, true AS in_ledger
     FROM ledger_entry WHERE detainer_id = $1 AND kind = ANY (enum_range(NULL::detainer_kind)) AND agency = ANY ($2::smallint[])
@@ -28,6 +28,12 @@ FROM (
 ) AS f JOIN agency a ON a.id = f.agency
 ORDER BY kind, agency, version DESC, fingerprint DESC
 
+-- name: attestations
+-- Every attestation of an agency's week, the one that stands first.
+SELECT t.version, t.fingerprint, t.issued, t.declined, t.partition, t.kafka_offset
+FROM attestation t JOIN agency a ON a.id = t.agency WHERE a.name = $1 AND t.week = $2
+ORDER BY t.version DESC, t.fingerprint DESC
+
 -- name: agencies
 SELECT id FROM agency ORDER BY id
 
@@ -36,7 +42,7 @@ SELECT week, revision, figures -> 'offsets' AS offsets FROM report WHERE week = 
 
 -- name: reject
 SELECT r.topic, r.partition, r.kafka_offset, r.reason, r.field, r.detail, r.sha256, r.rejected_at, r.redriven_at,
-       r.redriven_to, raw.key, raw.value, raw.topic IS NOT NULL AS kept, raw.kept_until
+       r.redriven_to, raw.value, raw.kept_until
 FROM rejected r LEFT JOIN rejected_raw raw USING (topic, partition, kafka_offset)
 WHERE r.topic = $1 AND r.partition = $2 AND r.kafka_offset = $3
 
@@ -49,15 +55,16 @@ SELECT topic, partition, kafka_offset FROM rejected
 WHERE reason = $1 AND redriven_at IS NULL ORDER BY topic, partition, kafka_offset
 
 -- name: lock_reject
-SELECT r.redriven_to, raw.key, raw.value, raw.topic IS NOT NULL AS kept
-FROM rejected r LEFT JOIN rejected_raw raw USING (topic, partition, kafka_offset)
-WHERE r.topic = $1 AND r.partition = $2 AND r.kafka_offset = $3 FOR UPDATE OF r
+SELECT redriven_to, sha256 FROM rejected WHERE topic = $1 AND partition = $2 AND kafka_offset = $3 FOR UPDATE
 
 -- name: mark_redriven
 UPDATE rejected SET redriven_at = now(), redriven_to = $4 WHERE topic = $1 AND partition = $2 AND kafka_offset = $3
 
 -- name: purge
 DELETE FROM rejected_raw WHERE kept_until <= $1
+
+-- name: failed
+SELECT topic, partition, kafka_offset FROM rejected WHERE reason = $1
 
 -- name: own_all
 INSERT INTO partition_position (topic, partition, epoch, owner)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,8 +13,11 @@ import typer
 from aiokafka import AIOKafkaProducer
 from rich.table import Table
 
-from schemas.topics import CONTENT_TYPE, EVENT_TOPICS, partition_of
+from schemas.acceptance import Refused, accept_any
+from schemas.topics import CONTENT_TYPE, partition_of
 from services.aggregator.leases import Partition
+from services.aggregator.log import Log
+from services.aggregator.tally import digest
 from services.cli import places
 from services.cli.places import Place
 from services.cli.resuming import SQL
@@ -21,7 +26,8 @@ from services.runtime import kafka, postgres, settings
 
 app = typer.Typer(help="Records that were no events: what, why, and sending them again.", no_args_is_help=True)
 
-_PARTITIONS = {topic.name: topic.partitions for topic in EVENT_TOPICS}
+_PATIENCE = 30.0
+"""Seconds for Kafka to take a record; what was given up may still be written, and counts once."""
 Where = Annotated[str, typer.Argument(help="topic/partition/offset of the rejected record.")]
 By = Annotated[str, typer.Option("--by", help="Who decides; kept in operator_action.")]
 
@@ -47,7 +53,10 @@ def redrive(
     where: Annotated[list[str] | None, typer.Argument(help="topic/partition/offset, one or more.")] = None,
     reason: Annotated[str | None, typer.Option(help="All that were rejected for this reason.")] = None,
 ) -> None:
-    """Send rejected records again, each as a new record of its topic. Doing it twice does nothing."""
+    """Send rejected records again, as the log has them, each as a new record. Doing it twice does nothing.
+
+    What the rules of today refuse is not sent.
+    """
     run(_redrive(by, where or [], reason))
 
 
@@ -84,7 +93,7 @@ async def _show(place: Place) -> int:
         if row[name] is not None:
             out.print(f"{name:12} {row[name]}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"{'sha256':12} {row['sha256'].hex()}", highlight=False, soft_wrap=True)
-    kept = repr(row["value"]) if row["kept"] else "not kept: it may hold personal data, or its time is over"
+    kept = repr(row["value"]) if row["value"] else "not kept: it may hold personal data, or its time is over"
     out.print(f"{'value':12} {kept}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
@@ -94,63 +103,63 @@ async def _redrive(by: str, where: list[str], reason: str | None) -> int:
         err.print("name records, or a --reason; not both")
         return WRONG_USE
     loaded = settings.load()
-    connection = await postgres.connect(loaded, "ddor-redrive")
-    producer = AIOKafkaProducer(**kafka.client(loaded, "ddor-redrive"), acks="all", enable_idempotence=True)
-    try:
+    async with AsyncExitStack() as stack:
+        connection = await postgres.connect(loaded, "ddor-redrive")
+        stack.push_async_callback(connection.close)
+        log = Log(kafka.client(loaded, "ddor-redrive-log"))
+        stack.push_async_callback(log.stop)
+        await log.start()
+        producer = AIOKafkaProducer(**kafka.client(loaded, "ddor-redrive"), acks="all", enable_idempotence=True)
+        stack.push_async_callback(producer.stop)
         await producer.start()
         chosen = [places.place(text) for text in where]
         if reason is not None:
             rows = await connection.fetch(SQL["rejects_to_redrive"], reason)
             chosen = [Place(Partition(row["topic"], row["partition"]), row["kafka_offset"]) for row in rows]
-        outcomes = [await _redrive_one(connection, producer, by, place) for place in chosen]
-    finally:
-        await producer.stop()
-        await connection.close()
+        outcomes = [await _redrive_one(connection, log, producer, by, place) for place in chosen]
     for place, (_, sentence) in zip(chosen, outcomes, strict=True):
         out.print(f"{place}: {sentence}", highlight=False, soft_wrap=True)
     return 0 if all(done for done, _ in outcomes) else FAILED
 
 
 async def _redrive_one(
-    connection: asyncpg.Connection[Any], producer: AIOKafkaProducer, by: str, place: Place
+    connection: asyncpg.Connection[Any], log: Log, producer: AIOKafkaProducer, by: str, place: Place
 ) -> tuple[bool, str]:
     """Send one record again and mark it, under its row's lock.
 
     A crash between sending and marking may send it twice: both are the same fact, which counts once.
     """
-    key = (place.partition.topic, place.partition.number, place.offset)
+    topic = place.partition.topic
+    at = (topic, place.partition.number, place.offset)
     async with connection.transaction():
-        row = await connection.fetchrow(SQL["lock_reject"], *key)
+        row = await connection.fetchrow(SQL["lock_reject"], *at)
         if row is None:
             return False, "was not rejected"
         if row["redriven_to"] is not None:
             return True, f"was redriven already, as {row['redriven_to']}; nothing done"
-        if not row["kept"]:
-            return False, "its bytes were not kept; ask the agency to send it again"
-        value = _marked(row["value"], place)
-        if value is None:
-            return False, "is no JSON object, so it can never be an event"
-        subject = json.loads(value).get("subject")
-        record_key = subject.lower().encode() if isinstance(subject, str) else row["key"] or b""
-        number = partition_of(record_key, _PARTITIONS[place.partition.topic])
+        found, value = await log.record(place.partition, place.offset)
+        if not found or digest(value) != row["sha256"]:
+            return False, "the log no longer has it; ask the agency to send it again"
+        try:
+            accept_any(value, topic)
+            again = _marked(value, place)
+            key = accept_any(again, topic).key.encode()
+        except Refused as refused:
+            return False, f"is still no event, so it is not sent: {refused.code}"
+        number = partition_of(key, len(await producer.partitions_for(topic)))
         headers = [("content-type", CONTENT_TYPE.encode())]
-        topic = place.partition.topic
-        sent = await producer.send_and_wait(topic, value=value, key=record_key, partition=number, headers=headers)
-        again = f"{topic}/{number}/{sent.offset}"
-        await connection.execute(SQL["mark_redriven"], *key, again)
-        await connection.execute(SQL["add_action"], by, "redrive", str(place), {"to": again})
-    return True, f"sent again as {again}"
+        async with asyncio.timeout(_PATIENCE):
+            sent = await producer.send_and_wait(topic, value=again, key=key, partition=number, headers=headers)
+        to = f"{topic}/{number}/{sent.offset}"
+        await connection.execute(SQL["mark_redriven"], *at, to)
+        await connection.execute(SQL["add_action"], by, "redrive", str(place), {"to": to})
+    return True, f"sent again as {to}"
 
 
-def _marked(value: bytes | None, place: Place) -> bytes | None:
-    """The event with the extension `redriveof`, or None if it is no JSON object."""
-    try:
-        event = json.loads(value or b"")
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(event, dict):
-        return None
-    return json.dumps(event | {"redriveof": str(place)}, separators=(",", ":"), ensure_ascii=False).encode()
+def _marked(value: bytes | None, place: Place) -> bytes:
+    """The event with the extension `redriveof`."""
+    event = json.loads(value or b"") | {"redriveof": str(place)}
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 async def _purge(by: str) -> None:

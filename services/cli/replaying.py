@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,8 @@ from services.aggregator import tally
 from services.aggregator.leases import Partition
 from services.aggregator.log import theirs
 from services.aggregator.store import Store
-from services.aggregator.tally import Span
+from services.aggregator.tally import Batch, Span
+from services.cli.places import Place
 from services.cli.resuming import SQL
 from services.publisher.closing import Offsets
 from services.runtime import postgres
@@ -29,6 +30,10 @@ _RECORDS = 5_000
 
 class LogTooShortError(CallerError):
     """The log no longer holds what the report was made from."""
+
+
+class FailedBeforeError(Exception):
+    """The aggregator failed on this record when it counted it."""
 
 
 @asynccontextmanager
@@ -44,14 +49,25 @@ async def scratch(settings: Settings) -> AsyncIterator[asyncpg.Connection[Any]]:
         await connection.close()
 
 
+async def failed(connection: asyncpg.Connection[Any]) -> set[Place]:
+    """The records that were rejected because the aggregator failed on them."""
+    rows = await connection.fetch(SQL["failed"], tally.INTERNAL_ERROR)
+    return {Place(Partition(row["topic"], row["partition"]), row["kafka_offset"]) for row in rows}
+
+
 async def replay(
     connection: asyncpg.Connection[Any],
     client: Mapping[str, Any],
     vector: Offsets,
     calendar: ReportingCalendar,
+    failed: Collection[Place],
+    *,
     counted: Callable[[int], None],
 ) -> None:
-    """Count every record below the vector; `counted` is told how many offsets further it is. LogTooShortError."""
+    """Count every record below the vector; `counted` is told how many offsets further it is. LogTooShortError.
+
+    `failed` were rejected because the aggregator failed on them, as no replay can find out: they are rejected again.
+    """
     store = Store(connection, _WORKER)
     await store.prepare()
     ends = {Partition(topic, int(number)): end for topic, numbers in vector.items() for number, end in numbers.items()}
@@ -64,12 +80,28 @@ async def replay(
     await consumer.start()
     try:
         async for spans in _spans(consumer, {one: end for one, end in ends.items() if end}):
-            await store.write(tally.batch(spans, weeks))
-            # The breaker did its work when the log was first read; here every record is counted.
-            await connection.execute(SQL["resume_all"])
+            for batch in _batches(spans, weeks, failed):
+                await store.write(batch)
+                # The breaker did its work when the log was first read; here every record is counted.
+                await connection.execute(SQL["resume_all"])
             counted(sum(span.end - span.start for span in spans))
     finally:
         await consumer.stop()
+
+
+def _batches(spans: Iterable[Span], weeks: WeekIndex, failed: Collection[Place]) -> Iterator[Batch]:
+    """One batch; where records have failed, one for each of them and for what is before it."""
+    rest = []
+    for span in spans:
+        for record in [one for one in span.records if Place(span.partition, one.offset) in failed]:
+            at = record.offset
+            before = [one for one in span.records if one.offset < at]
+            if at > span.start:
+                yield tally.batch([span._replace(end=at, records=before)], weeks)
+            yield tally.internal_error(span._replace(start=at, end=at + 1, records=[record]), FailedBeforeError())
+            span = span._replace(start=at + 1, records=span.records[len(before) + 1 :])  # noqa: PLW2901  # its rest
+        rest.append(span)
+    yield tally.batch([span for span in rest if span.start < span.end], weeks)
 
 
 async def _spans(consumer: AIOKafkaConsumer, ends: Mapping[Partition, int]) -> AsyncIterator[list[Span]]:

@@ -6,14 +6,22 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-from schemas.topics import TOPICS, Topic
+from schemas.topics import EVENT_TOPICS, TOPICS, Topic
 from services.cli.terminal import FAILED, out, run
 from services.runtime import kafka, settings
-from services.runtime.errors import ConfigurationError
+from services.runtime.errors import CallerError, ConfigurationError
+
+MOST_PARTITIONS = 1_000
+"""Of one topic. Each is a row that every batch of its owner locks, and a line in every report's vector."""
+
+
+class CannotGrowError(CallerError):
+    """This topic cannot be given so many partitions."""
+
 
 app = typer.Typer(help="The Kafka topics. Services never create them; this does.", no_args_is_help=True)
 
@@ -27,8 +35,37 @@ def _group() -> None:
 def apply(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if anything differs.")] = False,
 ) -> None:
-    """Create what is missing and set what differs. Partitions are never added here: that moves keys."""
+    """Create what is missing and set what differs. Partitions are never added here: that moves keys; see `grow`."""
     run(_apply(check))
+
+
+@app.command()
+def grow(
+    topic: Annotated[str, typer.Argument(help=f"One of {', '.join(one.name for one in EVENT_TOPICS)}.")],
+    partitions: Annotated[int, typer.Argument(help="How many it shall have; there is no way back.")],
+) -> None:
+    """Add partitions to a topic of events, while all services run and whatever week is on its way.
+
+    New partitions are read from their beginning. A detainer's later versions may lie in another partition than the
+    earlier ones; the highest version wins wherever it lies. Ingest uses new partitions within half a minute.
+    """
+    run(_grow(topic, partitions))
+
+
+async def _grow(name: str, wanted: int) -> None:
+    if name not in {topic.name for topic in EVENT_TOPICS}:
+        raise CannotGrowError(f"{name} is no topic of events; the others have one partition, which is their order")
+    admin = AIOKafkaAdminClient(**kafka.client(settings.load(), "ddor-topics"))
+    await admin.start()
+    try:
+        (described,) = await admin.describe_topics([name])
+        there = len(described["partitions"])
+        if not there < wanted <= MOST_PARTITIONS:
+            raise CannotGrowError(f"{name} has {there} partitions; name more, and at most {MOST_PARTITIONS:,}")
+        await admin.create_partitions({name: NewPartitions(wanted)})
+    finally:
+        await admin.close()
+    out.print(f"{name}: {there} partitions before, {wanted} now")
 
 
 async def _apply(check: bool) -> int:
@@ -87,7 +124,7 @@ async def _drift(admin: AIOKafkaAdminClient, topics: list[Topic], replication: i
     for topic in topics:
         lines = []
         partitions = len(described[topic.name]["partitions"])
-        if partitions != topic.partitions:
+        if partitions < topic.partitions or (partitions > topic.partitions and topic not in EVENT_TOPICS):
             lines.append(f"{topic.name}: has {partitions} partitions, must have {topic.partitions}")
         for name, value in topic.config(replication).items():
             found = configs.get(topic.name, {}).get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from schemas.report import Figures, JurisdictionRow, Report, Tables, sha256_of
 from schemas.week import ReportingCalendar, Weekday
 from services.cli import replaying
+from services.cli.places import Place
 from services.cli.releasing import week_of
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher import recovery, report, restating
@@ -108,11 +110,12 @@ async def _verify(what: str) -> int:
             former = await connection.fetchrow(SQL["report"], week, row["revision"] - 1, None)
             _check_changes(former["figures"] if former else {}, document, findings)
         rules = await _rules(connection, document["inputs"], findings)
+        failed = await replaying.failed(connection)
     finally:
         await connection.close()
     if rules is not None:
         try:
-            await _check_figures(loaded, document, rules, findings)
+            await _check_figures(loaded, document, rules, failed, findings)
         except replaying.LogTooShortError as error:
             if not findings.differ:
                 raise
@@ -188,7 +191,9 @@ async def _rules(connection: asyncpg.Connection[Any], inputs: dict[str, str], fi
     return Rules(contents)
 
 
-async def _check_figures(loaded: Settings, document: dict[str, Any], rules: Rules, findings: Findings) -> None:
+async def _check_figures(
+    loaded: Settings, document: dict[str, Any], rules: Rules, failed: Collection[Place], findings: Findings
+) -> None:
     calendar = ReportingCalendar(ZoneInfo(rules.zone), Weekday[rules.first_day])
     week = calendar.week(date.fromisoformat(document["week_start"]))
     vector = document["offsets"]
@@ -198,7 +203,9 @@ async def _check_figures(loaded: Settings, document: dict[str, Any], rules: Rule
         with Progress(*columns, console=err) as progress:
             task = progress.add_task("", total=total)
             client = kafka.client(loaded, "ddor-verify")
-            await replaying.replay(connection, client, vector, calendar, lambda n: progress.advance(task, n))
+            await replaying.replay(
+                connection, client, vector, calendar, failed, counted=lambda n: progress.advance(task, n)
+            )
         async with connection.transaction(isolation="repeatable_read"):
             snapshots = Snapshots(connection)
             reached, _ = await snapshots.vector()

@@ -21,7 +21,7 @@ import httpx
 import stamina
 
 from schemas.acceptance import Refused
-from schemas.acceptance_fast import accept_fast
+from schemas.acceptance_fast import accept_any_fast
 from services.importer.rows import Event, Row
 from services.runtime.errors import CallerError
 
@@ -205,10 +205,10 @@ class Rules:
 
     def _receipt(self, line: bytes) -> dict[str, Any]:
         try:
-            fact = accept_fast(line)
+            event = accept_any_fast(line)
         except Refused as refused:
             return {"status": "rejected", "code": refused.code, "detail": str(refused)}
-        return {"status": "accepted", "topic": f"detainer-{fact.kind}", "partition": None, "offset": None}
+        return {"status": "accepted", "topic": event.topic, "partition": None, "offset": None}
 
 
 class Sender:
@@ -245,7 +245,7 @@ def _sort(numbers: list[int], receipts: list[dict[str, Any]]) -> tuple[list[dict
     for number, receipt in zip(numbers, receipts, strict=True):
         if receipt["status"] == "accepted":
             place = {name: receipt[name] for name in ("topic", "partition", "offset")}
-            stored.append({"row": number, "kind": receipt["topic"].removeprefix("detainer-"), **place})
+            stored.append({"row": number, "kind": receipt["topic"].rpartition("-")[2], **place})
         else:
             refused[number] = {"row": number, "field": "", "reason": receipt["code"], "detail": receipt["detail"]}
     return stored, list(refused.values())

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from faststream.kafka import KafkaBroker
 from starlette.applications import Starlette
 
+from schemas.attestation import WeekAttested
 from schemas.detainer import DetainerDeclined, DetainerIssued
-from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, WEEK_ATTESTED
 from services.ingest.openapi import document
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
@@ -36,6 +37,7 @@ def declare(broker: KafkaBroker) -> None:
     """Say what this service publishes, for AsyncAPI."""
     broker.publisher(DETAINER_ISSUED, schema=DetainerIssued, title="detainers issued")
     broker.publisher(DETAINER_DECLINED, schema=DetainerDeclined, title="detainers declined")
+    broker.publisher(WEEK_ATTESTED, schema=WeekAttested, title="weeks attested")
 
 
 def create(settings: Settings, clock: Clock = system) -> Starlette:
@@ -46,7 +48,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     agencies = AgenciesFile(settings.agencies_file, time.monotonic)
     if agencies.current() is None:
         raise ConfigurationError(f"{settings.agencies_file}: {agencies.problem}")
-    door = Door(agencies, clock, Rates())
+    door = Door(agencies, clock, Rates(), settings.calendar)
     broker = kafka.broker(settings, "ddor-ingest")
     declare(broker)
 

@@ -36,13 +36,13 @@ ENTRIES: tuple[Entry, ...] = (
           "nine digits alone, or with an A before them anywhere.",
           "Take personal identifiers out. If it is a number of yours, write it in another shape."),
     Entry("bad-format", EVENT, "A string does not have the form that its field requires."),
-    Entry("bad-timestamp", EVENT, "A date-time is not RFC 3339, names a day or an hour that does not exist, or lies "
-          "outside the years 1900 to 2199."),
+    Entry("bad-timestamp", EVENT, "A date or date-time is not RFC 3339, names a day or an hour that does not exist, or "
+          "lies outside the years 1900 to 2199."),
     Entry("before-2000", EVENT, "`issued_at` is before the year 2000, which only a mistake can explain."),
     Entry("control-character", EVENT, "A string, or the name of a member, has a control character such as NUL."),
     Entry("duplicate-key", EVENT, "An object has one member twice, so that nobody can say which is meant."),
     Entry("in-the-future", EVENT, "The instant that counts (`issued_at` of an issued, `recorded_at` of a declined "
-          "detainer) is more than an hour ahead of our clock.",
+          "detainer, the end of an attested week) is more than an hour ahead of our clock.",
           "Set the clock or the time zone of the system that makes the events right, then send a new event."),
     Entry("jurisdiction-not-allowed", EVENT, "The jurisdiction is not in the scope of this agency.", _SCOPE),
     Entry("kind-not-allowed", EVENT, "This agency may not send events of this kind.", _SCOPE),
@@ -51,6 +51,8 @@ ENTRIES: tuple[Entry, ...] = (
           "Write the offset, such as `Z` or `-05:00`. Nobody may guess it: it can decide the week."),
     Entry("no-value", EVENT, "The record has no value. Only the aggregator meets this, in a record that did not come "
           "through ingest.", "See the runbook on rejected records."),
+    Entry("not-a-week", EVENT, "`week_start` is not the first day of a reporting week.",
+          "Send the date on which the week begins; the detail names the weekday."),
     Entry("not-a-number", EVENT, "`NaN` or `Infinity` stands where JSON allows none."),
     Entry("not-acknowledged", EVENT, "Kafka did not acknowledge the event in time. It may still be stored.",
           "Send the same event again, at once or later: it cannot count twice."),
@@ -62,7 +64,8 @@ ENTRIES: tuple[Entry, ...] = (
           "declined."),
     Entry("out-of-range", EVENT, "A number is too small or too large, or a list has too many entries."),
     Entry("source-not-allowed", EVENT, "`source` names another agency than the one that the key belongs to.", _SCOPE),
-    Entry("subject-mismatch", EVENT, "`subject` is not the same as `data.detainer_id`."),
+    Entry("subject-mismatch", EVENT, "`subject` is not the same as `data.detainer_id`, or `data.week_start` of an "
+          "attestation."),
     Entry("too-large", f"{EVENT} 413", "An event has more than 16,384 bytes, or the body of a single event or a batch "
           "more than 1 MB, decompressed.", f"No event need be so long. For a body: {_SMALLER}"),
     Entry("unexpected-field", EVENT, "`withdrawn_reason` stands in an event that withdraws nothing."),
@@ -72,7 +75,7 @@ ENTRIES: tuple[Entry, ...] = (
           "data, which is never stored."),
     Entry("unknown-jurisdiction", EVENT, "The code is in no edition of the registry of jurisdictions."),
     Entry("unknown-type", EVENT, "`type` is not one of the types of events."),
-    Entry("wrong-topic", EVENT, "The event is in the topic of the other kind. Only the aggregator meets this.",
+    Entry("wrong-topic", EVENT, "The event is in the topic of another type. Only the aggregator meets this.",
           "See the runbook on rejected records."),
     Entry("wrong-type", EVENT, "A value is of another JSON type than its field requires; nothing is converted."),
     Entry("agencies-unknown", "503", "The file of agencies cannot be read, so nobody can be recognised.", _AGAIN),

@@ -6,12 +6,17 @@ duplicate is the aggregator's to know.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from schemas.acceptance import Refused
-from schemas.acceptance_fast import accept_fast
+from schemas.acceptance_fast import accept_any_fast
+from schemas.attestation import Attestation
 from schemas.fact import Fact
-from schemas.topics import EVENT_TOPICS, partition_of
+from schemas.instant import microseconds
+from schemas.topics import EVENT_TOPICS, WEEK_ATTESTED, partition_of
+from schemas.week import NotAWeekError, ReportingCalendar
 from services.ingest.receipts import Receipt
 from services.runtime.agencies import Agency
 
@@ -19,12 +24,13 @@ CLOCK_SKEW_US = 3_600_000_000
 """How far ahead of ours an agency's clock may be: an hour, in microseconds."""
 YEAR_2000_US = 946_684_800_000_000
 
-_PARTITIONS = {topic.name: topic.partitions for topic in EVENT_TOPICS}
+PARTITIONS: Mapping[str, int] = {topic.name: topic.partitions for topic in EVENT_TOPICS}
+"""How many partitions each topic is made with."""
 _TOPICS = {kind: f"detainer-{kind}" for kind in ("issued", "declined")}
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """An event to be stored: the bytes as they came, and where they go. `key` is the detainer_id."""
+    """An event to be stored: the bytes as they came, and where they go. `key` is the detainer_id, or the week."""
 
     line: int
     event_id: str | None
@@ -43,17 +49,33 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         return Receipt(self.line, "unavailable", True, self.event_id, "not-acknowledged", detail)
 
 
-def judge(line: int, value: bytes, agency: Agency, now_us: int) -> Accepted | Receipt:
-    """Accept one event from `agency`, or say on a receipt why not. `now_us` is in microseconds since 1970."""
+def judge(
+    line: int,
+    value: bytes,
+    agency: Agency,
+    now_us: int,
+    calendar: ReportingCalendar,
+    *,
+    partitions: Mapping[str, int] = PARTITIONS,
+) -> Accepted | Receipt:
+    """Accept one event from `agency`, or say on a receipt why not. `now_us` is in microseconds since 1970.
+
+    `partitions` says how many each topic has. Where a fact lies never decides whether it counts, so it may be behind.
+    """
     try:
-        fact = accept_fast(value)
+        event = accept_any_fast(value)
     except Refused as refused:
         return _rejected(line, value, refused.code, refused.field, refused.detail)
-    if refusal := _out_of_scope(fact, agency) or _out_of_time(fact, now_us):
+    if isinstance(event, Attestation):
+        refusal = _unfit(event, agency, now_us, calendar)
+        topic = WEEK_ATTESTED
+    else:
+        refusal = _out_of_scope(event, agency) or _out_of_time(event, now_us)
+        topic = _TOPICS[event.kind]
+    if refusal:
         return _rejected(line, value, *refusal)
-    key = fact.detainer_id.encode()
-    topic = _TOPICS[fact.kind]
-    return Accepted(line, _event_id(value), topic, partition_of(key, _PARTITIONS[topic]), key, value)
+    key = event.key.encode()
+    return Accepted(line, _event_id(value), topic, partition_of(key, partitions[topic]), key, value)
 
 
 def too_long(line: int, most: int) -> Receipt:
@@ -63,7 +85,7 @@ def too_long(line: int, most: int) -> Receipt:
 
 def _out_of_scope(fact: Fact, agency: Agency) -> tuple[str, str, str] | None:
     if fact.agency != agency.name:
-        return "source-not-allowed", "source", f"must be /agencies/{agency.name} with this key"
+        return _foreign(agency)
     if fact.kind not in agency.kinds:
         return "kind-not-allowed", "type", f"{agency.name} may not send this kind"
     if not agency.covers(fact.kind, fact.jurisdiction):
@@ -79,6 +101,25 @@ def _out_of_time(fact: Fact, now_us: int) -> tuple[str, str, str] | None:
     if latest > now_us + CLOCK_SKEW_US:
         field = "data.issued_at" if fact.recorded_us is None else "data.recorded_at"
         return "in-the-future", field, "must not be more than an hour in the future"
+    return None
+
+
+def _foreign(agency: Agency) -> tuple[str, str, str]:
+    return "source-not-allowed", "source", f"must be /agencies/{agency.name} with this key"
+
+
+def _unfit(event: Attestation, agency: Agency, now_us: int, calendar: ReportingCalendar) -> tuple[str, str, str] | None:
+    """Why this agency may not attest this week now."""
+    if event.agency != agency.name:
+        return _foreign(agency)
+    if foreign := sorted(event.kinds - set(agency.kinds)):
+        return "kind-not-allowed", f"data.counts.{foreign[0]}", f"{agency.name} may not send this kind"
+    try:
+        ends_at = calendar.week(event.week).ends_at
+    except NotAWeekError:
+        return "not-a-week", "data.week_start", f"must be a {calendar.starts_on.name.title()}, the first day of a week"
+    if microseconds(ends_at) > now_us + CLOCK_SKEW_US:
+        return "in-the-future", "data.week_start", "must be a week that is over"
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.attestation import WeekAttested
 from schemas.detainer import DetainerDeclined, DetainerIssued
 from services.ingest import framing
 from services.ingest.receipts import Receipt, Summary
@@ -38,6 +39,14 @@ _ATTRIBUTES: dict[str, str] = {
 }
 _EVENT: Document = {**_ATTRIBUTES, "datacontenttype": "application/json", "data": _DATA}
 _CORRECTED: Document = {**_EVENT, "id": "2017-01-31/1", "data": {**_DATA, "version": 2, "citizenship": "GTM"}}
+_ATTESTED: Document = {
+    **_EVENT,
+    "id": "2017-01-21/attested/1",
+    "type": "week-attested",
+    "subject": "2017-01-21",
+    "dataschema": "/schemas/week-attested/1",
+    "data": {"week_start": "2017-01-21", "version": 1, "counts": {"issued": 118, "declined": 51}},
+}
 _REFUSED: Document = {**_EVENT, "id": "2017-01-31/2", "data": {**_DATA, "jurisdiction": "32999"}}
 
 _TOO_LARGE = "A body is more than 1 MB, an event more than 16 kB, or what it expands to is too much."
@@ -56,7 +65,7 @@ _PROBLEMS: Document = {
 
 def document() -> Document:
     """The document, from the models and the examples above."""
-    events = openapi.models(DetainerIssued, DetainerDeclined)
+    events = openapi.models(DetainerIssued, DetainerDeclined, WeekAttested)
     _, answers = msgspec.json.schema_components([Receipt, Summary], ref_template="#/components/schemas/{name}")
     for schema in answers.values():
         schema.setdefault("required", []).sort()
@@ -64,7 +73,7 @@ def document() -> Document:
 
 
 def _post() -> Document:
-    event = {"oneOf": [reference("DetainerIssued"), reference("DetainerDeclined")]}
+    event = {"oneOf": [reference(name) for name in ("DetainerIssued", "DetainerDeclined", "WeekAttested")]}
     return {
         "summary": "Send one event, a batch, or lines without end.",
         "description": "Lines are answered while they still come: a receipt a line, then the summary. Without a "
@@ -87,6 +96,7 @@ def _bodies(event: Document) -> Document:
             event,
             examples={
                 "issued": _example("A detainer was issued.", _EVENT, 202),
+                "attested": _example("What the agency counted of a week that is over.", _ATTESTED, 202),
                 "refused": _example("The jurisdiction does not exist.", _REFUSED, 422),
             },
         ),

@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
-from schemas.topics import CONTENT_TYPE
-from services.ingest.intake import Accepted
+from schemas.topics import CONTENT_TYPE, EVENT_TOPICS
+from services.ingest.intake import PARTITIONS, Accepted
 from services.ingest.receipts import Receipt
 from services.runtime.logs import get
 
 log = get(__name__)
 
 DEADLINE_SECONDS = 5.0
+_METADATA_MS = 30_000
 _HEADERS = [("content-type", CONTENT_TYPE.encode())]
 
 
@@ -33,13 +34,25 @@ class EventProducer:
 
     def __init__(self, client: Mapping[str, Any]) -> None:
         self._producer = AIOKafkaProducer(
-            **client, acks="all", enable_idempotence=True, linger_ms=0, max_batch_size=1_048_576
+            **client,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=1_048_576,
+            metadata_max_age_ms=_METADATA_MS,
         )
         self._lanes: dict[tuple[str, int], _Lane] = {}
 
     async def start(self) -> None:
         """Connect; KafkaError when no broker answers."""
         await self._producer.start()
+        for topic in EVENT_TOPICS:
+            self._producer.client.add_topic(topic.name)
+
+    def partitions(self) -> dict[str, int]:
+        """How many partitions each topic has, as seen at most half a minute ago."""
+        cluster = self._producer.client.cluster
+        return {name: len(cluster.partitions_for_topic(name) or ()) or made for name, made in PARTITIONS.items()}
 
     async def stop(self, seconds: float = 5.0) -> None:
         """Send what is buffered and close, or close without it when Kafka stays away.

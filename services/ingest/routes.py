@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from schemas.instant import microseconds
+from schemas.week import ReportingCalendar
 from services.ingest import binary, framing, intake, streaming
 from services.ingest.framing import FramingError, Inflator
 from services.ingest.intake import Accepted
@@ -51,10 +52,11 @@ class Answered(Exception):  # noqa: N818  # ends a request early, not a failure
 class Door:
     """The ASGI application of `POST /v1/events`. `producer` is None while Kafka cannot be reached."""
 
-    def __init__(self, agencies: AgenciesFile, clock: Clock, rates: Rates) -> None:
+    def __init__(self, agencies: AgenciesFile, clock: Clock, rates: Rates, calendar: ReportingCalendar) -> None:
         self._agencies = agencies
         self._clock = clock
         self._rates = rates
+        self._calendar = calendar
         self.producer: EventProducer | None = None
         self.stopping = asyncio.Event()
 
@@ -94,10 +96,11 @@ class Door:
         await response(scope, receive, send)
 
     def _judge(self, agency: Agency) -> streaming.Judge:
-        clock = self._clock
+        clock, calendar = self._clock, self._calendar
+        partitions = self.producer.partitions() if self.producer else intake.PARTITIONS
 
         def judge(line: int, value: bytes) -> Accepted | Receipt:
-            return intake.judge(line, value, agency, now)
+            return intake.judge(line, value, agency, now, calendar, partitions=partitions)
 
         now = microseconds(clock())
         return judge
@@ -117,7 +120,7 @@ class Door:
     def _count(self, agency: Agency, receipts: list[Receipt]) -> None:
         outcomes = Counter([(one.topic, one.status, one.code) for one in receipts])
         for (topic, status, code), count in outcomes.items():
-            kind = topic.removeprefix("detainer-") if topic else "unknown"
+            kind = topic.rpartition("-")[2] if topic else "unknown"
             metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)
             if code in _NOT_ALLOWED:
                 log.warning("refused", code=code, agency=agency.name, events=count)

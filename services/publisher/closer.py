@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from schemas.report import Report
 from schemas.topics import EVENT_TOPICS
@@ -19,7 +19,7 @@ from services.publisher.relay import Relay, show_age
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL
 from services.publisher.store import Store, states
-from services.runtime import metrics, postgres
+from services.runtime import kafka, metrics, postgres
 from services.runtime.clock import Clock
 from services.runtime.errors import InvariantError
 from services.runtime.logs import get
@@ -171,11 +171,10 @@ def _say_written(reports: Iterable[Report]) -> None:
 
 
 class EndOffsets:
-    """Where each partition of the event topics ends now."""
+    """Where each partition of the event topics ends now, also of those that were added a moment ago."""
 
     def __init__(self, client: Mapping[str, Any]) -> None:
         self._consumer = AIOKafkaConsumer(**client, enable_auto_commit=False)
-        self._partitions = [TopicPartition(topic.name, n) for topic in EVENT_TOPICS for n in range(topic.partitions)]
 
     async def start(self) -> None:
         """Connect; KafkaError when no broker answers."""
@@ -187,8 +186,9 @@ class EndOffsets:
 
     async def read(self) -> dict[str, dict[str, int]]:
         """The next offset of each partition, by topic and partition."""
-        found = await self._consumer.end_offsets(self._partitions)
+        partitions = await kafka.partitions(self._consumer, EVENT_TOPICS)
+        found = await self._consumer.end_offsets(partitions)
         ends: dict[str, dict[str, int]] = {}
-        for partition in self._partitions:
+        for partition in partitions:
             ends.setdefault(partition.topic, {})[str(partition.partition)] = found[partition]
         return ends

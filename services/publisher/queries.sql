@@ -60,7 +60,9 @@ SELECT p.topic, p.partition, p.records, p.duplicates, p.rejected,
 FROM partition_position p
 LEFT JOIN (SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, count(*) AS n
            FROM (SELECT kind, partition FROM ledger_entry UNION ALL SELECT kind, partition FROM history) AS fact
-           GROUP BY kind, partition) AS f USING (topic, partition)
+           GROUP BY kind, partition
+           UNION ALL
+           SELECT 'week-attested', partition, count(*) FROM attestation GROUP BY partition) AS f USING (topic, partition)
 LEFT JOIN (SELECT topic, partition, count(*) AS n FROM rejected GROUP BY topic, partition) AS r USING (topic, partition)
 WHERE p.records <> COALESCE(f.n, 0) + p.duplicates + p.rejected OR p.rejected <> COALESCE(r.n, 0)
 
@@ -70,6 +72,9 @@ SELECT jurisdiction, kind, n FROM weekly_counter WHERE week = $1
 -- name: agencies_heard
 SELECT a.name AS agency, l.kind::text AS kind, count(*) FILTER (WHERE NOT l.withdrawn) AS n
 FROM ledger_entry l JOIN agency a ON a.id = l.agency WHERE l.week = $1 GROUP BY a.name, l.kind
+
+-- name: attested
+SELECT agency, issued, declined FROM attested WHERE week = $1
 
 -- name: withdrawn
 SELECT count(*) FROM ledger_entry WHERE week = $1 AND withdrawn

@@ -20,11 +20,11 @@ from services.runtime.errors import InvariantError
 
 
 class RecoveryNeededError(InvariantError):
-    """Revisions were published that the database lacks (restored from a backup?): run `ddor recover`."""
+    """The database lacks revisions that were published (a backup?): run `ddor recover`. Runbook recovery-needed."""
 
 
 class DigestConflictError(InvariantError):
-    """A revision was published with another content than the database has."""
+    """A revision was published with another content than the database has. Runbook digest-conflict."""
 
 
 @dataclass(frozen=True, slots=True)

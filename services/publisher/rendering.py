@@ -71,6 +71,14 @@ def _cell(value: object) -> object:
     return "" if value is None else value
 
 
+def _attested(row: Document, kind: str) -> str:
+    """What an agency attests of a kind, and the difference where there is one."""
+    attested, missing = row[f"attested_{kind}"], row[f"missing_{kind}"]
+    if attested is None:
+        return ""
+    return f"{attested:,} ({missing:+,})" if missing else f"{attested:,}"
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -81,6 +89,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: "unknown" if value is None else f"{value:,}"
+    environment.filters["attested"] = _attested
     environment.filters["place"] = lambda row: f"{row['name']}, {row['state']}" if row["state"] else row["name"]
     environment.filters["signed"] = lambda n: f"{n:+,}" if n else "0"
     environment.filters["share"] = lambda part, whole: f"{part / whole:.0%}" if whole else "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -52,11 +52,15 @@ class Decline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read for one week in one transaction, up to `vector`."""
+    """What was read for one week in one transaction, up to `vector`.
+
+    `heard` counts each agency's facts, `attested` is how many it says there are.
+    """
 
     vector: Offsets
     counters: Mapping[tuple[str, Kind], int]
     heard: Mapping[tuple[str, Kind], int]
+    attested: Mapping[tuple[str, Kind], int]
     forms: Mapping[str | None, int]
     declines: Sequence[Decline]
     withdrawn: int
@@ -105,10 +109,10 @@ def build(week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Stand
 
 def build_figures(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Figures:
     """All that was counted."""
-    heard = {agency for agency, _ in snapshot.heard}
     answering = [agency for agency in rules.agencies if agency.answers_in(week)]
+    speaking = {(agency, kind) for agency, _ in snapshot.heard for kind in Kind} | snapshot.attested.keys()
     rows = sorted(
-        (_row(code, snapshot.counters, rules, answering, heard) for code in {code for code, _ in snapshot.counters}),
+        (_row(code, snapshot.counters, rules, answering, speaking) for code in {code for code, _ in snapshot.counters}),
         key=lambda row: (-(row.declined or 0), -(row.issued or 0), row.geoid),
     )
     declining = [row for row in rows if row.declined]
@@ -129,15 +133,20 @@ def _total(snapshot: Snapshot, kind: Kind) -> int:
 
 
 def _row(
-    code: str, counters: Mapping[tuple[str, Kind], int], rules: Rules, answering: Sequence[Sender], heard: set[str]
+    code: str,
+    counters: Mapping[tuple[str, Kind], int],
+    rules: Rules,
+    answering: Sequence[Sender],
+    speaking: Set[tuple[str, Kind]],
 ) -> JurisdictionRow:
+    """Nothing counted is 0 where each agency that answers was heard this week or attested that kind, else unknown."""
     name, state = rules.places[code]
 
     def count(kind: Kind) -> int | None:
         if n := counters.get((code, kind)):
             return n
         asked = [agency for agency in answering if agency.covers(kind, code)]
-        return 0 if asked and all(agency.name in heard for agency in asked) else None
+        return 0 if asked and all((agency.name, kind) in speaking for agency in asked) else None
 
     return JurisdictionRow(geoid=code, name=name, state=state, issued=count(Kind.ISSUED), declined=count(Kind.DECLINED))
 
@@ -177,25 +186,38 @@ def _one_way(table: Table, counts: Counter[str | None]) -> list[TableRow]:
 
 def build_scope(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Scope:
     """What the figures rest on."""
-    heard = {agency for agency, _ in snapshot.heard}
-    names = sorted({agency.name for agency in rules.agencies if agency.answers_in(week)} | heard)
+    told = {agency for agency, _ in (*snapshot.heard, *snapshot.attested)}
+    names = sorted({agency.name for agency in rules.agencies if agency.answers_in(week)} | told)
     oldest = min((one.issued_at for one in snapshot.declines), default=None)
     return Scope(
-        agencies=[
-            AgencyScope(
-                agency=name,
-                status="heard" if name in heard else "silent",
-                issued=snapshot.heard.get((name, Kind.ISSUED), 0),
-                declined=snapshot.heard.get((name, Kind.DECLINED), 0),
-            )
-            for name in names
-        ],
+        agencies=[_agency(name, snapshot) for name in names],
         withdrawn=snapshot.withdrawn,
         rejected_records=snapshot.rejected_records,
         oldest_decline_issued_on=oldest.date() if oldest else None,
         longest_issue_to_record_days=max((_days(one) for one in snapshot.declines), default=None),
         declines_with_one_instant=sum(one.issued_at == one.declined_at == one.recorded_at for one in snapshot.declines),
         counters_equal_ledger=True,
+    )
+
+
+def _agency(name: str, snapshot: Snapshot) -> AgencyScope:
+    counted = {kind: snapshot.heard.get((name, kind), 0) for kind in Kind}
+    attested = {kind: snapshot.attested.get((name, kind)) for kind in Kind}
+    missing = {kind: None if n is None else n - counted[kind] for kind, n in attested.items()}
+    status: Literal["attested", "differing", "heard", "silent"] = "silent"
+    if any(n is not None for n in attested.values()):
+        status = "differing" if any(missing.values()) else "attested"
+    elif any(agency == name for agency, _ in snapshot.heard):
+        status = "heard"
+    return AgencyScope(
+        agency=name,
+        status=status,
+        issued=counted[Kind.ISSUED],
+        declined=counted[Kind.DECLINED],
+        attested_issued=attested[Kind.ISSUED],
+        attested_declined=attested[Kind.DECLINED],
+        missing_issued=missing[Kind.ISSUED],
+        missing_declined=missing[Kind.DECLINED],
     )
 
 

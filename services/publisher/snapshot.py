@@ -75,6 +75,12 @@ class Snapshots:
             vector=vector,
             counters={(row["jurisdiction"], Kind(row["kind"])): row["n"] for row in counters},
             heard={(row["agency"], Kind(row["kind"])): row["n"] for row in heard},
+            attested={
+                (row["agency"], kind): row[kind.value]
+                for row in await fetch(SQL["attested"], week)
+                for kind in Kind
+                if row[kind.value] is not None
+            },
             forms={row["form"]: row["n"] for row in await fetch(SQL["forms"], week)},
             declines=[Details(row) for row in await fetch(SQL["declines"], week)],
             withdrawn=await self._connection.fetchval(SQL["withdrawn"], week),

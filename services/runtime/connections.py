@@ -9,24 +9,27 @@ from __future__ import annotations
 import asyncio
 
 from starlette.responses import Response
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from services.runtime.lingering import LingeringProtocol
 from services.runtime.problems import problem
 
 HEAD_SECONDS = 10.0
 """From the connection, or from the first byte of a later request, to the end of the head."""
 MAX_HEAD_BYTES = 65_536
+"""Of a request's headers, its trailers too, and of what comes without being a whole header."""
 UNREAD_SECONDS = 300.0
 """How long an answer may wait to be read once the whole request is here."""
 
 _CLOSE = {"Connection": "close"}
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(LingeringProtocol):
     """uvicorn's protocol of one connection, which refuses heads that take too long or are too large, and ends then."""
 
     _awaiting_head = True
     _head_bytes = 0
+    _nothing_whole_bytes = 0
     _head_due: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
@@ -37,21 +40,35 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """More of a head or a body."""
-        within_head = self._awaiting_head
-        if within_head and self._head_due is None:
+        if self._awaiting_head and self._head_due is None:
             self._await_head()
+        self._nothing_whole_bytes += len(data)
         super().data_received(data)
-        if within_head and self._awaiting_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(problem(431, "head-too-large", f"A head has at most {MAX_HEAD_BYTES:,} bytes.", _CLOSE))
+        if self._head_bytes > MAX_HEAD_BYTES or self._nothing_whole_bytes > MAX_HEAD_BYTES:
+            self._refuse(problem(431, "head-too-large", f"A head has at most {MAX_HEAD_BYTES:,} bytes.", _CLOSE))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head_bytes = self._nothing_whole_bytes = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header is here, or a trailer."""
+        self._head_bytes += len(name) + len(value)
+        self._nothing_whole_bytes = 0
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is here."""
         self._awaiting_head = False
-        self._head_bytes = 0
+        self._nothing_whole_bytes = 0
         self._head_is_here()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body is here."""
+        self._nothing_whole_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is here; what comes now is the next one's head."""
@@ -113,6 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, response: Response) -> None:
         if self.transport.is_closing():
             return
-        headers = b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
-        self.transport.write(STATUS_LINE[response.status_code] + headers + b"\r\n" + bytes(response.body))
+        if self.cycle is None or self.cycle.response_complete:
+            headers = b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
+            self.transport.write(STATUS_LINE[response.status_code] + headers + b"\r\n" + bytes(response.body))
         self.transport.close()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.helpers import create_ssl_context
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
+from schemas.topics import Topic
 from services.runtime.settings import Settings
 
 REQUEST_TIMEOUT_MS = 5_000
@@ -40,6 +43,20 @@ def client(settings: Settings, client_id: str) -> dict[str, Any]:
             "sasl_plain_password": password.get_secret_value() if password else None,
         }
     return arguments
+
+
+async def partitions(consumer: AIOKafkaConsumer, topics: Iterable[Topic]) -> list[TopicPartition]:
+    """The partitions of these topics as they are now; never fewer than each was made with.
+
+    Asked of a broker each time: what the client has seen is up to five minutes old, and partitions may have been added.
+    """
+    cluster = await consumer._client.fetch_all_metadata()  # the consumer's own `topics` gives names alone
+    found = {topic.name: len(cluster.partitions_for_topic(topic.name) or ()) for topic in topics}
+    return [
+        TopicPartition(topic.name, number)
+        for topic in topics
+        for number in range(max(topic.partitions, found[topic.name]))
+    ]
 
 
 def _security(settings: Settings) -> BaseSecurity:

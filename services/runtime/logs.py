@@ -4,13 +4,44 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 
+import asyncpg
 import structlog
 
 from services.runtime.settings import Settings
 
 # Never with local variables: they hold keys, passwords and events.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
+class Seldom(logging.Filter):
+    """Lets the same words of the Kafka client through once in ten seconds, and all else always.
+
+    A consumer whose partitions have no leader asks for it without a pause, and says so each time: a thousand lines a
+    second for as long as no broker answers.
+    """
+
+    _PAUSE = 10.0
+    _KEPT = 100
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said_at: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is shown."""
+        if not record.name.startswith("aiokafka"):
+            return True
+        now, words = self._clock(), (record.name, record.msg)
+        if now - self._said_at.get(words, -self._PAUSE) < self._PAUSE:
+            return False
+        if len(self._said_at) >= self._KEPT:
+            self._said_at.clear()
+        self._said_at[words] = now
+        return True
 
 
 def configure(settings: Settings, service: str) -> None:
@@ -20,6 +51,7 @@ def configure(settings: Settings, service: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_rows,
     ]
     if settings.log_format == "json":
         renderer: list[structlog.typing.Processor] = [
@@ -41,6 +73,7 @@ def configure(settings: Settings, service: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    handler.addFilter(Seldom(time.monotonic))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
@@ -50,6 +83,22 @@ def configure(settings: Settings, service: str) -> None:
     # Says at every start of a new cluster that nobody leads a group yet; only the lag view has a group.
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _without_rows(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Take the DETAIL out of errors of PostgreSQL that are about to be shown: it quotes the row that failed."""
+    said = event.get("exc_info")
+    found = said[1] if isinstance(said, tuple) else sys.exc_info()[1] if said is True else said
+    errors = [found]
+    while errors:
+        error = errors.pop()
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None
+        if isinstance(error, BaseExceptionGroup):
+            errors += error.exceptions
+        if isinstance(error, BaseException):
+            errors += [error.__cause__, error.__context__]
+    return event
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -16,12 +16,13 @@ TOPIC = Topic(DETAINER_ISSUED, PARTITIONS)
 _REPEATED = 0.02
 _HEADERS = [("content-type", CONTENT_TYPE.encode())]
 _COUNTIES = ("32003", "36059", "17031", "53061", "19137", "36033", "41067", "12001", "42055", "19069", "06037", "48201")
+_OFFENSES = ("90D", "13A", "13B", "35A", "520", "23H", "220", "90J", "120", "11A", "09A", "26A")
 _EVENT = (
     '{"specversion":"1.0","id":"%s","source":"/agencies/bench","type":"detainer-issued","subject":"%s",'
     '"time":"2017-02-01T12:%02d:%02dZ","dataschema":"/schemas/detainer-issued/1","datacontenttype":"application/json",'
     '"data":{"detainer_id":"%s","version":%d,"jurisdiction":"%s","operator":"county","location":"%s",'
     '"facility":"BENCH-%03d","issued_at":"2017-%02d-%02dT%02d:%02d:%02d-05:00","form":"I-247D","citizenship":"MEX",'
-    '"offenses":[{"category":"90D","basis":"charged"},{"category":"13A","basis":"convicted"}]}}'
+    '"offenses":[{"category":"%s","basis":"charged"},{"category":"%s","basis":"convicted"}]}}'
 )
 
 
@@ -45,6 +46,7 @@ def events(count: int, *, seed: int, time_ordered: bool = False) -> Iterator[tup
         value = _EVENT % (
             identity, identity, minute, second, identity, 1, place, place, number % 1000, 1 + number % 12,
             1 + number % 28, number % 24, minute, second,
+            rng.choice(_OFFENSES), rng.choice(_OFFENSES),
         )  # fmt: skip
         record = identity.encode(), value.encode()
         recent.append(record)

@@ -21,7 +21,7 @@ _UPSERT = (
 
 async def count(bootstrap: str, connection: asyncpg.Connection[Any], records: int) -> float:
     """Records a second over the first so many."""
-    broker = KafkaBroker(bootstrap)
+    broker = KafkaBroker(bootstrap, logger=None)
     done = asyncio.Event()
     counted = 0
     began = 0.0

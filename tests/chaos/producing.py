@@ -73,6 +73,7 @@ class Producers:
             tasks.create_task(self._send_all(lambda some: self._batch(http, some)))
             tasks.create_task(self._send_all(lambda some: self._stream(http, some)))
             tasks.create_task(self._write_all(bootstrap))
+        await self._write_all(bootstrap)  # what the others met last and handed on
 
     async def _send_all(self, send: Callable[[Sequence[Message]], Any]) -> None:
         while chunk := list(islice(self._story, self._chunk)):

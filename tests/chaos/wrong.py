@@ -43,7 +43,7 @@ class Early(Store):
         async with transaction(self._connection):
             await self._fence(batch.claims)
             await self._move(batch.claims, Counter())
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         async with transaction(self._connection):
             won, kept = await self._write_facts(batch)
             await self._write_rejects(batch.rejects)

@@ -89,7 +89,7 @@ def test_a_runbook_has_its_three_sections_and_is_in_the_index(page: Path) -> Non
         assert (_RUNBOOKS / link).is_file(), link
 
 
-@pytest.mark.parametrize("error", ["PositionLost", "LogLost"])
+@pytest.mark.parametrize("error", ["PositionLost", "LogLost", "RecoveryNeeded", "DigestConflict"])
 def test_an_error_that_stops_something_has_a_runbook(error: str) -> None:
     assert (_RUNBOOKS / _page(error)).is_file()
 

@@ -128,10 +128,41 @@ async def test_a_head_behind_a_request_that_is_still_being_answered_waits(hurry:
         assert await one.answer() == PIECE
 
 
-async def test_a_head_without_end_is_431(hurry: None) -> None:
+_CHUNKED = b"POST / HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (b"GET /", b"a" * 1_000),
+        (HEAD + b"X-Long: ", b"x" * 1_000),
+        (HEAD, b"X-Again: " + b"x" * 1_000 + b"\r\n"),
+    ],
+    ids=["path", "header", "headers"],
+)
+async def test_a_head_without_end_is_431(begun: bytes, piece: bytes) -> None:
     async with connected(App()) as one:
-        one.writer.write(HEAD + b"X-Long: " + b"x" * (MAX_HEAD_BYTES + 1))
+        one.writer.write(begun)
+        await send_too_much(one, piece)
         assert await one.refused() == (431, "head-too-large")
+
+
+@pytest.mark.parametrize("piece", [b"x" * 1_000, b"X-Again: " + b"x" * 1_000 + b"\r\n"], ids=["trailer", "trailers"])
+async def test_trailers_without_end_end_the_connection(piece: bytes) -> None:
+    app = App()
+    async with connected(app) as one:
+        one.writer.write(_CHUNKED + b"X-First: ")
+        await send_too_much(one, piece)
+        assert await one.reader.read() == b""
+
+
+async def send_too_much(one: Connection, piece: bytes) -> None:
+    """More than a head may have, in several reads of the other side."""
+    for number in range(4 * MAX_HEAD_BYTES // len(piece)):
+        one.writer.write(piece)
+        if number % 16 == 0:
+            await one.writer.drain()
+            await asyncio.sleep(0.005)
 
 
 async def test_what_is_no_http_is_400(hurry: None) -> None:

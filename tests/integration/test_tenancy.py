@@ -108,16 +108,16 @@ async def test_shares_are_fair_between_two_and_three_and_none_is_held_twice(
     one, _ = await move_in("one")
     two, _ = await move_in("two")
     three, session = await move_in("three")
-    assert len((await _settled(one))[0]) == 24
-    assert [len(held) for held in await _settled(one, two)] == [12, 12]
+    assert len((await _settled(one))[0]) == 25
+    assert [len(held) for held in await _settled(one, two)] == [13, 12]
     shares = await _settled(one, two, three)
-    assert [len(held) for held in shares] == [8, 8, 8]
+    assert [len(held) for held in shares] == [9, 8, 8]
     assert sum((Counter(held) for held in shares), Counter()).keys() == set(PARTITIONS)
-    assert Counter((await owners(connection)).values()) == {"one": 8, "two": 8, "three": 8}
+    assert Counter((await owners(connection)).values()) == {"one": 9, "two": 8, "three": 8}
     await three.sign_off()
     session.terminate()
-    assert [len(held) for held in await _settled(one, two)] == [12, 12]
-    assert Counter((await owners(connection)).values()) == {"one": 12, "two": 12}
+    assert [len(held) for held in await _settled(one, two)] == [13, 12]
+    assert Counter((await owners(connection)).values()) == {"one": 13, "two": 12}
 
 
 async def test_the_leases_of_a_silent_worker_are_taken_after_its_expiry(move_in: Move, connection: Connection) -> None:
@@ -126,9 +126,9 @@ async def test_the_leases_of_a_silent_worker_are_taken_after_its_expiry(move_in:
     await _settled(one, two)
     await connection.execute("UPDATE worker SET seen_at = seen_at - $1::interval WHERE name = 'two'", EXPIRY)
     epochs = (await _settled(one, rounds=2))[0]
-    assert len(epochs) == 24
+    assert len(epochs) == 25
     # Taken by one, by two, and by one again: each change of hands is a new epoch.
-    assert Counter(epochs.values()) == {1: 12, 3: 12}
+    assert Counter(epochs.values()) == {1: 13, 3: 12}
 
 
 async def test_a_partition_whose_row_a_batch_has_locked_is_not_taken(
@@ -143,7 +143,7 @@ async def test_a_partition_whose_row_a_batch_has_locked_is_not_taken(
                 assert {partition.number for partition in set(PARTITIONS) - (await one.round()).keys()} == {4}
     finally:
         await writing.close()
-    assert len(await one.round()) == 24
+    assert len(await one.round()) == 25
 
 
 async def test_a_partition_to_give_up_is_given_up_once_its_batch_is_written(
@@ -154,11 +154,11 @@ async def test_a_partition_to_give_up_is_given_up_once_its_batch_is_written(
     await one.round()
     await two.round()
     kept = await one.round(busy=set(PARTITIONS))
-    assert len(kept) == 12, "what is to be given up is no longer to be read"
-    assert Counter((await owners(connection)).values()) == {"one": 24}, "and not given up while a batch has it"
+    assert len(kept) == 13, "what is to be given up is no longer to be read"
+    assert Counter((await owners(connection)).values()) == {"one": 25}, "and not given up while a batch has it"
     leaving = sorted(set(PARTITIONS) - kept.keys())
     await one.round(busy={leaving[0]})
-    assert Counter((await owners(connection)).values()) == {"one": 13, None: 11}
+    assert Counter((await owners(connection)).values()) == {"one": 14, None: 11}
 
 
 async def test_no_batch_delays_a_heartbeat(move_in: Move, store_settings: MakeSettings) -> None:
@@ -172,12 +172,12 @@ async def test_no_batch_delays_a_heartbeat(move_in: Move, store_settings: MakeSe
         async with writing.transaction():
             await writing.execute("SELECT 1 FROM partition_position FOR UPDATE")
             async with asyncio.timeout(30):
-                assert len(await one.round()) == 12
+                assert len(await one.round()) == 13
                 assert await two.round() == {}
                 await one.halt(PARTITIONS[0], epochs[PARTITIONS[0]], "seen again later")
     finally:
         await writing.close()
-    assert len(await one.round()) == 12
+    assert len(await one.round()) == 13
     assert len(await two.round()) == 12
 
 

@@ -37,7 +37,7 @@ _AGENCY = (
 
 @dataclass(frozen=True)
 class Published:
-    """The first report's week, restated twenty times."""
+    """The first report's week, with a record that the aggregator failed on; restated twenty times."""
 
     life: Life
     log: list[Message]
@@ -75,8 +75,14 @@ async def published(
         await migrations.apply(connection)
     try:
         async with living(settings, WEEK) as life:
-            log = acceptance()
+            log = [
+                *acceptance(),
+                events.attesting(events.attested(str(WEEK), issued=3083, declined=207), agency="demo"),
+            ]
             await life.tell(*log)
+            log.append(failing := events.message("issued", events.issued(9_000), agency="demo"))
+            (place,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
+            await life.counter.fail(*place)
             await life.close(WEEK)
             if await life.state(WEEK) == "held":
                 await life.publisher.store.release(WEEK.first, "Ada", "looked at", life.publisher.clock.now)
@@ -127,7 +133,7 @@ async def test_what_a_revision_says_of_its_changes_is_compared_with_the_one_befo
     assert (done.exit_code, named in done.output) == (1, True), done.output
 
 
-async def test_every_revision_verifies_after_twenty_restatements_and_other_agencies(published: Published) -> None:
+async def test_invariant_6_the_log_up_to_its_offsets_gives_each_revisions_digest(published: Published) -> None:
     revisions = await published.life.revisions()
     assert revisions == [(str(WEEK), 1, "initial")] + [(str(WEEK), n, "correction") for n in range(2, RESTATEMENTS + 2)]
     first = await published.life.report(WEEK, 1)
@@ -158,6 +164,17 @@ HARM = {
         "UPDATE report SET figures = jsonb_set(figures, '{tables,offenses_not_known}', '7') WHERE revision = 1",
         1,
         ["figures digest", "tables.offenses_not_known: the report says 7, the log says"],
+    ),
+    "what an agency attests": (
+        "UPDATE report SET figures = jsonb_set(figures, '{scope,agencies,0,attested_declined}', '206')"
+        " WHERE revision = 1",
+        1,
+        ["document digest", "scope.agencies.demo.attested_declined: the report says 206, the log says 207"],
+    ),
+    "an offset of the attestations": (
+        "UPDATE report SET figures = jsonb_set(figures, '{offsets,week-attested,0}', '0') WHERE revision = 1",
+        1,
+        ["offsets.week-attested.0: the report says 0", "scope.agencies.demo.status: the report says differing"],
     ),
     "an offset": (
         "UPDATE report SET figures = jsonb_set(figures, '{offsets,detainer-issued,3}', '5') WHERE revision = 1",

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from deploy.local.parts import KafkaPart
-from schemas.topics import EVENT_TOPICS
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED
 from services.aggregator import app
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
+from tests.support.commands import ddor
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
 from tests.support.positions import Connection, next_offsets
+from tests.support.publishing import new_week, publishing
 from tests.support.waiting import until
 
-ISSUED, DECLINED = (topic.name for topic in EVENT_TOPICS)
+_PAGE = Path(__file__).parents[2] / "docs" / "runbooks" / "position-lost.md"
+ISSUED, DECLINED = DETAINER_ISSUED, DETAINER_DECLINED
 
 
 def _at(partition: int, numbers: Sequence[int], kind: str = "issued") -> list[Message]:
@@ -67,6 +73,33 @@ async def test_a_restart_begins_well_before_between_and_behind_markers(
         async with running(app.create(settings(worker="one"))):
             await kafka_log.counted(connection, kafka.bootstrap)
     assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
+
+
+async def test_a_week_closes_though_the_log_ends_with_gaps(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """The barrier is an end offset: behind it there may be markers and aborted records, which nobody delivers."""
+    week = new_week()
+    chosen = settings(worker="one", first_week=week.first)
+    at = (week.begins_at + timedelta(days=2)).isoformat()
+    kept, dropped = (
+        Message(ISSUED, events.message("issued", events.issued(n, issued_at=at)).value, partition=9) for n in (1, 2)
+    )
+    async with kafka_log.producer(kafka.bootstrap, transactional_id="a-test") as producer:
+        async with producer.transaction():
+            await kafka_log.send(producer, [kept])
+        await producer.begin_transaction()
+        await kafka_log.send(producer, [dropped])
+        await producer.abort_transaction()
+    async with publishing(chosen, week.ends_at + timedelta(hours=25)) as publisher:
+        await publisher.steps()
+        barrier = await connection.fetchval("SELECT barrier FROM week_close WHERE state = 'draining'")
+        assert barrier[ISSUED]["9"] == (await kafka_log.ends(kafka.bootstrap))[ISSUED, 9]
+        async with running(app.create(chosen)):
+            await kafka_log.counted(connection, kafka.bootstrap)
+        await publisher.steps()
+    (report,) = await connection.fetch("SELECT figures FROM report")
+    assert report["figures"]["totals"]["issued"] == 1
 
 
 class TestPositionLost:
@@ -117,6 +150,32 @@ class TestPositionLost:
         assert (await _halted(connection))[DECLINED, 0] == (
             f"PositionLost: the log ends at 2, before the position {end}: records were lost"
         )
+
+    async def test_the_runbooks_commands_let_it_go_on_once_the_operator_says_where(
+        self, own_settings: MakeSettings, connection: Connection, own_kafka: KafkaPart
+    ) -> None:
+        """Without an offset it is looked at again, and halted again; with one it reads the new log."""
+        commands = re.findall(r"ddor (resume .+)$", _PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+        assert [command.partition(" --by a.smith")[2] for command in commands] == ["", " --at 0"]
+        lost = (DECLINED, 0)
+        start = await kafka_log.ends(own_kafka.bootstrap)
+        first = _at(0, range(600, 610), "declined")
+        await kafka_log.append(own_kafka.bootstrap, first)
+        async with running(app.create(own_settings(worker="one"))):
+            await kafka_log.counted(connection, own_kafka.bootstrap)
+        await kafka_log.make_anew(own_kafka.bootstrap, DECLINED)
+        again = _at(0, range(605, 612), "declined")
+        await kafka_log.append(own_kafka.bootstrap, again)
+        async with running(app.create(own_settings(worker="one"))):
+            for command in commands:
+                await until(lambda: _is_halted(connection, *lost), "the partition halted")
+                said = await ddor(own_settings(), *command.split())
+                assert (said.exit_code, f"{DECLINED}/0: goes on at offset" in said.out) == (0, True), said
+            await until(lambda: _position(connection, *lost, len(again)), "the new log counted")
+        assert await database_outcome.outcome(connection) == model.outcome(accepted([*first, *again]))
+        actions = [row["detail"] for row in await connection.fetch("SELECT detail FROM operator_action ORDER BY id")]
+        at = start[lost] + len(first)
+        assert [(one["from"], one["at"]) for one in actions] == [(at, at), (at, 0)]
 
     async def test_a_log_that_loses_its_end_under_a_running_worker_halts(
         self, own_settings: MakeSettings, connection: Connection, own_kafka: KafkaPart

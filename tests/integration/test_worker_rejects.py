@@ -8,6 +8,7 @@ import json
 from aiokafka import AIOKafkaProducer
 
 from deploy.local.parts import KafkaPart
+from schemas.rejected import DetainerRejected
 from services.aggregator import app
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
@@ -27,29 +28,36 @@ def _with(**changes: object) -> bytes:
     return events.encoded(events.envelope("issued", events.issued(1, **changes)))
 
 
-# What it is: the record, the reason and the field of its rejection, and whether its bytes may be kept.
+# What it is: the record, the reason and the field of its rejection, and whether its bytes are kept.
 POISON = {
-    "not JSON": (Message(ISSUED, b"not json"), "not-json", None, True),
-    "a null value": (Message(ISSUED, None, b"key"), "no-value", None, True),
-    "no value, no key, bytes for headers": (Message(ISSUED, b"", headers=BAD_HEADER), "not-json", None, True),
-    "broken UTF-8": (Message(ISSUED, b'{"type":"\xff"}'), "not-utf8", None, True),
-    "a list": (Message(ISSUED, b"[]", b"\xff\x00key"), "not-json", None, True),
-    "two of one name": (Message(ISSUED, b'{"type":1,"type":2}'), "duplicate-key", "type", True),
-    "NaN": (Message(ISSUED, b'{"version":NaN}'), "not-a-number", None, True),
+    "not JSON": (Message(ISSUED, b"not json"), "not-json", None, False),
+    "a null value": (Message(ISSUED, None, b"key"), "no-value", None, False),
+    "no value, no key, bytes for headers": (Message(ISSUED, b"", headers=BAD_HEADER), "not-json", None, False),
+    "broken UTF-8": (Message(ISSUED, b'{"type":"\xff"}'), "not-utf8", None, False),
+    "a list": (Message(ISSUED, b"[]", b"\xff\x00key"), "not-json", None, False),
+    "two of one name": (Message(ISSUED, b'{"type":1,"type":2}'), "duplicate-key", "type", False),
+    "NaN": (Message(ISSUED, b'{"version":NaN}'), "not-a-number", None, False),
     "another topic's event": (
-        Message(ISSUED, events.encoded(events.envelope("declined", events.declined(1)))), "wrong-topic", "type", True,
+        Message(ISSUED, events.encoded(events.envelope("declined", events.declined(1)))), "wrong-topic", "type", False,
     ),
     "an unknown jurisdiction": (
         Message(ISSUED, _with(jurisdiction="32999")), "unknown-jurisdiction", "data.jurisdiction", True,
     ),
     "a naive timestamp": (
-        Message(ISSUED, _with(issued_at="2017-01-30T12:00:00")), "naive-timestamp", "data.issued_at", True,
+        Message(ISSUED, _with(issued_at="2017-01-30T12:00:00")), "naive-timestamp", "data.issued_at", False,
+    ),
+    "a state's code for a county": (
+        Message(ISSUED, _with(jurisdiction="32")), "operator-misfit", "data.operator", True,
+    ),
+    "a name for a country": (Message(ISSUED, _with(citizenship=NAME)), "unknown-code", "data.citizenship", False),
+    "an unknown jurisdiction and a name": (
+        Message(ISSUED, _with(location="32999", facility=NAME)), "unknown-jurisdiction", "data.location", False,
     ),
     "an A-number": (Message(ISSUED, _with(facility=A_NUMBER)), "a-number", "data.facility", False),
     "an unknown field": (Message(ISSUED, _with(last_name=NAME)), "unknown-field", "data.last_name", False),
-    "a NUL": (Message(ISSUED, _with(facility="AB\x00C")), "control-character", "data.facility", True),
-    "one event too large": (Message(ISSUED, b" " * 20_000), "too-large", None, True),
-    "deeper than any event": (Message(ISSUED, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"), "not-json", None, True),
+    "a NUL": (Message(ISSUED, _with(facility="AB\x00C")), "control-character", "data.facility", False),
+    "one event too large": (Message(ISSUED, b" " * 20_000), "too-large", None, False),
+    "deeper than any event": (Message(ISSUED, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"), "not-json", None, False),
 }  # fmt: skip
 
 
@@ -86,15 +94,34 @@ async def test_no_value_of_a_rejected_record_is_told_and_what_is_personal_is_not
     for secret in (A_NUMBER, NAME, "2017-01-30", "32999", events.detainer_id(1)):
         assert secret not in json.dumps(told)
     raw = {
-        (row["topic"], row["partition"], row["kafka_offset"]): (row["key"], row["value"])
+        (row["topic"], row["partition"], row["kafka_offset"]): row["value"]
         for row in await connection.fetch("SELECT * FROM rejected_raw")
     }
     kept = {
-        place: (poison.key, poison.value)
+        place: poison.value
         for place, (poison, _, _, may_be_kept) in zip(where, POISON.values(), strict=True)
         if may_be_kept
     }
     assert raw == kept
+
+
+async def test_each_reject_is_one_notice_for_the_topic_of_rejects(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """In the outbox, where the same transaction has put it: place, reason, digest, and nothing of the content."""
+    async with running(app.create(settings(worker="one"))):
+        where = await kafka_log.append(kafka.bootstrap, [poison for poison, *_ in POISON.values()])
+        await kafka_log.counted(connection, kafka.bootstrap)
+    notices = [
+        DetainerRejected.model_validate_json(row["value"])
+        for row in await connection.fetch("SELECT value FROM outbox WHERE topic = 'detainer-rejected'")
+    ]
+    told = {(one.data.topic, one.data.partition, one.data.offset): one for one in notices}
+    assert (len(notices), set(told)) == (len(POISON), set(where))
+    for place, (poison, reason, field, _) in zip(where, POISON.values(), strict=True):
+        assert (told[place].data.reason, told[place].data.field) == (reason, field)
+        assert told[place].data.sha256 == hashlib.sha256(poison.value or b"").hexdigest()
+        assert told[place].id == "/".join(map(str, place))
 
 
 async def test_a_valid_event_counts_whatever_its_key_and_headers(

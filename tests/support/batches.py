@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from schemas.acceptance import Refused, accept
+from schemas.acceptance import Refused, accept_any
+from schemas.attestation import Attestation
 from schemas.fact import Fact as Accepted
 from schemas.instant import instant
 from schemas.week import ReportingCalendar, WeekIndex
@@ -62,15 +63,18 @@ def accepted(messages: Iterable[Message]) -> list[Fact]:
     found: list[Fact] = []
     for one in messages:
         try:
-            fact = accept(one.value, one.topic)
+            fact = accept_any(one.value, one.topic)
         except Refused:
             continue
         found.append(plain(fact))
     return found
 
 
-def plain(fact: Accepted) -> Fact:
+def plain(fact: Accepted | Attestation) -> Fact:
     """The fact's fields as the model knows them."""
+    if isinstance(fact, Attestation):
+        numbers = {name: getattr(fact, name) for name in fact.__struct_fields__}
+        return {"kind": "attested", **numbers, "fingerprint": fact.fingerprint}
     told = {name: getattr(fact, name) for name in fact.__struct_fields__ if not name.endswith("_us")}
     instants = {f"{name}_at": getattr(fact, f"{name}_us") for name in ("issued", "declined", "recorded")}
     found = {name: None if us is None else instant(us) for name, us in instants.items()}

@@ -58,6 +58,11 @@ class Counting:
         if behind:
             await self._store.write(tally.batch([await self._span(one, *to) for one, to in behind.items()], _weeks()))
 
+    async def fail(self, topic: str, number: int, offset: int) -> None:
+        """Reject the record at a partition's position, as one that the aggregator failed on."""
+        span = await self._span(Partition(topic, number), offset, offset + 1)
+        await self._store.write(tally.internal_error(span, RuntimeError()))
+
     async def _span(self, one: Partition, start: int, end: int) -> Span:
         tp = TopicPartition(one.topic, one.number)
         self._consumer.assign([tp])

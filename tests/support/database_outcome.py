@@ -9,11 +9,20 @@ from tests.support.positions import Connection
 _COLUMNS = (
     "kind::text AS kind, a.name AS agency, detainer_id, version, fingerprint, week, jurisdiction, withdrawn, form"
 )
-_ALL = ("ledger_entry", "history", "decline_detail", "weekly_counter", "rejected", "rejected_raw", "partition_position")
+_ALL = (
+    "ledger_entry",
+    "history",
+    "attestation",
+    "decline_detail",
+    "weekly_counter",
+    "rejected",
+    "rejected_raw",
+    "partition_position",
+)
 
 
 async def outcome(connection: Connection) -> dict[str, Any]:
-    """Ledger, history, open conflicts, weekly counters and details of declines."""
+    """Ledger, history, open conflicts, weekly counters, details of declines, and what agencies attest."""
     ledger = await connection.fetch(f"SELECT {_COLUMNS} FROM ledger_entry f JOIN agency a ON a.id = f.agency")
     history = await connection.fetch(f"SELECT {_COLUMNS} FROM history f JOIN agency a ON a.id = f.agency")
     conflicts = await connection.fetch("SELECT * FROM open_conflict")
@@ -21,7 +30,14 @@ async def outcome(connection: Connection) -> dict[str, Any]:
     declines = await connection.fetch(
         "SELECT a.name, d.* FROM decline_detail d JOIN agency a ON a.id = d.agency ORDER BY detainer_id"
     )
+    attested = await connection.fetch("SELECT * FROM attested")
+    told = await connection.fetch(
+        "SELECT name AS agency, week, version, fingerprint, issued, declined"
+        " FROM attestation JOIN agency ON id = agency"
+    )
     return {
+        "attested": {(row["agency"], row["week"]): _numbers(row) for row in attested},
+        "attestations": {(row["agency"], row["week"], *_numbers(row)) for row in told},
         "ledger": {_identity(row): _fact(row) for row in ledger},
         "history": {(*_identity(row), row["version"], bytes(row["fingerprint"])): _fact(row) for row in history},
         "open conflicts": {_identity(row): (row["version"], row["fingerprints"]) for row in conflicts},
@@ -37,6 +53,10 @@ async def forget(connection: Connection) -> None:
 
 def _identity(row: Any) -> tuple[str, str, str]:
     return row["kind"], row["agency"], str(row["detainer_id"])
+
+
+def _numbers(row: Any) -> tuple[Any, ...]:
+    return row["version"], bytes(row["fingerprint"]), row["issued"], row["declined"]
 
 
 def _fact(row: Any) -> dict[str, Any]:

@@ -70,6 +70,18 @@ def message(kind: str, data: Document, *, agency: str = LAS_VEGAS) -> Message:
     return Message(f"detainer-{kind}", value, data["detainer_id"].lower().encode(), headers=HEADERS)
 
 
+def attested(week: str = "2017-01-28", version: int = 1, **counts: int) -> Document:
+    """`data` of an attestation."""
+    return {"week_start": week, "version": version, "counts": counts}
+
+
+def attesting(data: Document, *, agency: str = LAS_VEGAS) -> Message:
+    """A record of an attestation as ingest would write it."""
+    changes = {"type": "week-attested", "subject": data["week_start"], "dataschema": "/schemas/week-attested/1"}
+    value = encoded(envelope("issued", data, agency=agency, **changes))
+    return Message("week-attested", value, data["week_start"].encode(), headers=HEADERS)
+
+
 def _changed(document: Document, changes: Document) -> Document:
     return {name: value for name, value in (document | changes).items() if value is not None}
 
@@ -151,16 +163,26 @@ def retellings(draw: st.DrawFn, kind: str, agency: str, data: Document) -> Messa
     return Message(f"detainer-{kind}", value, data["detainer_id"].encode())
 
 
+@st.composite
+def attestations(draw: st.DrawFn) -> Message:
+    """One record of what an agency attests; few weeks and versions, so that they meet."""
+    counts = draw(st.dictionaries(st.sampled_from(["issued", "declined"]), st.integers(0, 2)))
+    data = attested(draw(st.sampled_from(["2017-01-28", "2017-02-04"])), draw(st.integers(1, 3)), **counts)
+    return attesting(data, agency=draw(st.sampled_from([LAS_VEGAS, NEW_YORK])))
+
+
 NO_EVENTS = (b"", b"not json", b"[]", b'{"a":1,"a":2}', b'{"specversion":"1.0"}', b"\xff\xfe", None)
 
 
 @st.composite
 def records(draw: st.DrawFn, max_facts: int = 8, max_records: int = 24) -> Sequence[Message]:
-    """A multiset of records: facts told once or several times, and records that are no events."""
+    """A multiset of records: facts told once or several times, attestations, and records that are no events."""
     known = draw(st.lists(facts(), min_size=1, max_size=max_facts))
     told = [draw(retellings(*fact)) for fact in known]
     again = draw(st.lists(st.sampled_from(known), max_size=max_records - max_facts))
     told += [draw(retellings(*fact)) for fact in again]
+    told += draw(st.lists(attestations(), max_size=5))
     junk = draw(st.lists(st.sampled_from(NO_EVENTS), max_size=3))
     told += [Message("detainer-declined", value, partition=draw(st.integers(0, 2))) for value in junk]
+    told += [Message("week-attested", value) for value in draw(st.lists(st.sampled_from(NO_EVENTS), max_size=1))]
     return told

@@ -19,6 +19,7 @@ import httpx
 
 from deploy.local import parts
 from deploy.local.parts import KafkaPart
+from schemas.detainer import Kind
 from schemas.report import Report, announcement
 from tests.support import kafka_log, processes
 from tests.support.processes import BATCH, SINGLE
@@ -86,6 +87,17 @@ def events() -> dict[str, Document]:
         "declined": _event(2, "declined", declined),
         "amended": _event(3, "issued", amended),
         "withdrawn": _event(4, "declined", withdrawn),
+        "attested": _attested(),
+    }
+
+
+def _attested() -> Document:
+    """What the agency counts of the week, after its end."""
+    return _event(7, "issued", {"detainer_id": "2017-01-28"}) | {
+        "type": "week-attested",
+        "time": "2017-02-06T15:00:00Z",
+        "dataschema": "/schemas/week-attested/1",
+        "data": {"week_start": "2017-01-28", "version": 1, "counts": {"issued": 162, "declined": 3}},
     }
 
 
@@ -114,6 +126,8 @@ def _report() -> Report:
         snapshot(
             {"32003": 118, "36059": 44},
             {"32003": 2, "36059": 1},
+            attested={("everywhere", Kind.ISSUED): 162, ("everywhere", Kind.DECLINED): 3},
+            heard={("everywhere", Kind.ISSUED): 162, ("everywhere", Kind.DECLINED): 3},
             forms={"I-247D": 160, "I-247N": 2},
             declines=[Declined(["90D:charged", "13A:convicted"]), Declined(None), Declined([])],
         )
@@ -144,7 +158,7 @@ async def answers(client: httpx.AsyncClient) -> dict[str, str]:
         "answers/problem.json": pretty(problem.json()),
         "answers/batch.json": pretty(batch.json()),
         "receipts/accepted.json": pretty(accepted.json()),
-        "receipts/rejected.json": pretty(batch.json()["receipts"][4]),
+        "receipts/rejected.json": pretty(batch.json()["receipts"][len(events())]),
     }
     return said | {"answers/lines.ndjson": lines.text}
 

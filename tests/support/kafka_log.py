@@ -36,7 +36,8 @@ class Message:
     @property
     def place(self) -> tuple[str, int]:
         """Topic and partition."""
-        return self.topic, partition_of(self.key or b"", 12) if self.partition is None else self.partition
+        partitions = sum(topic == self.topic for topic, _ in EVENT_PARTITIONS)
+        return self.topic, partition_of(self.key or b"", partitions) if self.partition is None else self.partition
 
 
 def make_topics(part: KafkaPart) -> None:

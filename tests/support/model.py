@@ -31,7 +31,10 @@ def counted_in(fact: Fact) -> date:
 
 
 def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
-    """Ledger, history, open conflicts, weekly counters and details of declines that these facts make."""
+    """Ledger, history, open conflicts, weekly counters, details of declines and attestations that these facts make."""
+    everything = list(facts)
+    said = [fact for fact in everything if fact["kind"] == "attested"]
+    facts = [fact for fact in everything if fact["kind"] != "attested"]
     versions: dict[tuple[str, str, str], dict[tuple[int, bytes], Fact]] = defaultdict(dict)
     for fact in facts:
         identity = (str(fact["kind"]), fact["agency"], fact["detainer_id"])
@@ -50,7 +53,13 @@ def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
             counters[counted_in(winner), winner["jurisdiction"], identity[0]] += 1
         if identity[0] == "declined":
             declines[identity[1:]] = _details(winner)
+    standing: dict[tuple[str, date], tuple[Any, ...]] = {}
+    for fact in said:
+        place = fact["agency"], fact["week"]
+        standing[place] = max(standing.get(place, _numbers(fact)), _numbers(fact), key=lambda numbers: numbers[:2])
     return {
+        "attested": standing,
+        "attestations": {(fact["agency"], fact["week"], *_numbers(fact)) for fact in said},
         "ledger": ledger,
         "history": history,
         "open conflicts": conflicts,
@@ -61,7 +70,11 @@ def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
 
 def distinct(facts: Iterable[Fact]) -> int:
     """How many different facts there are; all others are duplicates."""
-    return len({(str(f["kind"]), f["agency"], f["detainer_id"], f["version"], f["fingerprint"]) for f in facts})
+    return len({(str(f["kind"]), f["agency"], f.get("detainer_id"), f["version"], f["fingerprint"]) for f in facts})
+
+
+def _numbers(fact: Fact) -> tuple[Any, ...]:
+    return fact["version"], fact["fingerprint"], fact["issued"], fact["declined"]
 
 
 def _row(fact: Fact) -> dict[str, Any]:

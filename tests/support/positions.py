@@ -13,6 +13,8 @@ _FACTS = """
 SELECT 'detainer-' || kind::text AS topic, partition::int AS partition, count(*) AS n
 FROM (SELECT kind, partition FROM ledger_entry UNION ALL SELECT kind, partition FROM history) AS fact
 GROUP BY 1, 2
+UNION ALL
+SELECT 'week-attested', partition, count(*) FROM attestation GROUP BY 1, 2
 """
 
 
@@ -49,7 +51,15 @@ async def accounts(connection: Connection) -> dict[tuple[str, int], dict[str, in
 
 async def everything(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     """All rows that a batch can change, to compare before and after."""
-    tables = ("ledger_entry", "history", "decline_detail", "weekly_counter", "partition_position", "rejected")
+    tables = (
+        "ledger_entry",
+        "history",
+        "attestation",
+        "decline_detail",
+        "weekly_counter",
+        "partition_position",
+        "rejected",
+    )
     return {
         table: sorted((tuple(row) for row in await connection.fetch(f"SELECT * FROM {table}")), key=repr)
         for table in tables

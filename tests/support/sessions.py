@@ -28,6 +28,9 @@ class Quiet:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
 
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.told.append(("assign", *partitions))
+
     def pause(self, *partitions: TopicPartition) -> None:
         self.told.append(("pause", *partitions))
 

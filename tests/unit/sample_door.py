@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx
 
 from services.ingest.framing import SINGLE
-from services.ingest.intake import Accepted
+from services.ingest.intake import PARTITIONS, Accepted
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
 from services.ingest.receipts import Receipt
@@ -19,6 +19,7 @@ from services.ingest.routes import Door
 from services.runtime import http
 from services.runtime.agencies import AgenciesFile
 from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
+from tests.unit.sample_reports import CALENDAR
 
 NOW = datetime(2017, 2, 1, tzinfo=UTC)
 
@@ -29,6 +30,10 @@ class Producer:
     def __init__(self) -> None:
         self.stored: list[Accepted] = []
         self.lost: set[int] = set()
+
+    def partitions(self) -> Mapping[str, int]:
+        """As the topics are made."""
+        return PARTITIONS
 
     async def store(self, judged: Sequence[Accepted | Receipt]) -> list[Receipt]:
         """Receipts as the real one gives them."""
@@ -42,7 +47,7 @@ class Producer:
 def door(directory: Path, producer: Producer) -> Door:
     """A door for the agencies of `tests.support.agencies`."""
     file = write_agencies(directory / "agencies.toml")
-    made = Door(AgenciesFile(file, lambda: 0.0), lambda: NOW, Rates())
+    made = Door(AgenciesFile(file, lambda: 0.0), lambda: NOW, Rates(), CALENDAR)
     made.producer = cast("EventProducer", producer)
     return made
 

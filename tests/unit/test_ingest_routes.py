@@ -19,6 +19,7 @@ from tests.support.agencies import EXPIRED, LAS_VEGAS, key_of
 from tests.unit import sample_door
 from tests.unit.sample_door import NOW, Producer, assert_problem, batch, post
 from tests.unit.sample_events import changed, encoded, event
+from tests.unit.sample_reports import CALENDAR
 
 
 @pytest.fixture
@@ -226,7 +227,7 @@ async def test_a_batch_that_was_not_all_acknowledged_is_207_and_says_which(
 
 
 async def test_without_an_agencies_file_it_is_503(tmp_path: Path) -> None:
-    door = Door(AgenciesFile(tmp_path / "missing", lambda: 0.0), lambda: NOW, Rates())
+    door = Door(AgenciesFile(tmp_path / "missing", lambda: 0.0), lambda: NOW, Rates(), CALENDAR)
 
     async def ready() -> str | None:
         return "the agencies file"

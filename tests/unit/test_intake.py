@@ -19,7 +19,7 @@ from services.ingest.receipts import Receipt, Summary, encode, encode_lines
 from services.ingest.routes import _FRAMING_CODES
 from services.runtime.agencies import Agency
 from tests.unit.sample_events import Document, changed, encoded, event, quick
-from tests.unit.sample_reports import listed
+from tests.unit.sample_reports import CALENDAR, listed
 
 (VEGAS,) = listed(("ice-las-vegas", "issued", "32* 36*")).listed
 (BOTH,) = listed(("ice-las-vegas", "issued declined", "32* 36*")).listed
@@ -28,7 +28,7 @@ NOW = microseconds(datetime(2017, 2, 1, tzinfo=UTC))
 
 
 def judge(line: int, value: bytes, agency: Agency) -> Accepted | Receipt:
-    return intake.judge(line, value, agency, NOW)
+    return intake.judge(line, value, agency, NOW, CALENDAR)
 
 
 def judged(document: Document, agency: Agency = VEGAS) -> Accepted | Receipt:
@@ -100,7 +100,9 @@ def test_what_counts_may_be_an_hour_ahead_of_our_clock_and_no_more() -> None:
         assert isinstance(judged(event(kind, **{name: "2017-02-01T01:00:00Z"}), BOTH), Accepted)
         late = rejected(event(kind, **{name: "2017-02-01T01:00:00.000001Z"}), BOTH)
         assert (late.code, late.detail and late.detail.partition(":")[0]) == ("in-the-future", f"data.{name}")
-    later = intake.judge(1, encoded(event(issued_at="2017-02-01T01:00:00.000001Z")), VEGAS, NOW + CLOCK_SKEW_US)
+    later = intake.judge(
+        1, encoded(event(issued_at="2017-02-01T01:00:00.000001Z")), VEGAS, NOW + CLOCK_SKEW_US, CALENDAR
+    )
     assert isinstance(later, Accepted)
 
 

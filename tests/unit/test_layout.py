@@ -90,6 +90,7 @@ def test_nothing_that_is_installed_needs_the_tests(path: Path) -> None:
 PURE = {
     "services/ingest/intake.py",
     "services/aggregator/leases.py",
+    "services/aggregator/sizing.py",
     "services/aggregator/tally.py",
     "services/publisher/closing.py",
     "services/publisher/gates.py",

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 import structlog
 
@@ -52,6 +53,14 @@ def fail() -> None:
     deeper(key)
 
 
+def fail_because_of(error: Exception) -> None:
+    """Fails with this error as the cause."""
+    try:
+        raise error
+    except type(error) as cause:
+        raise RuntimeError("the outer one") from cause
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("logger", ["structlog", "standard library"])
 def test_a_traceback_shows_where_and_never_what(monkeypatch: pytest.MonkeyPatch, log_format: str, logger: str) -> None:
@@ -68,6 +77,28 @@ def test_a_traceback_shows_where_and_never_what(monkeypatch: pytest.MonkeyPatch,
     assert "session-failed" in text
     assert "RuntimeError" in text
     assert "deeper" in text
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("within", ["alone", "a cause", "a group"])
+def test_a_row_that_postgresql_quotes_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, log_format: str, within: str
+) -> None:
+    fields = {"S": "ERROR", "C": "23514", "M": "violates check constraint", "D": f"Failing row contains ({SECRET})."}
+    failed = asyncpg.PostgresError.new(fields)
+    assert SECRET in str(failed)
+    stream = written(monkeypatch, log_format)
+    if within == "a group":
+        logs.get("tests").error("record-failed", exc_info=ExceptionGroup("tasks", [failed]))
+    elif within == "alone":
+        logging.getLogger("uvicorn.error").error("record-failed", exc_info=failed)
+    else:
+        try:
+            fail_because_of(failed)
+        except RuntimeError:
+            logs.get("tests").exception("record-failed")
+    assert SECRET not in stream.getvalue()
+    assert "violates check constraint" in stream.getvalue()
 
 
 def test_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +125,26 @@ def test_a_failure_is_one_line_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
         logs.get("tests").exception("session-failed")
     (line,) = stream.getvalue().splitlines()
     assert json.loads(line)["exception"][0]["exc_type"] == "RuntimeError"
+
+
+def test_what_a_client_says_again_and_again_is_shown_once_in_ten_seconds() -> None:
+    clock = [0.0]
+    seldom = logs.Seldom(lambda: clock[0])
+
+    def shown(name: str, words: str, *arguments: object) -> bool:
+        return seldom.filter(logging.LogRecord(name, logging.ERROR, "", 0, words, arguments, None))
+
+    said = "Unable connect to node with id %s"
+    assert shown("aiokafka", said, 1)
+    assert not any(shown("aiokafka", said, node) for node in range(1_000))
+    assert shown("aiokafka", "Unable to update metadata from %s", [1])
+    assert shown("aiokafka.consumer.fetcher", said, 1)
+    assert all(shown("services.runtime.supervise", "session-ended") for _ in range(3)), "ours is always shown"
+    clock[0] = 10.0
+    assert shown("aiokafka", said, 1)
+    for number in range(1_000):
+        assert shown("aiokafka", f"never the same: {number}")
+    assert len(seldom._said_at) <= 100
 
 
 def test_clients_do_not_chatter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,33 @@ def test_one_silent_agency_of_two_makes_it_unknown() -> None:
     assert row({"32003": 1}, ["old", "new"], both).declined == 0
 
 
+def attested_row(attested: dict[tuple[str, Kind], int], heard: list[str]) -> JurisdictionRow:
+    seen = snapshot({"32003": 5}, heard={(name, Kind.ISSUED): 1 for name in heard}, attested=attested)
+    return build_figures(seen, LOCAL).jurisdictions[0]
+
+
+def test_zero_is_said_where_who_answers_attested_that_kind() -> None:
+    assert attested_row({("vegas", Kind.DECLINED): 0}, []).declined == 0
+    assert attested_row({("vegas", Kind.DECLINED): 3}, []).declined == 0, "by how much it differs stands in the scope"
+    assert attested_row({("vegas", Kind.ISSUED): 5}, []).declined is None
+    assert attested_row({("nassau", Kind.DECLINED): 0}, []).declined is None
+    assert attested_row({("vegas", Kind.ISSUED): 5}, ["vegas"]).declined == 0
+
+
+def test_the_scope_says_of_each_agency_what_it_attests_and_by_how_much_that_differs() -> None:
+    heard = {("vegas", Kind.ISSUED): 118, ("vegas", Kind.DECLINED): 51, ("nassau", Kind.ISSUED): 44}
+    attested = {("vegas", Kind.ISSUED): 118, ("vegas", Kind.DECLINED): 51, ("stray", Kind.ISSUED): 0}
+    seen = snapshot({"32003": 118}, heard=heard, attested=attested)
+    scope = reporting.build_scope(WEEK, seen, rules(LOCAL))
+    assert {one.agency: one.status for one in scope.agencies} == {
+        "albany": "silent", "nassau": "heard", "stray": "attested", "vegas": "attested",
+    }  # fmt: skip
+    more = snapshot({"32003": 118}, heard=heard, attested=attested | {("vegas", Kind.DECLINED): 49})
+    (vegas,) = [one for one in reporting.build_scope(WEEK, more, rules(LOCAL)).agencies if one.agency == "vegas"]
+    assert (vegas.status, vegas.declined, vegas.attested_declined, vegas.missing_declined) == ("differing", 51, 49, -2)
+    assert (vegas.attested_issued, vegas.missing_issued) == (118, 0)
+
+
 def test_an_agency_whose_facts_are_all_withdrawn_was_heard() -> None:
     seen = snapshot(declined={"32003": 1}, heard={("vegas", Kind.DECLINED): 0})
     assert build_figures(seen, LOCAL).jurisdictions[0].issued == 0

@@ -17,6 +17,9 @@ class Recording:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
 
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        raise AssertionError("who assigns is the worker")
+
     def pause(self, *partitions: TopicPartition) -> None:
         self.told.append(("pause", *partitions))
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import rfc8785
 
+from schemas.detainer import Kind
 from services.publisher import rendering
 from services.publisher.rendering import as_csv, as_html, as_json, content_security_policy, front_page
 from tests.unit.sample_reports import Declined, listed, report, rules, snapshot
@@ -164,6 +165,15 @@ def test_a_page_tells_ties_and_digests() -> None:
     assert "3 more have as many as the tenth." in content
     assert found["digest"] in content
     assert found["figures_digest"] in content
+
+
+def test_a_page_says_what_an_agency_attests_and_by_how_much_it_differs() -> None:
+    seen = snapshot({"32003": 5}, heard={("vegas", Kind.ISSUED): 5}, attested={("vegas", Kind.ISSUED): 1_007})
+    made = report(seen, rules(WEST))
+    content = as_html(made.model_dump(mode="json") | {"digest": made.digest}).decode()
+    assert "<td>differing</td>" in content
+    assert '<td class="n">5</td><td class="n">1,007 (+1,002)</td>' in content
+    assert "<td>silent</td>" in content
 
 
 def test_the_front_page_lists_weeks_and_links() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import random
 from datetime import date
 from itertools import pairwise
+from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -115,18 +116,34 @@ def test_each_kind_counts_in_the_week_of_its_own_instant() -> None:
 
 def test_what_is_no_event_is_rejected_with_its_place_digest_and_bytes() -> None:
     bad = encoded(event(jurisdiction="32999"))
-    found, (reject,) = tally.read([Record("detainer-issued", 3, 17, b"key", bad)], WEEKS)
+    found, (reject,) = tally.read([Record("detainer-issued", 3, 17, b"a key", bad)], WEEKS)
     assert found == []
     assert (reject.partition.number, reject.offset) == (3, 17)
     assert (reject.reason, reject.field) == ("unknown-jurisdiction", "data.jurisdiction")
     assert reject.sha256 == hashlib.sha256(bad).digest()
-    assert (reject.key, reject.raw, reject.may_be_kept) == (b"key", bad, True)
+    assert reject.raw == bad
 
 
-@pytest.mark.parametrize("document", [event(name="Doe", version="x"), event(facility="A012345678")])
-def test_bytes_that_may_hold_a_persons_data_are_not_kept(document: dict[str, object]) -> None:
-    _, (reject,) = tally.read([Record("detainer-issued", 0, 0, None, encoded(document))], WEEKS)
-    assert not reject.may_be_kept
+def test_bytes_that_may_hold_a_persons_data_are_not_kept() -> None:
+    _, (reject,) = tally.read([Record("detainer-issued", 0, 0, None, encoded(event(name="Doe")))], WEEKS)
+    assert (reject.reason, reject.raw) == ("unknown-field", None)
+
+
+def test_a_record_that_makes_acceptance_fail_is_not_kept_for_nobody_knows_what_is_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(_value: bytes | None, _topic: str) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tally, "accept_fast", failing)
+    _, (reject,) = tally.read([Record("detainer-issued", 0, 0, None, encoded(event()))], WEEKS)
+    assert (reject.reason, reject.raw) == ("internal_error", None)
+
+
+def test_an_accepted_record_that_cannot_be_written_is_kept() -> None:
+    record = Record("detainer-issued", 0, 5, None, encoded(event()))
+    batch = tally.internal_error(Span(Partition("detainer-issued", 0), 1, 5, 6, [record]), ZeroDivisionError())
+    assert [(one.reason, one.raw) for one in batch.rejects] == [("internal_error", record.value)]
 
 
 def test_a_record_in_the_other_kinds_topic_is_rejected() -> None:

@@ -31,7 +31,7 @@ def test_the_names_and_partitions_are_the_contract() -> None:
         "report-latest": 1,
         "detainer-rejected": 1,
     }
-    assert [topic.name for topic in topics.EVENT_TOPICS] == ["detainer-issued", "detainer-declined"]
+    assert [topic.name for topic in topics.EVENT_TOPICS] == ["detainer-issued", "detainer-declined", "week-attested"]
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

@@ -65,6 +65,27 @@ async def test_batches_are_written_in_order_one_decoded_ahead(session: WriterSes
     assert session.store.ends == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
+async def test_a_small_batch_does_not_overtake_a_large_one_that_is_being_decoded(session: WriterSession) -> None:
+    many = 10 * module._FEW
+    async with running(session):
+        puts = [
+            asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(many)))),
+            asyncio.create_task(session.writer.put(session.spans(ISSUED_0, many))),
+        ]
+        await asyncio.gather(*puts)
+        await session.writer.settled()
+    assert session.store.ends == [(0, many), (many, many + 1)]
+
+
+async def test_others_go_on_while_a_large_batch_is_decoded(session: WriterSession) -> None:
+    async with running(session):
+        put = asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(10 * module._FEW))))
+        await turns(3)
+        assert not put.done(), "each turn of the loop decodes a few"
+        await put
+        await session.writer.settled()
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError("planted"), TimeoutError(), asyncpg.DeadlockDetectedError("planted"), asyncpg.UndefinedTableError("x")],
@@ -252,8 +273,7 @@ async def test_a_batch_that_is_always_too_slow_shrinks_until_it_is_not(monkeypat
 
 async def test_batches_grow_back_slowly_while_they_are_quick() -> None:
     session = WriterSession(most=100)
-    for _ in range(3):
-        session.size.too_slow()
+    session.size.too_slow(25)
     seen = []
     async with running(session):
         for start in range(0, 4_000, 100):
@@ -267,8 +287,8 @@ async def test_batches_grow_back_slowly_while_they_are_quick() -> None:
 
 def test_a_batch_holds_at_least_one_record() -> None:
     size = WriterSession(most=3).size
-    for _ in range(5):
-        size.too_slow()
+    for records in (3, 1, 0):
+        size.too_slow(records)
     assert size.limit == 1
     size.committed(1, quick=True)
     assert size.limit == 2

@@ -154,7 +154,7 @@ async def test_the_consumer_joins_no_group_and_commits_nothing_by_itself(stream:
 async def test_it_is_assigned_all_partitions_and_subscribes_to_nothing(stream: BatchSubscriber) -> None:
     assert [(one.topic, one.partition) for one in stream.partitions] == [
         (topic, number) for topic in ("detainer-issued", "detainer-declined") for number in range(12)
-    ]
+    ] + [("week-attested", 0)]
     assert stream.topics == []
     assert stream.pattern is None
 

@@ -58,6 +58,9 @@ class FakeLog:
             raise self.error
         return self.first.get(partition, start)
 
+    async def partitions(self) -> set[Partition]:
+        return {ISSUED_0, ISSUED_1}
+
     async def lost(self, _positions: object) -> dict[Partition, str]:
         return {}
 
@@ -192,7 +195,7 @@ async def test_a_failure_of_decoding_does_not_escape_either(running: Running, mo
     def fail(*_: object) -> Batch:
         raise ValueError("planted")
 
-    monkeypatch.setattr("services.aggregator.tally.batch", fail)
+    monkeypatch.setattr("services.aggregator.tally.read", fail)
     await running.deliver(ISSUED_0, 0)
     assert str(await running.failed()) == "planted"
 

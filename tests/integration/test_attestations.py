@@ -1,0 +1,121 @@
+"""What agencies attest of their weeks: counted like all else up to the vector, beside the figures and never in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from schemas.topics import WEEK_ATTESTED
+from schemas.week import ReportingWeek
+from services.aggregator.leases import Partition
+from tests.conftest import MakeSettings
+from tests.support import commands, events
+from tests.support.agencies import LAS_VEGAS, NEW_YORK
+from tests.support.kafka_log import Message
+from tests.support.life import Life, both, changes, living, told
+from tests.support.publishing import new_week
+
+
+@pytest.fixture
+def week() -> ReportingWeek:
+    return new_week()
+
+
+@pytest.fixture
+async def life(settings: MakeSettings, week: ReportingWeek) -> AsyncIterator[Life]:
+    async with living(settings(first_week=week.first), week) as life:
+        yield life
+
+
+def attesting(week: ReportingWeek, version: int = 1, agency: str = LAS_VEGAS, **counts: int) -> Message:
+    return events.attesting(events.attested(str(week), version, **counts), agency=agency)
+
+
+async def scope(life: Life, week: ReportingWeek) -> dict[str, tuple[Any, ...]]:
+    """Of each agency: status, what it attests, and what of that is missing."""
+    return {
+        one["agency"]: (
+            one["status"], one["attested_issued"], one["attested_declined"], one["missing_issued"],
+            one["missing_declined"],
+        )
+        for one in (await life.report(week))["scope"]["agencies"]
+        if one["agency"] in (LAS_VEGAS, NEW_YORK)
+    }  # fmt: skip
+
+
+async def test_the_report_puts_beside_the_counts_what_agencies_attest(life: Life, week: ReportingWeek) -> None:
+    told_once = attesting(week, issued=5, declined=3)
+    await life.tell(*both(range(3), week), told_once, attesting(week, agency=NEW_YORK, issued=0), told_once)
+    await life.close(week)
+    assert await scope(life, week) == {
+        "ice-las-vegas": ("differing", 5, 3, 2, 0),
+        "ice-new-york": ("attested", 0, None, 0, None),
+    }
+    (row,) = await life.connection.fetch("SELECT * FROM partition_position WHERE topic = $1", WEEK_ATTESTED)
+    assert (row["records"], row["duplicates"], row["rejected"]) == (3, 1, 0)
+    assert (await life.report(week))["offsets"][WEEK_ATTESTED] == {"0": row["next_offset"]}
+    assert (await life.report(week))["totals"] == {"issued": 3, "declined": 3}
+    second = life.settings.calendar.next(week)
+    await life.tell(*both(range(10, 12), week), attesting(week, 3, issued=5, declined=5), attesting(week, 2, issued=9))
+    await life.close(second)
+    assert await scope(life, week) == {
+        "ice-las-vegas": ("attested", 5, 5, 0, 0),
+        "ice-new-york": ("attested", 0, None, 0, None),
+    }
+    assert await scope(life, second) == {
+        "ice-las-vegas": ("silent", None, None, None, None),
+        "ice-new-york": ("silent", None, None, None, None),
+    }
+
+
+async def test_a_zero_becomes_known_when_its_agency_attests_it_and_an_attestation_alone_is_no_figure(
+    life: Life, week: ReportingWeek
+) -> None:
+    outside = told("issued", 1, week, jurisdiction="36059")  # sent by who does not answer for it
+    await life.tell(outside)
+    await life.close(week)
+    (row,) = (await life.report(week))["jurisdictions"]
+    assert (row["geoid"], row["issued"], row["declined"]) == ("36059", 1, None), "nobody answers for declines there"
+    west = told("issued", 2, week)
+    await life.tell(west, attesting(week, agency=NEW_YORK, issued=1))
+    second = life.settings.calendar.next(week)
+    await life.close(second)
+    assert changes(await life.report(week)) == {("32003", "issued"): (None, 1, {"late": 1})}
+    third = life.settings.calendar.next(second)
+    await life.tell(attesting(week, 2, issued=2))
+    await life.close(third)
+    assert [one[:2] for one in await life.revisions()] == [
+        (str(week), 1),
+        (str(second), 1),
+        (str(week), 2),
+        (str(third), 1),
+    ]
+
+
+async def test_a_week_waits_for_the_attestations_below_its_barrier(life: Life, week: ReportingWeek) -> None:
+    await life.tell(*both([1], week), attesting(week, issued=1, declined=1), leave=[Partition(WEEK_ATTESTED, 0)])
+    await life.close(week)
+    assert await life.state(week) == "draining"
+    await life.counter.count()
+    await life.publisher.steps()
+    assert (await scope(life, week))["ice-las-vegas"] == ("attested", 1, 1, 0, 0)
+
+
+async def test_trace_says_what_became_of_an_attestation(life: Life, week: ReportingWeek) -> None:
+    bad = events.attesting(events.attested(str(week.last), issued=1))
+    first = attesting(week, issued=1, declined=1)
+    await life.tell(*both([1], week), first, bad, attesting(week, 2, issued=1), first)
+    one, refused, two, again = [place for place in life.places if place[0] == WEEK_ATTESTED]
+    said = {
+        one: ["agency ice-las-vegas attests the week", "issued 1, declined 1, version 1", "superseded by version 2"],
+        refused: ["rejected, not-a-week"],
+        two: ["declined not attested, version 2", "stands"],
+        again: [f"duplicate of {WEEK_ATTESTED}/0/{one[2]}", "superseded by version 2"],
+    }
+    for place, words in said.items():
+        done = await commands.ddor(life.settings, "trace", "/".join(map(str, place)))
+        assert done.exit_code == 0, done.output
+        for each in words:
+            assert each in done.output, done.output

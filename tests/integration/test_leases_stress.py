@@ -1,0 +1,209 @@
+"""Several aggregators as processes: stopped, doubled, restarted in turn, cut off; the sums stay exact."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from deploy.local.parts import KafkaPart
+from deploy.local.ports import free_port
+from deploy.local.service import Service
+from services.aggregator.leases import EXPIRY
+from services.runtime.settings import Settings
+from tests.conftest import MakeSettings
+from tests.support import processes
+from tests.support.positions import Connection, owners
+from tests.support.proxies import Line, in_front
+from tests.support.streaming import Stream, streaming
+from tests.support.waiting import until
+
+LONGER = EXPIRY.total_seconds() * 1.7
+Start: TypeAlias = Callable[..., Service]
+
+
+@pytest.fixture
+def chosen(settings: MakeSettings) -> Settings:
+    return settings()
+
+
+@pytest.fixture
+def start(chosen: Settings, tmp_path: Path) -> Iterator[Start]:
+    """`start("one")`: an aggregator of that name as a process of its own, not waited for."""
+    with ExitStack() as stack:
+
+        def one(name: str, process: str | None = None, **changes: str) -> Service:
+            variables = {
+                "DDOR_KAFKA_BOOTSTRAP": chosen.kafka_bootstrap,
+                "DDOR_POSTGRES_DSN": chosen.postgres_dsn.get_secret_value(),
+                "DDOR_WORKER": name,
+            }
+            service = processes.service("aggregator", tmp_path, variables | changes, process or name)
+            stack.callback(service.kill)
+            service.spawn()
+            return service
+
+        yield one
+
+
+async def _share(connection: Connection, **shares: int) -> None:
+    """Wait until each has so many partitions, and nobody has another."""
+
+    async def shared() -> bool:
+        return Counter((await owners(connection)).values()) == shares
+
+    await until(shared, f"shares {shares}")
+
+
+async def _more(stream: Stream, connection: Connection, count: int = 300) -> None:
+    """Wait until so many more events are written and so many more records counted."""
+    sent, counted = stream.sent, await _records(connection)
+
+    async def done() -> bool:
+        return stream.sent >= sent + count and await _records(connection) >= counted + count
+
+    await until(done, f"{count} more events")
+
+
+async def _records(connection: Connection) -> int:
+    return int(await connection.fetchval("SELECT sum(records) FROM partition_position"))
+
+
+async def test_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_of_what_it_had(
+    start: Start, connection: Connection, kafka: KafkaPart
+) -> None:
+    one, _, _ = start("one"), start("two"), start("three")
+    await _share(connection, one=8, two=8, three=8)
+    async with streaming(connection, kafka.bootstrap) as stream:
+        for _ in range(2):
+            await _more(stream, connection)
+            one.pause()
+            await _share(connection, two=12, three=12)
+            await _more(stream, connection)
+            one.resume()
+            await _share(connection, one=8, two=8, three=8)
+            await _more(stream, connection)
+    await stream.check(connection)
+
+
+async def test_a_successor_of_the_same_name_takes_over_from_one_that_is_stopped(
+    start: Start, connection: Connection, kafka: KafkaPart
+) -> None:
+    old = start("one")
+    await _share(connection, one=24)
+    async with streaming(connection, kafka.bootstrap) as stream:
+        await _more(stream, connection)
+        epochs = await _epochs(connection)
+        old.pause()
+        successor = start("one", process="successor")
+        await asyncio.to_thread(successor.wait_ready)
+        await _more(stream, connection)
+        assert all(after > before for before, after in zip(epochs, await _epochs(connection), strict=True))
+        old.resume()
+        await asyncio.sleep(LONGER)
+        assert not old.ready(), "its name is another's now"
+        assert successor.ready()
+        await _more(stream, connection)
+    await stream.check(connection)
+
+
+async def test_kill_9_and_a_successor_of_the_same_name_waits_for_no_expiry(
+    start: Start, connection: Connection, kafka: KafkaPart
+) -> None:
+    one, _ = start("one"), start("two")
+    await _share(connection, one=12, two=12)
+    async with streaming(connection, kafka.bootstrap) as stream:
+        for _ in range(3):
+            await _more(stream, connection)
+            await asyncio.to_thread(one.kill)
+            one.spawn()
+            await _share(connection, one=12, two=12)
+            await asyncio.to_thread(one.wait_ready)
+    await stream.check(connection)
+
+
+async def test_workers_restarted_in_turn_under_load(start: Start, connection: Connection, kafka: KafkaPart) -> None:
+    workers = [start(name) for name in ("one", "two", "three")]
+    await _share(connection, one=8, two=8, three=8)
+    async with streaming(connection, kafka.bootstrap) as stream:
+        for worker in (*workers, *workers):
+            assert await asyncio.to_thread(worker.stop), "SIGTERM ended it"
+            assert worker.name not in set((await owners(connection)).values()), "its leases are given back"
+            worker.spawn()
+            await asyncio.to_thread(worker.wait_ready)
+            await _share(connection, one=8, two=8, three=8)
+            await _more(stream, connection, 100)
+    await stream.check(connection)
+
+
+async def test_one_then_three_then_one_under_load(start: Start, connection: Connection, kafka: KafkaPart) -> None:
+    start("one")
+    await _share(connection, one=24)
+    async with streaming(connection, kafka.bootstrap) as stream:
+        await _more(stream, connection)
+        others = [start("two"), start("three")]
+        await _share(connection, one=8, two=8, three=8)
+        await _more(stream, connection)
+        assert await asyncio.to_thread(others[0].stop)
+        await asyncio.to_thread(others[1].kill)
+        await _share(connection, one=24)
+        await _more(stream, connection)
+    await stream.check(connection)
+
+
+async def test_a_worker_that_cannot_reach_kafka_or_postgresql_holds_nothing_and_says_so(
+    start: Start, connection: Connection, kafka: KafkaPart
+) -> None:
+    start("one")
+    await _share(connection, one=24)
+    nowhere = f"127.0.0.1:{free_port()}"
+    blind = start("two", DDOR_KAFKA_BOOTSTRAP=nowhere)
+    lost = start("three", DDOR_POSTGRES_DSN=f"postgresql://ddor@{nowhere}/ddor")
+    async with streaming(connection, kafka.bootstrap) as stream:
+        await asyncio.sleep(LONGER)
+        await _more(stream, connection)
+        for service in (blind, lost):
+            assert service.running(), "it waits; it does not end"
+            assert not service.ready()
+        assert Counter((await owners(connection)).values()) == {"one": 24}
+    for service in (blind, lost):
+        assert await asyncio.to_thread(service.stop), "SIGTERM ends it"
+    await stream.check(connection)
+
+
+async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases_and_writes_nothing_late(
+    start: Start, chosen: Settings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """Nothing comes through, and nobody says so: no connection is closed. What was held back arrives in the end."""
+    async with in_front(chosen.postgres_dsn.get_secret_value(), Line()) as (dsn, line):
+        start("one")
+        two = start("two", DDOR_POSTGRES_DSN=dsn)
+        await _share(connection, one=12, two=12)
+        async with streaming(connection, kafka.bootstrap) as stream:
+            for _ in range(2):
+                await _more(stream, connection)
+                line.open.clear()
+                await _share(connection, one=24)
+                await _more(stream, connection)
+                await until(partial(_is_unready, two), "not ready")
+                assert two.running(), "it waits; it does not end"
+                line.open.set()
+                await _share(connection, one=12, two=12)
+                await _more(stream, connection)
+        await stream.check(connection)
+        assert await asyncio.to_thread(two.stop)
+
+
+async def _is_unready(service: Service) -> bool:
+    return not await asyncio.to_thread(service.ready)
+
+
+async def _epochs(connection: Connection) -> list[int]:
+    rows = await connection.fetch("SELECT epoch FROM partition_position ORDER BY topic, partition")
+    return [row["epoch"] for row in rows]

@@ -1,0 +1,103 @@
+"""TCP proxies in front of PostgreSQL that break connections, or let nothing through, where a test wants it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+_COMMIT = b"COMMIT;\0"
+
+
+class Proxy:
+    """Carries everything."""
+
+    async def serve(self, client: tuple[asyncio.StreamReader, asyncio.StreamWriter], host: str, port: int) -> None:
+        """Carry one connection."""
+        reader, writer = client
+        server_reader, server_writer = await asyncio.open_connection(host, port)
+        committing = asyncio.Event()
+        asked = asyncio.create_task(self._up(reader, server_writer, committing))
+        answered = asyncio.create_task(self._down(server_reader, writer, committing))
+        await asyncio.wait([asked, answered], return_when=asyncio.FIRST_COMPLETED)
+        for task in (asked, answered):
+            task.cancel()
+        await asyncio.gather(asked, answered, return_exceptions=True)
+        for side in (writer, server_writer):
+            side.close()
+
+    async def _up(self, client: asyncio.StreamReader, server: asyncio.StreamWriter, committing: asyncio.Event) -> None:
+        while data := await client.read(65_536):
+            await self._asks(data, committing)
+            server.write(data)
+            await server.drain()
+
+    async def _down(
+        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, committing: asyncio.Event
+    ) -> None:
+        while data := await server.read(65_536):
+            if not await self._lets(data, committing):
+                return
+            client.write(data)
+            await client.drain()
+
+    async def _asks(self, data: bytes, committing: asyncio.Event) -> None:
+        """Called before data go to the server."""
+
+    async def _lets(self, data: bytes, committing: asyncio.Event) -> bool:
+        """Whether data of the server may go to the client; else the connection is cut."""
+        return True
+
+
+class CommitCutter(Proxy):
+    """Lets the next `cuts` commits reach the server, and cuts the connection before the client hears of it."""
+
+    def __init__(self, cuts: int) -> None:
+        self.cuts = cuts
+        self.done = 0
+
+    async def _asks(self, data: bytes, committing: asyncio.Event) -> None:
+        if data.endswith(_COMMIT) and self.done < self.cuts:
+            committing.set()
+
+    async def _lets(self, data: bytes, committing: asyncio.Event) -> bool:
+        if not committing.is_set():
+            return True
+        assert b"COMMIT\0" in data, "the server has committed"
+        self.done += 1
+        return False
+
+
+class Line(Proxy):
+    """Lets nothing through while `open` is not set, neither way; what was held goes on when it is."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def _asks(self, data: bytes, committing: asyncio.Event) -> None:
+        await self.open.wait()
+
+    async def _lets(self, data: bytes, committing: asyncio.Event) -> bool:
+        await self.open.wait()
+        return True
+
+
+_P = TypeVar("_P", bound=Proxy)
+
+
+@asynccontextmanager
+async def in_front(dsn: str, proxy: _P) -> AsyncIterator[tuple[str, _P]]:
+    """The DSN of a proxy in front of the server that `dsn` names."""
+    parts = urlsplit(dsn)
+    server = await asyncio.start_server(
+        lambda *client: proxy.serve(client, parts.hostname or "127.0.0.1", parts.port or 5432), "127.0.0.1", 0
+    )
+    port = server.sockets[0].getsockname()[1]
+    netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
+    try:
+        yield urlunsplit(parts._replace(netloc=netloc)), proxy
+    finally:
+        server.close()

@@ -1,0 +1,73 @@
+"""Events that keep coming while something happens to whoever counts them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka.errors import KafkaError
+
+from tests.support import database_outcome, events, kafka_log, model
+from tests.support.batches import accepted
+from tests.support.kafka_log import Message
+from tests.support.positions import Connection, accounts, next_offsets
+
+
+class Stream:
+    """Writes until it is told to end."""
+
+    def __init__(self, bootstrap: str, begin: dict[tuple[str, int], int]) -> None:
+        self._bootstrap = bootstrap
+        self._begin = begin
+        self.sent = 0
+        self.ending = False
+
+    async def run(self) -> None:
+        """Write batches of events with versions, moves and repetitions among them."""
+        while not self.ending:
+            some = _some(self.sent, 60)
+            try:
+                async with asyncio.timeout(20):
+                    await kafka_log.append(self._bootstrap, some)
+            except (KafkaError, OSError, TimeoutError):
+                await asyncio.sleep(0.2)
+                continue
+            self.sent += len(some)
+            await asyncio.sleep(0.02)
+
+    async def check(self, connection: Connection) -> None:
+        """All is counted, exactly once: the database is the model of the log since the stream began."""
+        await kafka_log.counted(connection, self._bootstrap)
+        told: list[Message] = []
+        for (topic, partition), start in self._begin.items():
+            records = await kafka_log.read(self._bootstrap, topic, partition, start)
+            told += [Message(topic, record.value, record.key, partition) for record in records]
+        assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
+        assert sum(account["records"] for account in (await accounts(connection)).values()) == len(told)
+        assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
+
+
+@asynccontextmanager
+async def streaming(connection: Connection, bootstrap: str) -> AsyncIterator[Stream]:
+    """Events from the positions on; they stop with the block, after which `check` tells."""
+    stream = Stream(bootstrap, await next_offsets(connection))
+    task = asyncio.create_task(stream.run())
+    try:
+        yield stream
+    finally:
+        stream.ending = True  # not cancelled: a client that is cancelled while it connects leaves its sockets open
+        await task
+
+
+def _some(first: int, count: int) -> list[Message]:
+    told = []
+    for number in range(first, first + count):
+        told.append(events.message("issued", events.issued(number)))
+        if number % 4 == 0:
+            told.append(events.message("declined", events.declined(number, reason="policy")))
+        if number % 5 == 0:
+            told.append(events.message("issued", events.issued(number, version=2, jurisdiction="32031")))
+        if number % 7 == 0:
+            told.append(told[-1])
+    return told
