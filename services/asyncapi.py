@@ -34,7 +34,7 @@ from schemas.topics import (
     Topic,
 )
 from services.aggregator import subscriber
-from services.aggregator.tally import Record
+from services.aggregator.spans import Record
 from services.aggregator.worker import PARTITIONS
 from services.ingest import app as ingest
 

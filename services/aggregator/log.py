@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import EVENT_TOPICS
 from services.aggregator.leases import Partition
-from services.aggregator.tally import Record, digest
+from services.aggregator.spans import Record, digest
 from services.runtime import kafka
 
 _PATIENCE = 10.0

@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 
 from services.aggregator.leases import Partition
 from services.aggregator.log import theirs
-from services.aggregator.tally import Claim, Record, Span
+from services.aggregator.spans import Claim, Record, Span
 from services.aggregator.tenancy import Lease
 
 

@@ -18,7 +18,8 @@ from schemas.detainer import Kind
 from schemas.instant import instant
 from schemas.topics import CONTENT_TYPE, WEEK_ATTESTED
 from services.aggregator.leases import EXPIRY, Partition
-from services.aggregator.tally import Attested, Batch, Claim, Placed, Reject, notice
+from services.aggregator.spans import Claim
+from services.aggregator.tally import Attested, Batch, Placed, Reject, notice
 from services.aggregator.transaction import transaction
 from services.runtime import queries
 from services.runtime.clock import system

@@ -15,7 +15,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage, TopicPartition
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from services.aggregator.leases import Partition
-from services.aggregator.tally import Record
+from services.aggregator.spans import Record
 from services.aggregator.worker import MAX_RECORDS
 
 _BATCH_TIMEOUT_MS = 50

@@ -6,13 +6,12 @@ so neither order nor repetition nor the cut of batches can change the result.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,34 +23,10 @@ from schemas.fact import Fact
 from schemas.topics import DETAINER_REJECTED, WEEK_ATTESTED
 from schemas.week import WeekIndex
 from services.aggregator.leases import Partition
+from services.aggregator.spans import Claim, Record, Span, claim, digest
 
 INTERNAL_ERROR = "internal_error"
 """The reason of a reject that is this program's fault, not the sender's."""
-
-
-class Record(Protocol):
-    """What is used of a Kafka record."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-
-
-class Span(NamedTuple):
-    """The offsets [start, end) of one partition under one epoch, and the records in them, in order."""
-
-    partition: Partition
-    epoch: int
-    start: int
-    end: int
-    records: Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +66,6 @@ class Attested(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The span [start, end) of one partition that a batch covers, and the proof of having read it.
-
-    `last_digest` is the SHA-256 of the record at `last_offset`, None when the span holds no record.
-    """
-
-    partition: Partition
-    epoch: int
-    start: int
-    end: int
-    records: int = 0
-    rejected: int = 0
-    last_offset: int | None = None
-    last_digest: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """All that one transaction writes: winners, other new facts, rejects, the claims, and what agencies attest."""
 
@@ -116,11 +74,6 @@ class Batch:
     rejects: tuple[Reject, ...]
     claims: tuple[Claim, ...]
     attested: tuple[Attested, ...] = ()
-
-
-def digest(value: bytes | None) -> bytes:
-    """SHA-256 of a record's value; a null value has the digest of no bytes."""
-    return hashlib.sha256(value or b"").digest()
 
 
 def read(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Placed], list[Reject]]:
@@ -222,14 +175,14 @@ class Reading:
         """What one transaction writes, when each record of these spans has been read."""
         winners, others = reduce(self._placed)
         rejected = Counter(one.partition for one in self._rejects)
-        claims = sorted((_claim(span, rejected[span.partition]) for span in spans), key=attrgetter("partition"))
+        claims = sorted((claim(span, rejected[span.partition]) for span in spans), key=attrgetter("partition"))
         return Batch(tuple(winners), tuple(others), tuple(self._rejects), tuple(claims), tuple(self._attested))
 
 
 def internal_error(span: Span, error: Exception) -> Batch:
     """The batch that rejects the one record of a span, which was accepted and which this program failed to write."""
     (record,) = span.records
-    return Batch((), (), (_failed(record, error, record.value),), (_claim(span, 1),))
+    return Batch((), (), (_failed(record, error, record.value),), (claim(span, 1),))
 
 
 def _refused(record: Record, refused: Refused) -> Reject:
@@ -239,46 +192,6 @@ def _refused(record: Record, refused: Refused) -> Reject:
 
 def _failed(record: Record, error: Exception, raw: bytes | None) -> Reject:
     return reject(record, INTERNAL_ERROR, None, f"this program failed on the record: {type(error).__name__}", raw)
-
-
-def count(spans: Iterable[Span]) -> int:
-    """How many records there are in these spans."""
-    return sum(len(span.records) for span in spans)
-
-
-def parts(spans: list[Span], limit: int) -> Iterator[list[Span]]:
-    """The same spans in parts of at most `limit` records; each partition's records stay in order."""
-    if count(spans) <= limit:
-        yield spans
-    else:
-        for half in halves(spans):
-            yield from parts(half, limit)
-
-
-def halves(spans: list[Span]) -> tuple[list[Span], list[Span]]:
-    """Two parts; of one span, of about the same number of records, of which there must be two or more."""
-    if len(spans) > 1:
-        middle = len(spans) // 2
-        return spans[:middle], spans[middle:]
-    (span,) = spans
-    middle = len(span.records) // 2
-    cut = span.records[middle].offset
-    first = span._replace(end=cut, records=span.records[:middle])
-    return [first], [span._replace(start=cut, records=span.records[middle:])]
-
-
-def _claim(span: Span, rejected: int) -> Claim:
-    last = span.records[-1] if span.records else None
-    return Claim(
-        span.partition,
-        span.epoch,
-        span.start,
-        span.end,
-        len(span.records),
-        rejected,
-        last.offset if last else None,
-        digest(last.value) if last else None,
-    )
 
 
 def notice(one: Reject, now: datetime) -> tuple[bytes, str]:

@@ -22,8 +22,8 @@ from services.aggregator.leases import EXPIRY, HEARTBEAT, Partition
 from services.aggregator.log import Log, theirs
 from services.aggregator.reader import Consumer, Reader
 from services.aggregator.sizing import BatchSize
+from services.aggregator.spans import Record, Span
 from services.aggregator.store import Store
-from services.aggregator.tally import Record, Span
 from services.aggregator.tenancy import Lease, Tenancy
 from services.aggregator.writer import Writer
 from services.runtime import metrics, postgres

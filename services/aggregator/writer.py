@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import count
+from itertools import count as numbers
 from time import perf_counter
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ from services.aggregator import tally
 from services.aggregator.leases import Partition
 from services.aggregator.reader import Reader
 from services.aggregator.sizing import BatchSize
+from services.aggregator.spans import Span, count, halves, parts
 from services.aggregator.store import TIMEOUT, Fenced, Store, Written
-from services.aggregator.tally import Batch, Span
+from services.aggregator.tally import Batch
 from services.runtime import metrics
 from services.runtime.errors import is_transient, may_lie_in_a_record
 from services.runtime.logs import get
@@ -45,7 +46,7 @@ class Writer:
         self._weeks = weeks
         self._size = size
         self._ahead: _Ahead | None = None
-        self._numbers = count(1)
+        self._numbers = numbers(1)
         self._in_flight: dict[int, list[Span]] = {}
         self._error: Exception | None = None
         self._closed = False
@@ -59,7 +60,7 @@ class Writer:
 
     async def put(self, spans: list[Span]) -> None:
         """Decode spans and hand them on; waits while one decoded batch is waiting already."""
-        for part in tally.parts(spans, self._size.limit):
+        for part in parts(spans, self._size.limit):
             if self._closed:
                 return
             await self._put(part)
@@ -138,12 +139,12 @@ class Writer:
         except Exception as error:
             if is_transient(error) or not may_lie_in_a_record(error):
                 raise
-            log.warning("batch-failed", records=tally.count(spans), error=type(error).__name__)
+            log.warning("batch-failed", records=count(spans), error=type(error).__name__)
             await self._bisect(spans, error)
 
     async def _bisect(self, spans: list[Span], error: Exception) -> None:
         """Write the halves of what failed; a record that fails alone is rejected as internal_error."""
-        records = tally.count(spans)
+        records = count(spans)
         if records == 0:
             raise error
         if records == 1:
@@ -151,7 +152,7 @@ class Writer:
             log.error("record-failed", partition=str(span.partition), offset=span.records[0].offset, exc_info=error)
             await self._commit(tally.internal_error(span, error))
             return
-        for half in tally.halves(spans):
+        for half in halves(spans):
             await self._write(tally.batch(half, self._weeks), half)
 
     async def _commit(self, batch: Batch) -> None:

@@ -17,7 +17,7 @@ from schemas.acceptance import Refused, accept_any
 from schemas.topics import CONTENT_TYPE, partition_of
 from services.aggregator.leases import Partition
 from services.aggregator.log import Log
-from services.aggregator.tally import digest
+from services.aggregator.spans import digest
 from services.cli import places
 from services.cli.places import Place
 from services.cli.resuming import SQL

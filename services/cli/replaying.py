@@ -15,8 +15,9 @@ from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator import tally
 from services.aggregator.leases import Partition
 from services.aggregator.log import theirs
+from services.aggregator.spans import Span
 from services.aggregator.store import Store
-from services.aggregator.tally import Batch, Span
+from services.aggregator.tally import Batch
 from services.cli.places import Place
 from services.cli.resuming import SQL
 from services.publisher.closing import Offsets

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.aggregator import worker
+from services.aggregator.spans import Claim
 from services.aggregator.store import Store, Written
-from services.aggregator.tally import Batch, Claim
+from services.aggregator.tally import Batch
 from services.aggregator.transaction import transaction
 from services.cli.main import app
 

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from services.aggregator.leases import EXPIRY
+from services.aggregator.spans import Claim
 from services.aggregator.store import Fenced, Store
-from services.aggregator.tally import Batch, Claim
+from services.aggregator.tally import Batch
 from services.runtime import postgres
 from services.runtime.errors import is_transient
 from tests.conftest import MakeSettings

@@ -13,7 +13,8 @@ from schemas.instant import instant
 from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator import tally
 from services.aggregator.leases import Partition
-from services.aggregator.tally import Batch, Span
+from services.aggregator.spans import Span
+from services.aggregator.tally import Batch
 from tests.support.kafka_log import Message
 from tests.support.model import ZONE, Fact
 from tests.support.positions import Connection

@@ -12,8 +12,8 @@ from schemas.topics import EVENT_TOPICS
 from schemas.week import WeekIndex
 from services.aggregator import tally
 from services.aggregator.leases import Partition
+from services.aggregator.spans import Span
 from services.aggregator.store import Store
-from services.aggregator.tally import Span
 from services.runtime import postgres
 from services.runtime.settings import Settings
 from tests.support.batches import CALENDAR

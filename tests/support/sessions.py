@@ -13,8 +13,9 @@ from services.aggregator.leases import Partition
 from services.aggregator.log import Position
 from services.aggregator.reader import Reader
 from services.aggregator.sizing import BatchSize
+from services.aggregator.spans import Span
 from services.aggregator.store import Written
-from services.aggregator.tally import Batch, Span
+from services.aggregator.tally import Batch
 from services.aggregator.tenancy import Lease
 from services.aggregator.writer import Writer
 from tests.support.batches import WEEKS, Record

@@ -17,7 +17,8 @@ from schemas.topics import WEEK_ATTESTED
 from schemas.week import WeekIndex
 from services.aggregator import tally
 from services.aggregator.leases import Partition
-from services.aggregator.tally import Attested, Span
+from services.aggregator.spans import Span
+from services.aggregator.tally import Attested
 from services.ingest import intake
 from services.ingest.intake import Accepted
 from services.ingest.receipts import Receipt

@@ -91,6 +91,7 @@ PURE = {
     "services/ingest/intake.py",
     "services/aggregator/leases.py",
     "services/aggregator/sizing.py",
+    "services/aggregator/spans.py",
     "services/aggregator/tally.py",
     "services/publisher/closing.py",
     "services/publisher/gates.py",

@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 
 from services.aggregator.log import theirs
 from services.aggregator.reader import Reader
-from services.aggregator.tally import Claim, Span
+from services.aggregator.spans import Claim, Span
 from tests.unit.sample_records import DECLINED_0, ISSUED_0, ISSUED_1, lease, records
 
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from schemas.fact import Fact
 from schemas.week import ReportingCalendar, WeekIndex
-from services.aggregator import tally
+from services.aggregator import spans, tally
 from services.aggregator.leases import Partition
-from services.aggregator.tally import Claim, Placed, Span
+from services.aggregator.spans import Claim, Span
+from services.aggregator.tally import Placed
 from tests.unit.sample_events import changed, encoded, event, fact, quick
 from tests.unit.sample_records import DECLINED_0, ISSUED_0, ISSUED_1, Record, records
 
@@ -152,7 +153,7 @@ def test_a_record_in_the_other_kinds_topic_is_rejected() -> None:
 
 
 def test_a_null_value_has_the_digest_of_no_bytes() -> None:
-    assert tally.digest(None) == hashlib.sha256(b"").digest()
+    assert spans.digest(None) == hashlib.sha256(b"").digest()
 
 
 def test_a_batch_claims_each_span_from_its_start_to_behind_its_last_record() -> None:
@@ -167,9 +168,9 @@ def test_a_batch_claims_each_span_from_its_start_to_behind_its_last_record() -> 
         WEEKS,
     )
     assert found.claims == (
-        Claim(DECLINED_0, 2, 6, 10, 2, 1, 9, tally.digest(b"bad")),
-        Claim(ISSUED_0, 1, 40, 45, 2, 2, 44, tally.digest(None)),
-        Claim(ISSUED_1, 5, 0, 1, 1, 1, 0, tally.digest(None)),
+        Claim(DECLINED_0, 2, 6, 10, 2, 1, 9, spans.digest(b"bad")),
+        Claim(ISSUED_0, 1, 40, 45, 2, 2, 44, spans.digest(None)),
+        Claim(ISSUED_1, 5, 0, 1, 1, 1, 0, spans.digest(None)),
     )
     assert [one.offset for one in found.winners] == [8]
     assert len(found.rejects) == 4
@@ -208,8 +209,8 @@ def test_parts_hold_the_same_records_in_order_and_no_more_than_the_limit(sizes: 
         Span(partition := Partition("detainer-issued", n), 1, 10, 17, records(partition, *range(10, 10 + size)))
         for n, size in enumerate(sizes)
     ]
-    parts = list(tally.parts(whole, limit))
-    assert all(tally.count(part) <= limit for part in parts)
+    parts = list(spans.parts(whole, limit))
+    assert all(spans.count(part) <= limit for part in parts)
     for one in whole:
         mine = [piece for part in parts for piece in part if piece.partition == one.partition]
         assert [record for piece in mine for record in piece.records] == list(one.records)

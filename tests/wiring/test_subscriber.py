@@ -16,7 +16,7 @@ from faststream.kafka import KafkaBroker, TestKafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from services.aggregator import subscriber
-from services.aggregator.tally import Record
+from services.aggregator.spans import Record
 from services.aggregator.worker import PARTITIONS
 from services.runtime import kafka
 from services.runtime.settings import Settings
