@@ -1,4 +1,4 @@
-"""The events of a run, from a seed: new ones, told again, amended, withdrawn, in conflict, late, and no events."""
+"""The events of a run, from a seed: new, told again, amended, withdrawn, in conflict, late, attested, and no events."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ class Story:
         roll = self._random.random()
         if roll < 0.03:
             return self._no_event()
+        if roll < 0.04:
+            return self._attested()
         if roll < 0.70 or not self._known:
             return self._new()
         return self._again(roll)
@@ -89,6 +91,12 @@ class Story:
         document = events.envelope(kind, data, agency=AGENCY, id=f"event-{self._left}")
         value = events.encoded(document)
         return Telling(Message(f"detainer-{kind}", value, data["detainer_id"].encode(), headers=events.HEADERS), True)
+
+    def _attested(self) -> Telling:
+        """What the agency says that it sent of a week; it need not be so."""
+        version, issued = self._random.randint(1, 50), self._random.randint(0, 9)
+        data = events.attested(self._random.choice(WEEKS), version, issued=issued)
+        return Telling(events.attesting(data, agency=AGENCY), True)
 
     def _no_event(self) -> Telling:
         topic = self._random.choice(EVENT_TOPICS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -19,12 +20,13 @@ _WRONG = (sys.executable, "-m", "tests.chaos.wrong")
 
 
 @pytest.fixture
-def own_parts() -> None:
+def own_parts(caplog: pytest.LogCaptureFixture) -> None:
     """Skips, where the settings name a Kafka and this machine has no other: what is named is not ours to kill."""
     try:
         choose_kafka(Path(), real_only=True)
     except LocalError as error:
         pytest.skip(str(error))
+    caplog.set_level(logging.CRITICAL, "aiokafka")  # thousands of lines while Kafka is away
 
 
 async def test_20_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:

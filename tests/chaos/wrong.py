@@ -41,12 +41,14 @@ class Early(Store):
     async def write(self, batch: Batch) -> Written:
         """Fenced, but not together."""
         await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
+        await self._learn_agencies({one.attestation.agency for one in batch.attested})
         async with transaction(self._connection):
             await self._fence(batch.claims)
             await self._move(batch.claims, Counter())
         await asyncio.sleep(0.5)
         async with transaction(self._connection):
             won, kept = await self._write_facts(batch)
+            won += await self._write_attested(batch.attested)
             await self._write_rejects(batch.rejects)
             told = Counter({one.partition: one.records - one.rejected for one in batch.claims})
             await self._move([replace(one, records=0, rejected=0) for one in batch.claims], told - won - kept)

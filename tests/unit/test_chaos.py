@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from schemas.topics import EVENT_TOPICS
 from tests.chaos.producing import Acknowledged, Gate, Producers
 from tests.chaos.schedule import DECK, schedule
 from tests.chaos.story import Story, Telling
@@ -29,6 +30,7 @@ def test_a_story_has_everything_in_it() -> None:
     assert 0 < sum(not one.is_event for one in told) < 200
     assert len({one.message.value for one in told}) < len(told)
     assert any(b'"withdrawn":true' in (one.message.value or b"") for one in told)
+    assert {one.message.topic for one in told if one.is_event} == {topic.name for topic in EVENT_TOPICS}
 
 
 class Held(Gate):
