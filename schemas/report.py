@@ -76,6 +76,14 @@ class Tables(_Part):
     requests_for_notification: int = Field(description="Of the issued: asked to be told of a release, not to hold.")
 
 
+class LineList(_Part):
+    """A list of the week's declines, which is kept beside the report. Its digest stands for it if it is withdrawn."""
+
+    mode: Literal["coarse", "full"]
+    sha256: Sha256 = Field(description="Digest of the list's canonical JSON.")
+    legal_basis: str | None = Field(description="Of a full list: the law that asks for it.")
+
+
 class AgencyScope(_Part):
     """What was counted of an agency that may send in this week, against what it attested."""
 
@@ -150,6 +158,7 @@ class Figures(_Part):
     tied_at_tenth: int = Field(description="Further jurisdictions with as many declines as the tenth.")
     jurisdictions: list[JurisdictionRow]
     tables: Tables
+    line_list: LineList | None = None
 
     @property
     def digest(self) -> str:
@@ -161,7 +170,10 @@ class Figures(_Part):
             "top": [document["top"], document["top_declined"], document["tied_at_tenth"]],
             "tables": document["tables"],
         }
-        return sha256_of({name: sha256_of(part) for name, part in parts.items()})
+        digests = {name: sha256_of(part) for name, part in parts.items()}
+        if self.line_list is not None:
+            digests["line_list"] = self.line_list.sha256
+        return sha256_of(digests)
 
 
 class Report(Figures):

@@ -223,6 +223,23 @@ CREATE TABLE report (
 );
 COMMENT ON COLUMN report.sequence IS 'order of writing; previous_digest is that of the report before';
 
+-- Line lists of declines, beside the reports that name their digests: so that one can be withdrawn and the chain stands.
+CREATE TABLE line_list (
+    week          date    NOT NULL,
+    revision      integer NOT NULL,
+    mode          text    NOT NULL CHECK (mode IN ('coarse', 'full')),
+    sha256        text    NOT NULL,
+    content       bytea,
+    cells         jsonb   NOT NULL,
+    withdrawn_at  timestamptz,
+    withdrawn_by  text,
+    withdrawn_why text,
+    PRIMARY KEY (week, revision),
+    FOREIGN KEY (week, revision) REFERENCES report (week, revision),
+    CHECK ((content IS NULL) = (withdrawn_at IS NOT NULL))
+);
+COMMENT ON COLUMN line_list.cells IS 'true numbers of a coarse list, also below five: never published, only compared with the next';
+
 CREATE TABLE outbox (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic        text   NOT NULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,13 +20,14 @@ from services.cli import replaying
 from services.cli.releasing import week_of
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher import recovery, report, restating
+from services.publisher.line_list import Kept
 from services.publisher.rules import InputMissingError, Rules
-from services.publisher.snapshot import SQL, Snapshots
+from services.publisher.snapshot import SQL, Snapshots, kept_lists
 from services.runtime import kafka, postgres, settings
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
 
-_DERIVED = ("top", "top_declined", "tied_at_tenth", "totals", "jurisdictions", "tables")
+_DERIVED = ("top", "top_declined", "tied_at_tenth", "totals", "jurisdictions", "tables", "line_list")
 
 
 class NoSuchReportError(CallerError):
@@ -107,12 +109,13 @@ async def _verify(what: str) -> int:
         if row["revision"] > 1:
             former = await connection.fetchrow(SQL["report"], week, row["revision"] - 1, None)
             _check_changes(former["figures"] if former else {}, document, findings)
+        lists = await _check_list(connection, week, row["revision"], document, findings)
         rules = await _rules(connection, document["inputs"], findings)
     finally:
         await connection.close()
     if rules is not None:
         try:
-            await _check_figures(loaded, document, rules, findings)
+            await _check_figures(loaded, document, rules, lists, findings)
         except replaying.LogTooShortError as error:
             if not findings.differ:
                 raise
@@ -123,7 +126,7 @@ async def _verify(what: str) -> int:
 def _check_digests(document: dict[str, Any], findings: Findings) -> None:
     body = {name: value for name, value in document.items() if name != "digest"}
     findings.note(sha256_of(body) == document["digest"], "document digest", "is that of the document")
-    figures = Figures.model_validate({name: document[name] for name in _DERIVED})
+    figures = Figures.model_validate(_figures(document))
     findings.note(figures.digest == document["figures_digest"], "figures digest", "is that of the figures")
 
 
@@ -188,7 +191,26 @@ async def _rules(connection: asyncpg.Connection[Any], inputs: dict[str, str], fi
     return Rules(contents)
 
 
-async def _check_figures(loaded: Settings, document: dict[str, Any], rules: Rules, findings: Findings) -> None:
+async def _check_list(
+    connection: asyncpg.Connection[Any], week: date, revision: int, document: dict[str, Any], findings: Findings
+) -> list[Kept] | None:
+    """The line list is what its digest says, or was withdrawn. Answers the lists made before, None if not known."""
+    rows = [one for one in await connection.fetch(SQL["line_lists"], week) if one["revision"] <= revision]
+    if named := document.get("line_list"):
+        kept = [one for one in rows if one["sha256"] == named["sha256"]]
+        if any(one["content"] is None for one in kept):
+            findings.note(True, "line list", f"was withdrawn by {kept[0]['withdrawn_by']}; its digest stands for it")
+        else:
+            right = bool(kept) and all(hashlib.sha256(one["content"]).hexdigest() == one["sha256"] for one in kept)
+            findings.note(right, "line list", "is that of its digest")
+    if await connection.fetchval(SQL["was_recovered"], week, revision):
+        return None
+    return kept_lists(one for one in rows if one["revision"] < revision or one["content"] is None)
+
+
+async def _check_figures(
+    loaded: Settings, document: dict[str, Any], rules: Rules, lists: list[Kept] | None, findings: Findings
+) -> None:
     calendar = ReportingCalendar(ZoneInfo(rules.zone), Weekday[rules.first_day])
     week = calendar.week(date.fromisoformat(document["week_start"]))
     vector = document["offsets"]
@@ -203,14 +225,21 @@ async def _check_figures(loaded: Settings, document: dict[str, Any], rules: Rule
             snapshots = Snapshots(connection)
             reached, _ = await snapshots.vector()
             await snapshots.prove(week.first)
-            snapshot = await snapshots.read(week.first, reached)
+            snapshot = replace(await snapshots.read(week.first, reached), lists=lists)
     again = report.build_figures(week, snapshot, rules)
+    if any(one.content is None for one in lists or ()):
+        # What was withdrawn cannot be made again, nor what depended on it: its digest stands for it.
+        again = again.model_copy(update={"line_list": Figures.model_validate(_figures(document)).line_list})
     scope = report.build_scope(week, snapshot, rules)
     for place, old, new in _differences(
         _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
     ):
         findings.note(False, place, f"the report says {old}, the log says {new}")
     findings.note(again.digest == document["figures_digest"], "replay", f"{total:,} offsets give the figures digest")
+
+
+def _figures(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in _DERIVED if name in document}
 
 
 def _derived(document: dict[str, Any]) -> dict[str, Any]:

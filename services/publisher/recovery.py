@@ -20,11 +20,11 @@ from services.runtime.errors import InvariantError
 
 
 class RecoveryNeededError(InvariantError):
-    """Revisions were published that the database lacks (restored from a backup?): run `ddor recover`. Runbook recovery-needed."""
+    """Revisions were published that the database lacks (from a backup?): run `ddor recover`. See the runbook."""
 
 
 class DigestConflictError(InvariantError):
-    """A revision was published with another content than the database has. Runbook digest-conflict."""
+    """A revision was published with another content than the database has. See the runbook."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from schemas.detainer import Kind
 from schemas.week import ReportingWeek
 from services.publisher.closing import Offsets
 from services.publisher.gates import OLD_DAYS, Evidence
+from services.publisher.line_list import Kept, cells_of
 from services.publisher.report import Snapshot
 from services.runtime import queries
 from services.runtime.errors import InvariantError
@@ -23,9 +24,10 @@ SQL = queries.load("services.publisher")
 class Details:
     """One decline as the report needs it, over a row of `declines`."""
 
-    __slots__ = ("citizenship", "declined_at", "issued_at", "offenses", "reason", "recorded_at")
+    __slots__ = ("citizenship", "declined_at", "issued_at", "jurisdiction", "offenses", "reason", "recorded_at")
 
     def __init__(self, row: asyncpg.Record) -> None:
+        self.jurisdiction: str = row["jurisdiction"]
         self.reason: str | None = row["reason"]
         self.citizenship: str | None = row["citizenship"]
         self.offenses: list[str] | None = row["offenses"]
@@ -85,7 +87,13 @@ class Snapshots:
             declines=[Details(row) for row in await fetch(SQL["declines"], week)],
             withdrawn=await self._connection.fetchval(SQL["withdrawn"], week),
             rejected_records=sum(row["rejected"] for row in self._positions),
+            lists=await self._lists(week),
         )
+
+    async def _lists(self, week: date) -> list[Kept] | None:
+        if await self._connection.fetchval(SQL["was_recovered"], week, None):
+            return None
+        return kept_lists(await self._connection.fetch(SQL["line_lists"], week))
 
     async def evidence(self, week: ReportingWeek, snapshot: Snapshot, halted: Mapping[str, str]) -> Evidence:
         """What the gates look at."""
@@ -103,6 +111,11 @@ class Snapshots:
             by_agency={agency: n for (agency, kind), n in snapshot.heard.items() if kind is Kind.DECLINED},
             weeks_before=before,
         )
+
+
+def kept_lists(rows: Iterable[asyncpg.Record]) -> list[Kept]:
+    """Line lists as they are kept."""
+    return [Kept(row["mode"], row["sha256"], row["content"], cells_of(row["cells"])) for row in rows]
 
 
 def vector_of(rows: Iterable[asyncpg.Record]) -> dict[str, dict[str, int]]:

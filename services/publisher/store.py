@@ -25,6 +25,7 @@ from schemas.topics import CONTENT_TYPE, REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingCalendar, ReportingWeek
 from services.publisher import closing, gates, report, restating
 from services.publisher.closing import TRANSITIONS, Close, Offsets, State
+from services.publisher.line_list import kept_cells
 from services.publisher.report import Snapshot, Standing
 from services.publisher.restating import Version
 from services.publisher.rules import Rules
@@ -243,6 +244,12 @@ class Store:
             document.previous_digest, document.model_dump(mode="json") | {"digest": digest}, now,
             tip["sequence"] + 1 if tip else 1,
         )  # fmt: skip
+        listed = report.made_list(snapshot, rules)
+        if listed is not None and listed.is_new:
+            await self._connection.execute(
+                SQL["add_line_list"], document.week_start, document.revision, listed.mode, listed.sha256,
+                listed.content, kept_cells(listed.cells),
+            )  # fmt: skip
         value = announcement(document, now.isoformat())
         event_id = report_id(document.week_start, document.revision)
         for topic in (REPORT_READY, REPORT_LATEST):
