@@ -218,7 +218,7 @@ async def test_what_was_altered_is_named(published: Published, what: str) -> Non
         done = await published.verify(f"{WEEK}@1")
     finally:
         await connection.execute(
-            "TRUNCATE report, input; INSERT INTO report SELECT * FROM kept_report;"
+            "TRUNCATE report, line_list, input; INSERT INTO report SELECT * FROM kept_report;"
             " INSERT INTO input SELECT * FROM kept_input; DROP TABLE kept_report, kept_input"
         )
     assert done.exit_code == code, done.output
