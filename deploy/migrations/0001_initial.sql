@@ -106,6 +106,15 @@ CREATE TABLE partition_position (
 COMMENT ON COLUMN partition_position.resumed_offset IS 'where an operator let it go on; rejects before it no longer halt';
 COMMENT ON COLUMN partition_position.last_digest IS 'SHA-256 of the last record read (at last_offset): shows that the log is still the same log';
 
+CREATE TABLE acceptance_rules (
+    topic       text    NOT NULL,
+    partition   integer NOT NULL,
+    from_offset bigint  NOT NULL,
+    version     integer NOT NULL,
+    PRIMARY KEY (topic, partition, from_offset)
+);
+COMMENT ON TABLE acceptance_rules IS 'by which version of the acceptance rules a partition was read, from which offset on';
+
 CREATE TABLE worker (
     name        text PRIMARY KEY,
     seen_at     timestamptz NOT NULL,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +15,16 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from schemas.report import Figures, JurisdictionRow, Report, Tables, sha256_of
+from schemas.acceptance import RULES_VERSION
+from schemas.report import Change, Figures, JurisdictionRow, Report, Tables, sha256_of
 from schemas.week import ReportingCalendar, Weekday
 from services.cli import replaying
+from services.cli.findings import Findings, differences
 from services.cli.releasing import week_of
+from services.cli.resuming import SQL as CLI_SQL
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher import recovery, report, restating
+from services.publisher.closing import Offsets
 from services.publisher.line_list import Kept
 from services.publisher.rules import InputMissingError, Rules
 from services.publisher.snapshot import SQL, Snapshots, kept_lists
@@ -34,17 +39,8 @@ class NoSuchReportError(CallerError):
     """There is no report of this week and revision."""
 
 
-class Findings:
-    """What was looked at, line by line, and whether anything differed."""
-
-    def __init__(self) -> None:
-        self.differ = False
-
-    def note(self, good: bool, what: str, detail: str = "") -> None:
-        """Print one finding."""
-        self.differ |= not good
-        mark = "[green]✓[/green]" if good else "[red]✗[/red]"
-        out.print(f"{mark} {what}{f': {detail}' if detail else ''}", highlight=False, soft_wrap=True)
+class OtherRulesError(CallerError):
+    """The log was read by other acceptance rules than this program's; a release that has them can verify."""
 
 
 def verify(
@@ -106,16 +102,21 @@ async def _verify(what: str) -> int:
         findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
         await _check_topic(loaded, week, row["revision"], document, findings)
         await _check_chain(connection, row["digest"], document["previous_digest"], findings)
+        former: dict[str, Any] = {}
         if row["revision"] > 1:
-            former = await connection.fetchrow(SQL["report"], week, row["revision"] - 1, None)
-            _check_changes(former["figures"] if former else {}, document, findings)
+            before = await connection.fetchrow(SQL["report"], week, row["revision"] - 1, None)
+            former = before["figures"] if before else {}
+            _check_changes(former, document, findings)
         lists = await _check_list(connection, week, row["revision"], document, findings)
         rules = await _rules(connection, document["inputs"], findings)
+        redriven = await connection.fetch(CLI_SQL["redriven"])
+        if rules is not None:
+            _check_rules(rules, await connection.fetch(CLI_SQL["acceptance_rules"]), document["offsets"])
     finally:
         await connection.close()
     if rules is not None:
         try:
-            await _check_figures(loaded, document, rules, lists, findings)
+            await _check_replay(loaded, document, rules, Beside(former, lists, redriven), findings)
         except replaying.LogTooShortError as error:
             if not findings.differ:
                 raise
@@ -141,7 +142,7 @@ async def _check_topic(
         return
     too_many = {name for name in ("jurisdictions", "changes") if found[0][name] is None}
     said = {name: value for name, value in found[0].items() if name in document and name not in too_many}
-    different = _differences({name: document[name] for name in said}, said)
+    different = differences({name: document[name] for name in said}, said)
     for place, old, new in different:
         findings.note(False, place, f"the report says {old}, its announcement said {new}")
     if not different:
@@ -161,7 +162,7 @@ def _check_changes(former: dict[str, Any], document: dict[str, Any], findings: F
         findings.note("recovered" in former, "changes", "the revision before was recovered without its jurisdictions")
         return
     said = Report.model_validate({name: value for name, value in document.items() if name != "digest"})
-    rows = [JurisdictionRow.model_validate(row) for row in former["jurisdictions"]]
+    rows = _rows(former["jurisdictions"])
     causes: dict[restating.Cell, dict[str, int]] = {(one.geoid, one.kind): one.causes for one in said.changes}
     found = restating.changes(rows, said.jurisdictions, causes)
     findings.note(found == said.changes, "changes", "each cell that differs from the revision before, and no other")
@@ -208,8 +209,28 @@ async def _check_list(
     return kept_lists(one for one in rows if one["revision"] < revision or one["content"] is None)
 
 
-async def _check_figures(
-    loaded: Settings, document: dict[str, Any], rules: Rules, lists: list[Kept] | None, findings: Findings
+def _check_rules(rules: Rules, noted: Sequence[asyncpg.Record], vector: Offsets) -> None:
+    """OtherRulesError when a part of the log below the vector was read by rules that this program does not have."""
+    if rules.acceptance != RULES_VERSION:
+        raise OtherRulesError(f"the report was made with acceptance rules {rules.acceptance}, here are {RULES_VERSION}")
+    for one in noted:
+        end = vector.get(one["topic"], {}).get(str(one["partition"]), 0)
+        if one["version"] != RULES_VERSION and one["from_offset"] < end:
+            place = f"{one['topic']}/{one['partition']}/{one['from_offset']}"
+            raise OtherRulesError(f"from {place} on acceptance rules {one['version']} held, here are {RULES_VERSION}")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside the log: the revision before, the line lists before, and which rejects were redriven."""
+
+    former: dict[str, Any]
+    lists: list[Kept] | None
+    redriven: Sequence[asyncpg.Record]
+
+
+async def _check_replay(
+    loaded: Settings, document: dict[str, Any], rules: Rules, beside: Beside, findings: Findings
 ) -> None:
     calendar = ReportingCalendar(ZoneInfo(rules.zone), Weekday[rules.first_day])
     week = calendar.week(date.fromisoformat(document["week_start"]))
@@ -221,21 +242,41 @@ async def _check_figures(
             task = progress.add_task("", total=total)
             client = kafka.client(loaded, "ddor-verify")
             await replaying.replay(connection, client, vector, calendar, lambda n: progress.advance(task, n))
+        await connection.executemany(CLI_SQL["mark_redriven"], [tuple(row) for row in beside.redriven])
         async with connection.transaction(isolation="repeatable_read"):
             snapshots = Snapshots(connection)
             reached, _ = await snapshots.vector()
             await snapshots.prove(week.first)
-            snapshot = replace(await snapshots.read(week.first, reached), lists=lists)
+            snapshot = replace(await snapshots.read(week.first, reached), lists=beside.lists)
+            rows = beside.former.get("jurisdictions")
+            changed = await snapshots.changed(week.first, beside.former["offsets"]) if rows else []
     again = report.build_figures(week, snapshot, rules)
-    if any(one.content is None for one in lists or ()):
+    if any(one.content is None for one in beside.lists or ()):
         # What was withdrawn cannot be made again, nor what depended on it: its digest stands for it.
         again = again.model_copy(update={"line_list": Figures.model_validate(_figures(document)).line_list})
     scope = report.build_scope(week, snapshot, rules)
-    for place, old, new in _differences(
+    for place, old, new in differences(
         _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
     ):
         findings.note(False, place, f"the report says {old}, the log says {new}")
     findings.note(again.digest == document["figures_digest"], "replay", f"{total:,} offsets give the figures digest")
+    if rows:
+        why = restating.causes(week.first, changed, beside.former["offsets"])
+        _compare_causes(restating.changes(_rows(rows), again.jurisdictions, why), document, findings)
+
+
+def _compare_causes(found: list[Change], document: dict[str, Any], findings: Findings) -> None:
+    """The causes follow from the log below this vector and below that of the revision before."""
+    again = [one.model_dump(mode="json") for one in found]
+    different = differences({"changes": document["changes"]}, {"changes": again})
+    for place, old, new in different:
+        findings.note(False, place, f"the report says {old}, the log says {new}")
+    if not different:
+        findings.note(True, "causes", "are those that the log gives")
+
+
+def _rows(listed: list[dict[str, Any]]) -> list[JurisdictionRow]:
+    return [JurisdictionRow.model_validate(row) for row in listed]
 
 
 def _figures(document: dict[str, Any]) -> dict[str, Any]:
@@ -245,28 +286,3 @@ def _figures(document: dict[str, Any]) -> dict[str, Any]:
 def _derived(document: dict[str, Any]) -> dict[str, Any]:
     parsed = Report.model_validate({name: value for name, value in document.items() if name != "digest"})
     return parsed.model_dump(mode="json", include={*_DERIVED, "scope"})
-
-
-def _differences(old: Any, new: Any, place: str = "") -> list[tuple[str, Any, Any]]:  # any JSON
-    """Where two documents differ, by path."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = sorted(old.keys() | new.keys())
-        return [
-            one for name in names for one in _differences(old.get(name), new.get(name), f"{place}.{name}".strip("."))
-        ]
-    if isinstance(old, list) and isinstance(new, list):
-        keyed_old, keyed_new = _keyed(old), _keyed(new)
-        return _differences(keyed_old, keyed_new, place)
-    return [] if old == new else [(place, old, new)]
-
-
-def _keyed(rows: list[Any]) -> dict[str, Any]:
-    """Rows by what names them, so that one row more does not make all behind it differ."""
-    names = ("geoid", "category", "code", "agency")
-    keyed: dict[str, Any] = {}
-    for index, row in enumerate(rows):
-        key = str(index)
-        if isinstance(row, dict):
-            key = next((f"{row[name]} {row.get('basis', '')}".strip() for name in names if name in row), key)
-        keyed[key] = row
-    return keyed

@@ -15,6 +15,7 @@ from services.publisher.closing import Offsets
 from services.publisher.gates import OLD_DAYS, Evidence
 from services.publisher.line_list import Kept, cells_of
 from services.publisher.report import Snapshot
+from services.publisher.restating import Version
 from services.runtime import queries
 from services.runtime.errors import InvariantError
 
@@ -45,6 +46,7 @@ class Snapshots:
     async def vector(self) -> tuple[Offsets, dict[str, str]]:
         """The positions, and the partitions that stand still. Call it first: it fixes what the transaction sees."""
         self._positions = await self._connection.fetch(SQL["positions"])
+        self._accounted = False
         halted = {
             f"{row['topic']}/{row['partition']}": row["halted_reason"]
             for row in self._positions
@@ -60,6 +62,9 @@ class Snapshots:
                 f"counters differ from the ledger in {len(unequal)} cells of {week}; the first: {row['jurisdiction']}"
                 f" {row['kind']} counted {row['counted']}, in the ledger {row['in_ledger']}"
             )
+        if self._accounted:  # of all partitions, in this snapshot
+            return
+        self._accounted = True
         if missing := await self._connection.fetch(SQL["unaccounted"]):
             row = missing[0]
             raise InvariantError(
@@ -94,6 +99,22 @@ class Snapshots:
         if await self._connection.fetchval(SQL["was_recovered"], week, None):
             return None
         return kept_lists(await self._connection.fetch(SQL["line_lists"], week))
+
+    async def changed(self, week: date, before: Offsets) -> list[list[Version]]:
+        """All versions of each identity that may have changed the week since `before`."""
+        seen = [(topic, int(number), offset) for topic, numbers in before.items() for number, offset in numbers.items()]
+        topics, numbers, offsets = zip(*seen, strict=True) if seen else ((), (), ())
+        rows = await self._connection.fetch(SQL["changed_identities"], week, topics, numbers, offsets)
+        kinds, agencies, ids = ([row[name] for row in rows] for name in ("kind", "agency", "detainer_id"))
+        grouped: dict[tuple[str, int, Any], list[Version]] = defaultdict(list)
+        for row in await self._connection.fetch(SQL["versions"], kinds, agencies, ids):
+            grouped[row["kind"], row["agency"], row["detainer_id"]].append(
+                Version(
+                    row["kind"], row["version"], row["fingerprint"], row["week"], row["jurisdiction"],
+                    row["withdrawn"], row["partition"], row["kafka_offset"], row["redriven"],
+                )
+            )  # fmt: skip
+        return list(grouped.values())
 
     async def evidence(self, week: ReportingWeek, snapshot: Snapshot, halted: Mapping[str, str]) -> Evidence:
         """What the gates look at."""

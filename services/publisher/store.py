@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -27,7 +27,6 @@ from services.publisher import closing, gates, report, restating
 from services.publisher.closing import TRANSITIONS, Close, Offsets, State
 from services.publisher.line_list import kept_cells
 from services.publisher.report import Snapshot, Standing
-from services.publisher.restating import Version
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, vector_of
 from services.runtime.errors import InvariantError
@@ -174,7 +173,7 @@ class Store:
         if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
             return standing
         rows = [JurisdictionRow.model_validate(one) for one in former["jurisdictions"]]
-        identities = await self._changed(week, former["offsets"])
+        identities = await self._snapshots.changed(week, former["offsets"])
         listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, former["offsets"]))
         if wrong := restating.unexplained(listed):
             one = wrong[0]
@@ -183,22 +182,6 @@ class Store:
         tables = Tables.model_validate(former["tables"]) if "tables" in former else figures.tables
         rewritten = restating.table_changes(tables, figures.tables)
         return replace(standing, changes=tuple(listed), table_changes=tuple(rewritten))
-
-    async def _changed(self, week: date, before: Offsets) -> list[list[Version]]:
-        """All versions of each identity that may have changed the week since `before`."""
-        seen = [(topic, int(number), offset) for topic, numbers in before.items() for number, offset in numbers.items()]
-        topics, numbers, offsets = zip(*seen, strict=True) if seen else ((), (), ())
-        rows = await self._connection.fetch(SQL["changed_identities"], week, topics, numbers, offsets)
-        kinds, agencies, ids = ([row[name] for row in rows] for name in ("kind", "agency", "detainer_id"))
-        grouped: dict[tuple[str, int, Any], list[Version]] = defaultdict(list)
-        for row in await self._connection.fetch(SQL["versions"], kinds, agencies, ids):
-            grouped[row["kind"], row["agency"], row["detainer_id"]].append(
-                Version(
-                    row["kind"], row["version"], row["fingerprint"], row["week"], row["jurisdiction"],
-                    row["withdrawn"], row["partition"], row["kafka_offset"], row["redriven"],
-                )
-            )  # fmt: skip
-        return list(grouped.values())
 
     async def finalise(self, now: datetime, provisional_since: datetime) -> None:
         """Mark published weeks whose first report is on the topic, and make final those whose time is over."""
