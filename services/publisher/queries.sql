@@ -93,8 +93,14 @@ WHERE d.week = $1 AND d.kind = 'declined' AND NOT d.withdrawn
   AND NOT EXISTS (SELECT FROM ledger_entry i WHERE i.kind = 'issued' AND i.agency = d.agency AND i.detainer_id = d.detainer_id)
 
 -- name: conflicts
-SELECT count(DISTINCT (l.kind, l.agency, l.detainer_id)) FROM ledger_entry l JOIN history h USING (kind, agency, detainer_id, version)
-WHERE l.week = $1
+SELECT (
+    SELECT count(DISTINCT (l.kind, l.agency, l.detainer_id))
+    FROM ledger_entry l JOIN history h USING (kind, agency, detainer_id, version) WHERE l.week = $1
+) + (
+    SELECT count(DISTINCT s.agency) FROM attested s JOIN attestation t USING (week, version)
+    JOIN agency a ON a.id = t.agency AND a.name = s.agency
+    WHERE s.week = $1 AND t.fingerprint <> s.fingerprint
+)
 
 -- name: declines_before
 -- Declines of each agency in the eight weeks before, from the reports that were published.
