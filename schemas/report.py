@@ -77,7 +77,7 @@ class Tables(_Part):
 
 
 class LineList(_Part):
-    """A list of the week's declines, which is kept beside the report. Its digest stands for it if it is withdrawn."""
+    """A list of the week's declines, kept beside the report. Its digest stands for it if it is withdrawn."""
 
     mode: Literal["coarse", "full"]
     sha256: Sha256 = Field(description="Digest of the list's canonical JSON.")
@@ -89,8 +89,7 @@ class AgencyScope(_Part):
 
     agency: str
     status: Literal["attested", "differing", "heard", "silent"] = Field(
-        description="attested: its own count equals ours. differing: it does not. heard: it sent facts of this week, "
-        "and no count. silent: neither."
+        description="attested: its own count is ours. differing: it is not. heard: facts came, no count. silent: none."
     )
     issued: int
     declined: int
@@ -277,12 +276,11 @@ def links(week: date, revision: int) -> dict[str, str]:
 def announcement(report: Report, time: str) -> bytes:
     """The value of the `report-ready` record: canonical JSON, the same bytes for the same report and `time`."""
     kept = report.model_dump(mode="json", include=set(ReportReadyData.model_fields) & set(Report.model_fields))
-    address = links(report.week_start, report.revision)
     event: dict[str, Any] = {
         "id": report_id(report.week_start, report.revision),
         "subject": report.week_start.isoformat(),
         "time": time,
-        "data": kept | {"digest": report.digest, "links": address},
+        "data": kept | {"digest": report.digest, "links": links(report.week_start, report.revision)},
     }
     value = _canonical(event)
     if len(value) > MAX_EVENT_BYTES:

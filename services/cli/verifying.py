@@ -15,18 +15,16 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from schemas.acceptance import RULES_VERSION
 from schemas.report import Change, Figures, JurisdictionRow, Report, Tables, sha256_of
-from schemas.week import ReportingCalendar, Weekday
-from services.cli import replaying
+from schemas.week import ReportingCalendar, ReportingWeek, Weekday
+from services.cli import kept_inputs, replaying
 from services.cli.findings import Findings, differences
 from services.cli.releasing import week_of
 from services.cli.resuming import SQL as CLI_SQL
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher import recovery, report, restating
-from services.publisher.closing import Offsets
 from services.publisher.line_list import Kept
-from services.publisher.rules import InputMissingError, Rules
+from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, kept_lists
 from services.runtime import kafka, postgres, settings
 from services.runtime.errors import CallerError
@@ -37,10 +35,6 @@ _DERIVED = ("top", "top_declined", "tied_at_tenth", "totals", "jurisdictions", "
 
 class NoSuchReportError(CallerError):
     """There is no report of this week and revision."""
-
-
-class OtherRulesError(CallerError):
-    """The log was read by other acceptance rules than this program's; a release that has them can verify."""
 
 
 def verify(
@@ -98,30 +92,43 @@ async def _verify(what: str) -> int:
         if document.get("recovered"):
             raise NoSuchReportError(f"{what} was recovered from its announcement; it has no inputs to verify with")
         out.print(f"{week} revision {row['revision']}, digest {document['digest']}", highlight=False, soft_wrap=True)
-        _check_digests(document, findings)
-        findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
         await _check_topic(loaded, week, row["revision"], document, findings)
-        await _check_chain(connection, row["digest"], document["previous_digest"], findings)
-        former: dict[str, Any] = {}
-        if row["revision"] > 1:
-            before = await connection.fetchrow(SQL["report"], week, row["revision"] - 1, None)
-            former = before["figures"] if before else {}
-            _check_changes(former, document, findings)
-        lists = await _check_list(connection, week, row["revision"], document, findings)
-        rules = await _rules(connection, document["inputs"], findings)
-        redriven = await connection.fetch(CLI_SQL["redriven"])
-        if rules is not None:
-            _check_rules(rules, await connection.fetch(CLI_SQL["acceptance_rules"]), document["offsets"])
+        beside = await _check_kept(connection, row, findings)
+        rules = await kept_inputs.rules(connection, document, findings)
     finally:
         await connection.close()
     if rules is not None:
         try:
-            await _check_replay(loaded, document, rules, Beside(former, lists, redriven), findings)
+            await _check_replay(loaded, document, rules, beside, findings)
         except replaying.LogTooShortError as error:
             if not findings.differ:
                 raise
             findings.note(False, "replay", str(error))
     return FAILED if findings.differ else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside the log: the revision before, the line lists before, and which rejects were redriven."""
+
+    former: dict[str, Any]
+    lists: list[Kept] | None
+    redriven: Sequence[asyncpg.Record]
+
+
+async def _check_kept(connection: asyncpg.Connection[Any], row: asyncpg.Record, findings: Findings) -> Beside:
+    """Digests, chain, changes and line list, as the database keeps them."""
+    week, revision, document = row["week"], row["revision"], row["figures"]
+    _check_digests(document, findings)
+    findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
+    await _check_chain(connection, row["digest"], document["previous_digest"], findings)
+    former: dict[str, Any] = {}
+    if revision > 1:
+        before = await connection.fetchrow(SQL["report"], week, revision - 1, None)
+        former = before["figures"] if before else {}
+        _check_changes(former, document, findings)
+    lists = await _check_list(connection, week, revision, document, findings)
+    return Beside(former, lists, await connection.fetch(CLI_SQL["redriven"]))
 
 
 def _check_digests(document: dict[str, Any], findings: Findings) -> None:
@@ -172,26 +179,6 @@ def _check_changes(former: dict[str, Any], document: dict[str, Any], findings: F
         findings.note(tables == said.table_changes, "table changes", "each row that differs, and no other")
 
 
-async def _rules(connection: asyncpg.Connection[Any], inputs: dict[str, str], findings: Findings) -> Rules | None:
-    """The inputs as they were; None when one is not what its digest says, InputMissingError when one is not there."""
-    kept = {
-        row["sha256"]: bytes(row["content"]) for row in await connection.fetch(SQL["inputs"], list(inputs.values()))
-    }
-    contents = {}
-    for name, sha256 in sorted(inputs.items()):
-        content = kept.get(sha256)
-        if content is None:
-            raise InputMissingError(f"the input {name} ({sha256}) is not in the table input; a backup may have it")
-        contents[name] = content
-    wrong = [name for name, content in contents.items() if hashlib.sha256(content).hexdigest() != inputs[name]]
-    for name in wrong:
-        findings.note(False, f"input {name}", f"is not what its digest {inputs[name]} says")
-    if wrong:
-        return None
-    findings.note(True, "inputs", f"{len(contents)} as their digests say")
-    return Rules(contents)
-
-
 async def _check_list(
     connection: asyncpg.Connection[Any], week: date, revision: int, document: dict[str, Any], findings: Findings
 ) -> list[Kept] | None:
@@ -207,26 +194,6 @@ async def _check_list(
     if await connection.fetchval(SQL["was_recovered"], week, revision):
         return None
     return kept_lists(one for one in rows if one["revision"] < revision or one["content"] is None)
-
-
-def _check_rules(rules: Rules, noted: Sequence[asyncpg.Record], vector: Offsets) -> None:
-    """OtherRulesError when a part of the log below the vector was read by rules that this program does not have."""
-    if rules.acceptance != RULES_VERSION:
-        raise OtherRulesError(f"the report was made with acceptance rules {rules.acceptance}, here are {RULES_VERSION}")
-    for one in noted:
-        end = vector.get(one["topic"], {}).get(str(one["partition"]), 0)
-        if one["version"] != RULES_VERSION and one["from_offset"] < end:
-            place = f"{one['topic']}/{one['partition']}/{one['from_offset']}"
-            raise OtherRulesError(f"from {place} on acceptance rules {one['version']} held, here are {RULES_VERSION}")
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What stands beside the log: the revision before, the line lists before, and which rejects were redriven."""
-
-    former: dict[str, Any]
-    lists: list[Kept] | None
-    redriven: Sequence[asyncpg.Record]
 
 
 async def _check_replay(
@@ -250,10 +217,7 @@ async def _check_replay(
             snapshot = replace(await snapshots.read(week.first, reached), lists=beside.lists)
             rows = beside.former.get("jurisdictions")
             changed = await snapshots.changed(week.first, beside.former["offsets"]) if rows else []
-    again = report.build_figures(week, snapshot, rules)
-    if any(one.content is None for one in beside.lists or ()):
-        # What was withdrawn cannot be made again, nor what depended on it: its digest stands for it.
-        again = again.model_copy(update={"line_list": Figures.model_validate(_figures(document)).line_list})
+    again = _made_again(week, snapshot, rules, document, beside)
     scope = report.build_scope(week, snapshot, rules)
     for place, old, new in differences(
         _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
@@ -263,6 +227,16 @@ async def _check_replay(
     if rows:
         why = restating.causes(week.first, changed, beside.former["offsets"])
         _compare_causes(restating.changes(_rows(rows), again.jurisdictions, why), document, findings)
+
+
+def _made_again(
+    week: ReportingWeek, snapshot: report.Snapshot, rules: Rules, document: dict[str, Any], beside: Beside
+) -> Figures:
+    again = report.build_figures(week, snapshot, rules)
+    if any(one.content is None for one in beside.lists or ()):
+        # What was withdrawn cannot be made again, nor what depended on it: its digest stands for it.
+        return again.model_copy(update={"line_list": Figures.model_validate(_figures(document)).line_list})
+    return again
 
 
 def _compare_causes(found: list[Change], document: dict[str, Any], findings: Findings) -> None:
