@@ -209,7 +209,8 @@ async def _check_replay(
             task = progress.add_task("", total=total)
             client = kafka.client(loaded, "ddor-verify")
             await replaying.replay(connection, client, vector, calendar, lambda n: progress.advance(task, n))
-        await connection.executemany(CLI_SQL["mark_redriven"], [tuple(row) for row in beside.redriven])
+        for row in beside.redriven:
+            await connection.execute(CLI_SQL["mark_redriven"], *row)
         async with connection.transaction(isolation="repeatable_read"):
             snapshots = Snapshots(connection)
             reached, _ = await snapshots.vector()
