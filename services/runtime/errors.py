@@ -36,6 +36,8 @@ def is_transient(error: BaseException) -> bool:
         return state.startswith(_RETRIED_CLASSES) or state in _RETRIED_STATES
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error) or "released" in str(error)
+    if isinstance(error, asyncpg.InternalClientError):
+        return True  # what asyncpg says of a server that ends the session in the middle of a COPY
     return isinstance(error, KafkaError | OSError | TimeoutError | asyncio.TimeoutError | EOFError)
 
 

@@ -16,6 +16,7 @@ from deploy.local.parts import KafkaPart
 from deploy.local.ports import free_port
 from deploy.local.service import Service
 from services.aggregator.leases import EXPIRY
+from services.aggregator.worker import PARTITIONS
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import processes
@@ -52,8 +53,10 @@ def start(chosen: Settings, tmp_path: Path) -> Iterator[Start]:
         yield one
 
 
-async def _share(connection: Connection, **shares: int) -> None:
-    """Wait until each has so many partitions, and nobody has another."""
+async def _share(connection: Connection, *names: str) -> None:
+    """Wait until these have all partitions in fair shares, the first of them one more where it does not come out."""
+    share, larger = divmod(len(PARTITIONS), len(names))
+    shares = {name: share + (number < larger) for number, name in enumerate(sorted(names))}
 
     async def shared() -> bool:
         return Counter((await owners(connection)).values()) == shares
@@ -79,15 +82,15 @@ async def test_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothin
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     one, _, _ = start("one"), start("two"), start("three")
-    await _share(connection, one=8, two=8, three=8)
+    await _share(connection, "one", "two", "three")
     async with streaming(connection, kafka.bootstrap) as stream:
         for _ in range(2):
             await _more(stream, connection)
             one.pause()
-            await _share(connection, two=12, three=12)
+            await _share(connection, "two", "three")
             await _more(stream, connection)
             one.resume()
-            await _share(connection, one=8, two=8, three=8)
+            await _share(connection, "one", "two", "three")
             await _more(stream, connection)
     await stream.check(connection)
 
@@ -96,7 +99,7 @@ async def test_a_successor_of_the_same_name_takes_over_from_one_that_is_stopped(
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     old = start("one")
-    await _share(connection, one=24)
+    await _share(connection, "one")
     async with streaming(connection, kafka.bootstrap) as stream:
         await _more(stream, connection)
         epochs = await _epochs(connection)
@@ -117,42 +120,42 @@ async def test_kill_9_and_a_successor_of_the_same_name_waits_for_no_expiry(
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     one, _ = start("one"), start("two")
-    await _share(connection, one=12, two=12)
+    await _share(connection, "one", "two")
     async with streaming(connection, kafka.bootstrap) as stream:
         for _ in range(3):
             await _more(stream, connection)
             await asyncio.to_thread(one.kill)
             one.spawn()
-            await _share(connection, one=12, two=12)
+            await _share(connection, "one", "two")
             await asyncio.to_thread(one.wait_ready)
     await stream.check(connection)
 
 
 async def test_workers_restarted_in_turn_under_load(start: Start, connection: Connection, kafka: KafkaPart) -> None:
     workers = [start(name) for name in ("one", "two", "three")]
-    await _share(connection, one=8, two=8, three=8)
+    await _share(connection, "one", "two", "three")
     async with streaming(connection, kafka.bootstrap) as stream:
         for worker in (*workers, *workers):
             assert await asyncio.to_thread(worker.stop), "SIGTERM ended it"
             assert worker.name not in set((await owners(connection)).values()), "its leases are given back"
             worker.spawn()
             await asyncio.to_thread(worker.wait_ready)
-            await _share(connection, one=8, two=8, three=8)
+            await _share(connection, "one", "two", "three")
             await _more(stream, connection, 100)
     await stream.check(connection)
 
 
 async def test_one_then_three_then_one_under_load(start: Start, connection: Connection, kafka: KafkaPart) -> None:
     start("one")
-    await _share(connection, one=24)
+    await _share(connection, "one")
     async with streaming(connection, kafka.bootstrap) as stream:
         await _more(stream, connection)
         others = [start("two"), start("three")]
-        await _share(connection, one=8, two=8, three=8)
+        await _share(connection, "one", "two", "three")
         await _more(stream, connection)
         assert await asyncio.to_thread(others[0].stop)
         await asyncio.to_thread(others[1].kill)
-        await _share(connection, one=24)
+        await _share(connection, "one")
         await _more(stream, connection)
     await stream.check(connection)
 
@@ -161,7 +164,7 @@ async def test_a_worker_that_cannot_reach_kafka_or_postgresql_holds_nothing_and_
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     start("one")
-    await _share(connection, one=24)
+    await _share(connection, "one")
     nowhere = f"127.0.0.1:{free_port()}"
     blind = start("two", DDOR_KAFKA_BOOTSTRAP=nowhere)
     lost = start("three", DDOR_POSTGRES_DSN=f"postgresql://ddor@{nowhere}/ddor")
@@ -171,7 +174,7 @@ async def test_a_worker_that_cannot_reach_kafka_or_postgresql_holds_nothing_and_
         for service in (blind, lost):
             assert service.running(), "it waits; it does not end"
             assert not service.ready()
-        assert Counter((await owners(connection)).values()) == {"one": 24}
+        assert Counter((await owners(connection)).values()) == {"one": len(PARTITIONS)}
     for service in (blind, lost):
         assert await asyncio.to_thread(service.stop), "SIGTERM ends it"
     await stream.check(connection)
@@ -184,17 +187,17 @@ async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases
     async with in_front(chosen.postgres_dsn.get_secret_value(), Line()) as (dsn, line):
         start("one")
         two = start("two", DDOR_POSTGRES_DSN=dsn)
-        await _share(connection, one=12, two=12)
+        await _share(connection, "one", "two")
         async with streaming(connection, kafka.bootstrap) as stream:
             for _ in range(2):
                 await _more(stream, connection)
                 line.open.clear()
-                await _share(connection, one=24)
+                await _share(connection, "one")
                 await _more(stream, connection)
                 await until(partial(_is_unready, two), "not ready")
                 assert two.running(), "it waits; it does not end"
                 line.open.set()
-                await _share(connection, one=12, two=12)
+                await _share(connection, "one", "two")
                 await _more(stream, connection)
         await stream.check(connection)
         assert await asyncio.to_thread(two.stop)

@@ -69,6 +69,7 @@ def test_an_error_without_a_state_is_not_mended() -> None:
     [
         asyncpg.TransactionTimeoutError("terminating"),
         asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.InternalClientError("got result for unknown protocol state 3"),
         asyncpg.InterfaceError("cannot call Connection.fetch(): connection is closed"),
         asyncpg.InterfaceError("cannot call Connection.fetch(): connection has been released back to the pool"),
         KafkaError(),

@@ -88,14 +88,23 @@ async def test_others_go_on_while_a_large_batch_is_decoded(session: WriterSessio
 
 @pytest.mark.parametrize(
     "error",
-    [OSError("planted"), TimeoutError(), asyncpg.DeadlockDetectedError("planted"), asyncpg.UndefinedTableError("x")],
+    [
+        OSError("planted"),
+        TimeoutError(),
+        asyncpg.DeadlockDetectedError("planted"),
+        asyncpg.InternalClientError("planted"),
+        asyncpg.UndefinedTableError("x"),
+    ],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_write_not_known_to_be_committed_ends_the_session(session: WriterSession, error: Exception) -> None:
+@pytest.mark.parametrize("offsets", [[0], [0, 1]], ids=["of one record", "of two"])
+async def test_a_write_not_known_to_be_committed_ends_the_session(
+    session: WriterSession, error: Exception, offsets: list[int]
+) -> None:
     """Nor does a missing table make a record wrong."""
     session.store.judge = poison(0, error=error)
     async with running(session) as task:
-        await session.writer.put(session.spans(ISSUED_0, 0, 1))
+        await session.writer.put(session.spans(ISSUED_0, *offsets))
         await asyncio.wait([task])
         assert task.exception() is error
     assert session.store.batches == []
