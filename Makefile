@@ -51,7 +51,7 @@ test: .venv/dev  ## all tests, on the best parts this machine has; says which
 check: lint types contracts  ## what CI runs: lint, types, contracts, tests on real Kafka
 	@DDOR_REAL_ONLY=1 $(BIN)/python -m pytest
 
-.PHONY: bench bench-ingest bench-restart chaos ten-weeks
+.PHONY: bench bench-ingest bench-restart bench-closing chaos ten-weeks
 KILLS ?= 20
 EVENTS ?= 20000
 SEED ?= 1
@@ -63,6 +63,9 @@ bench-ingest: .venv/dev  ## how fast ingest takes events, beside validation, pro
 
 bench-restart: .venv/dev  ## from kill -9 of the aggregator to the first event that its successor counts, 20 times
 	@$(BIN)/python -m tests.bench.restart
+
+bench-closing: .venv/dev  ## how long a close takes with ten years and ten million facts, and verify
+	@$(BIN)/python -m tests.bench.closing
 
 chaos: .venv/dev  ## the kill loop: make chaos KILLS=100 EVENTS=300000 SEED=1
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) --events $(EVENTS) --seed $(SEED)

@@ -12,7 +12,6 @@ marks for each member's name and each string, and a repeated member has more.
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -24,7 +23,7 @@ from schemas.attestation import Attestation
 from schemas.detainer import MAX_OFFENSES, MAX_VERSION, Kind
 from schemas.envelope import AGENCY_PATTERN, EVENT_ID_PATTERN, FACILITY_PATTERN, URI_PATTERN
 from schemas.fact import Fact, Offenses, normal
-from schemas.instant import EARLIEST, LATEST, microseconds
+from schemas.instant_fast import in_microseconds
 from schemas.jurisdiction import Operator, registry
 
 
@@ -70,19 +69,6 @@ _event_id = re.compile(EVENT_ID_PATTERN).fullmatch
 _uri = re.compile(URI_PATTERN).fullmatch
 _facility = re.compile(FACILITY_PATTERN).fullmatch
 _source = re.compile(f"/agencies/({AGENCY_PATTERN})").fullmatch
-_hour_form = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3])").fullmatch
-
-_EARLIEST_US: Final = microseconds(EARLIEST)
-_LATEST_US: Final = microseconds(LATEST)
-_MINUTE: Final = 60_000_000
-_SECONDS: Final = {f":{m:02}:{s:02}": m * _MINUTE + s * 1_000_000 for m in range(60) for s in range(60)}
-_OFFSETS: Final = {"Z": 0} | {
-    f"{sign}{h:02}:{m:02}": way * (h * 60 + m) * _MINUTE
-    for sign, way in (("+", -1), ("-", 1))
-    for h in range(24)
-    for m in range(60)
-}
-_hours: dict[str, int] = {}
 
 _KINDS: Final = {"detainer-issued": Kind.ISSUED, "detainer-declined": Kind.DECLINED}
 _FITTING: Final = {
@@ -153,8 +139,8 @@ def _plain(value: bytes | None, topic: str | None) -> Fact:
     ):
         raise _Unsure
     _check_id(event.id)
-    _us(event.time)
-    issued = _us(data.issued_at)
+    in_microseconds(event.time)
+    issued = in_microseconds(data.issued_at)
     declined, recorded = _decline_instants(kind, data, issued)
     marks = _MARKS + _optional(data)
     offenses: Offenses | None = None
@@ -187,41 +173,6 @@ def _plain(value: bytes | None, topic: str | None) -> Fact:
     )
 
 
-def _us(text: str) -> int:
-    """Microseconds of an instant written with `T` and `Z` or an offset; three look-ups, no parsing."""
-    hour = _hours.get(text[:13])
-    if hour is None:
-        hour = _hour(text[:13])
-    seconds = _SECONDS.get(text[13:19])
-    if seconds is None:
-        raise _Unsure
-    tail = text[19:]
-    offset = _OFFSETS.get(tail)
-    us = hour + seconds + (_fraction(tail) if offset is None else offset)
-    if not _EARLIEST_US <= us < _LATEST_US:
-        raise _Unsure
-    return us
-
-
-def _hour(text: str) -> int:
-    """Microseconds of the beginning of an hour such as 2017-01-28T05, UTC. What is remembered is bounded."""
-    if not _hour_form(text):
-        raise _Unsure
-    if len(_hours) >= _KNOWN_LIMIT:
-        _hours.clear()
-    return _hours.setdefault(text, microseconds(datetime.fromisoformat(f"{text}:00:00+00:00")))
-
-
-def _fraction(tail: str) -> int:
-    """What `.123Z` or `.123456-05:00` adds; digits beyond microseconds are cut."""
-    zone = tail[-1:] if tail.endswith("Z") else tail[-6:]
-    digits = tail[1 : -len(zone)] if zone else ""
-    offset = _OFFSETS.get(zone)
-    if offset is None or tail[0] != "." or not digits.isdecimal() or len(digits) > 9:
-        raise _Unsure
-    return offset + int(digits[:6].ljust(6, "0"))
-
-
 def _decline_instants(kind: Kind, data: _Data, issued: int) -> tuple[int | None, int | None]:
     if kind is Kind.ISSUED:
         if data.declined_at is not UNSET or data.recorded_at is not UNSET or data.reason is not UNSET:
@@ -229,8 +180,8 @@ def _decline_instants(kind: Kind, data: _Data, issued: int) -> tuple[int | None,
         return None, None
     if data.declined_at is UNSET or data.recorded_at is UNSET:
         raise _Unsure
-    declined = _us(data.declined_at)
-    recorded = declined if data.recorded_at == data.declined_at else _us(data.recorded_at)
+    declined = in_microseconds(data.declined_at)
+    recorded = declined if data.recorded_at == data.declined_at else in_microseconds(data.recorded_at)
     if not issued <= declined <= recorded:
         raise _Unsure
     return declined, recorded

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from schemas.attestation import WeekAttested
 from schemas.detainer import DetainerDeclined, DetainerIssued
+from schemas.rejected import DetainerRejected
 from schemas.report import Report, ReportFinal, ReportReady
 
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -31,6 +32,7 @@ _READ: Final[dict[str, type[BaseModel]]] = {
 _WRITTEN: Final[dict[str, type[BaseModel]]] = {
     "report-ready": ReportReady,
     "report-final": ReportFinal,
+    "detainer-rejected": DetainerRejected,
     "report": Report,
 }
 

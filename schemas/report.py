@@ -76,13 +76,20 @@ class Tables(_Part):
     requests_for_notification: int = Field(description="Of the issued: asked to be told of a release, not to hold.")
 
 
+class LineList(_Part):
+    """A list of the week's declines, kept beside the report. Its digest stands for it if it is withdrawn."""
+
+    mode: Literal["coarse", "full"]
+    sha256: Sha256 = Field(description="Digest of the list's canonical JSON.")
+    legal_basis: str | None = Field(description="Of a full list: the law that asks for it.")
+
+
 class AgencyScope(_Part):
     """What was counted of an agency that may send in this week, against what it attested."""
 
     agency: str
     status: Literal["attested", "differing", "heard", "silent"] = Field(
-        description="attested: its own count equals ours. differing: it does not. heard: it sent facts of this week, "
-        "and no count. silent: neither."
+        description="attested: its own count is ours. differing: it is not. heard: facts came, no count. silent: none."
     )
     issued: int
     declined: int
@@ -150,6 +157,7 @@ class Figures(_Part):
     tied_at_tenth: int = Field(description="Further jurisdictions with as many declines as the tenth.")
     jurisdictions: list[JurisdictionRow]
     tables: Tables
+    line_list: LineList | None = None
 
     @property
     def digest(self) -> str:
@@ -161,7 +169,10 @@ class Figures(_Part):
             "top": [document["top"], document["top_declined"], document["tied_at_tenth"]],
             "tables": document["tables"],
         }
-        return sha256_of({name: sha256_of(part) for name, part in parts.items()})
+        digests = {name: sha256_of(part) for name, part in parts.items()}
+        if self.line_list is not None:
+            digests["line_list"] = self.line_list.sha256
+        return sha256_of(digests)
 
 
 class Report(Figures):
@@ -265,12 +276,11 @@ def links(week: date, revision: int) -> dict[str, str]:
 def announcement(report: Report, time: str) -> bytes:
     """The value of the `report-ready` record: canonical JSON, the same bytes for the same report and `time`."""
     kept = report.model_dump(mode="json", include=set(ReportReadyData.model_fields) & set(Report.model_fields))
-    address = links(report.week_start, report.revision)
     event: dict[str, Any] = {
         "id": report_id(report.week_start, report.revision),
         "subject": report.week_start.isoformat(),
         "time": time,
-        "data": kept | {"digest": report.digest, "links": address},
+        "data": kept | {"digest": report.digest, "links": links(report.week_start, report.revision)},
     }
     value = _canonical(event)
     if len(value) > MAX_EVENT_BYTES:

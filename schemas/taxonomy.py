@@ -36,10 +36,16 @@ class Taxonomy:
 
 
 def _load(name: str) -> Taxonomy:
-    data = files("schemas").joinpath("data", f"{name}.csv").read_bytes()
-    lines = (line for line in data.decode().splitlines() if not line.startswith("#"))
-    rows = {row["code"]: MappingProxyType(row) for row in csv.DictReader(lines)}
-    return Taxonomy(name, MappingProxyType(rows), hashlib.sha256(data).hexdigest())
+    rows = {row["code"]: MappingProxyType(row) for row in _rows(name)}
+    return Taxonomy(name, MappingProxyType(rows), hashlib.sha256(_data(name)).hexdigest())
+
+
+def _data(name: str) -> bytes:
+    return files("schemas").joinpath("data", f"{name}.csv").read_bytes()
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    return csv.DictReader(line for line in _data(name).decode().splitlines() if not line.startswith("#"))
 
 
 @cache
@@ -68,9 +74,11 @@ def forms() -> Taxonomy:
 
 @cache
 def countries() -> Taxonomy:
-    """ISO 3166-1 alpha-3, codes of former countries included (a person's papers may name one)."""
+    """ISO 3166-1 alpha-3 and its region, codes of former countries included (a person's papers may name one)."""
+    region_of = {code: row["region"] for row in _rows("regions") for code in row["codes"].split()}
     rows: dict[str, Mapping[str, str]] = {}
     for country in (*pycountry.historic_countries, *pycountry.countries):
-        rows[country.alpha_3] = MappingProxyType({"code": country.alpha_3, "name": country.name})
-    text = "".join(f"{code}\t{rows[code]['name']}\n" for code in sorted(rows))
+        row = {"code": country.alpha_3, "name": country.name, "region": region_of[country.alpha_3]}
+        rows[country.alpha_3] = MappingProxyType(row)
+    text = "".join(f"{code}\t{rows[code]['name']}\t{rows[code]['region']}\n" for code in sorted(rows))
     return Taxonomy("countries", MappingProxyType(rows), hashlib.sha256(text.encode()).hexdigest())

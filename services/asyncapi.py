@@ -52,28 +52,30 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """What a record of a topic is, beside its topic. `schema` is the CloudEvent's type."""
+    """What a record of a topic is, beside its topic. `schemas` are the types of its CloudEvents."""
 
-    schema: str
+    schemas: tuple[str, ...]
     key: Document
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 _ID = {"id": "The event's id: the same for the same report, so a consumer can leave out what it has seen."}
 _MESSAGES: Final = {
-    DETAINER_ISSUED: _Message("detainer-issued", _UUID),
-    DETAINER_DECLINED: _Message("detainer-declined", _UUID),
-    WEEK_ATTESTED: _Message("week-attested", _WEEK),
-    DETAINER_REJECTED: _Message("detainer-rejected", _PLACE, headers={"id": "topic/partition/offset of the record."}),
-    REPORT_READY: _Message("report-ready", _WEEK, headers=_ID),
-    REPORT_LATEST: _Message("report-ready", _WEEK, headers=_ID),
+    DETAINER_ISSUED: _Message(("detainer-issued",), _UUID),
+    DETAINER_DECLINED: _Message(("detainer-declined",), _UUID),
+    WEEK_ATTESTED: _Message(("week-attested",), _WEEK),
+    DETAINER_REJECTED: _Message(
+        ("detainer-rejected",), _PLACE, headers={"id": "topic/partition/offset of the record."}
+    ),
+    REPORT_READY: _Message(("report-ready", "report-final"), _WEEK, headers=_ID),
+    REPORT_LATEST: _Message(("report-ready",), _WEEK, headers=_ID),
 }
 _CHANNELS: Final = {
     DETAINER_ISSUED: "Detainers issued, as agencies sent them. Every version of each.",
     DETAINER_DECLINED: "Detainers declined, as agencies sent them. Every version of each.",
     WEEK_ATTESTED: "What agencies counted of their weeks, as they sent it. Every version of each.",
     DETAINER_REJECTED: "Where a record is that is no event, and why. Never what is in it.",
-    REPORT_READY: "Every revision of every week's report, in the order of publication.",
+    REPORT_READY: "Every revision of every week's report, in the order of publication; and that a week is final.",
     REPORT_LATEST: "The newest revision of each week's report.",
 }
 
@@ -99,9 +101,10 @@ def document() -> Document:
     for service, broker in brokers().items():
         operations |= _operations(service, AsyncAPI(broker, schema_version="3.0.0").to_specification().to_jsonable())
     topics = [topic for topic in TOPICS if topic.name in {one["channel"]["$ref"][11:] for one in operations.values()}]
+    messages = {name: _message(name, topic.name) for topic in topics for name in _MESSAGES[topic.name].schemas}
     schemas: Document = {}
-    for name, schema in (export.documents() | {DETAINER_REJECTED: _rejected()}).items():
-        if name in {_MESSAGES[topic.name].schema for topic in topics}:
+    for name, schema in export.documents().items():
+        if name in messages:
             _hoist(name, schema, schemas)
     return {
         "asyncapi": "3.0.0",
@@ -117,7 +120,7 @@ def document() -> Document:
         "channels": {topic.name: _channel(topic) for topic in topics},
         "operations": operations,
         "components": {
-            "messages": {_MESSAGES[topic.name].schema: _message(topic.name) for topic in topics},
+            "messages": messages,
             "schemas": schemas,
         },
     }
@@ -133,7 +136,7 @@ def _operations(service: str, specified: Document) -> Document:
         found[f"{service}-{operation['action']}-{topic}"] = {
             "action": operation["action"],
             "channel": reference,
-            "messages": [{"$ref": f"#/channels/{topic}/messages/{_MESSAGES[topic].schema}"}],
+            "messages": [{"$ref": f"#/channels/{topic}/messages/{name}"} for name in _MESSAGES[topic].schemas],
             "summary": f"{service} {'receives' if operation['action'] == 'receive' else 'sends'} {topic}",
             **({"description": channel["description"]} if channel.get("description") else {}),
         }
@@ -150,7 +153,6 @@ def _server() -> Document:
 
 
 def _channel(topic: Topic) -> Document:
-    name = _MESSAGES[topic.name].schema
     config: Document = {
         key: int(value) if value.removeprefix("-").isdecimal() else value
         for key, value in topic.config(_REPLICATION).items()
@@ -166,28 +168,24 @@ def _channel(topic: Topic) -> Document:
     return {
         "address": topic.name,
         "description": _CHANNELS[topic.name],
-        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _MESSAGES[topic.name].schemas},
         "servers": [{"$ref": "#/servers/kafka"}],
         "bindings": {"kafka": binding},
     }
 
 
-def _message(topic: str) -> Document:
+def _message(name: str, topic: str) -> Document:
     message = _MESSAGES[topic]
     headers = {"content-type": {"type": "string", "const": CONTENT_TYPE}}
-    headers |= {name: {"type": "string", "description": said} for name, said in message.headers.items()}
+    headers |= {header: {"type": "string", "description": said} for header, said in message.headers.items()}
     return {
-        "name": message.schema,
-        "title": message.schema,
+        "name": name,
+        "title": name,
         "contentType": "application/cloudevents+json",
         "headers": {"type": "object", "properties": headers, "required": sorted(headers)},
-        "payload": {"$ref": f"#/components/schemas/{message.schema}"},
+        "payload": {"$ref": f"#/components/schemas/{name}"},
         "bindings": {"kafka": {"key": message.key, "bindingVersion": _BINDING}},
     }
-
-
-def _rejected() -> Document:
-    return DetainerRejected.model_json_schema(mode="serialization") | {"title": DETAINER_REJECTED}
 
 
 def _hoist(name: str, schema: Document, schemas: Document) -> None:
@@ -203,7 +201,7 @@ def table(described: Document) -> str:
     lines = [_HEAD]
     for topic, channel in described["channels"].items():
         sends, receives = (_services(described, topic, action) for action in ("send", "receive"))
-        [name] = channel["messages"]
+        name = next(iter(channel["messages"]))
         binding = channel["bindings"]["kafka"]
         [policy] = binding["topicConfiguration"]["cleanup.policy"]
         kept = "last of each key" if policy == "compact" else "all, forever"

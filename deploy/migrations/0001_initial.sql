@@ -106,6 +106,15 @@ CREATE TABLE partition_position (
 COMMENT ON COLUMN partition_position.resumed_offset IS 'where an operator let it go on; rejects before it no longer halt';
 COMMENT ON COLUMN partition_position.last_digest IS 'SHA-256 of the last record read (at last_offset): shows that the log is still the same log';
 
+CREATE TABLE acceptance_rules (
+    topic       text    NOT NULL,
+    partition   integer NOT NULL,
+    from_offset bigint  NOT NULL,
+    version     integer NOT NULL,
+    PRIMARY KEY (topic, partition, from_offset)
+);
+COMMENT ON TABLE acceptance_rules IS 'by which version of the acceptance rules a partition was read, from which offset on';
+
 CREATE TABLE worker (
     name        text PRIMARY KEY,
     seen_at     timestamptz NOT NULL,
@@ -221,6 +230,23 @@ CREATE TABLE report (
     PRIMARY KEY (week, revision)
 );
 COMMENT ON COLUMN report.sequence IS 'order of writing; previous_digest is that of the report before';
+
+-- Line lists of declines, beside the reports that name their digests: so that one can be withdrawn and the chain stands.
+CREATE TABLE line_list (
+    week          date    NOT NULL,
+    revision      integer NOT NULL,
+    mode          text    NOT NULL CHECK (mode IN ('coarse', 'full')),
+    sha256        text    NOT NULL,
+    content       bytea,
+    cells         jsonb   NOT NULL,
+    withdrawn_at  timestamptz,
+    withdrawn_by  text,
+    withdrawn_why text,
+    PRIMARY KEY (week, revision),
+    FOREIGN KEY (week, revision) REFERENCES report (week, revision),
+    CHECK ((content IS NULL) = (withdrawn_at IS NOT NULL))
+);
+COMMENT ON COLUMN line_list.cells IS 'true numbers of a coarse list, also below five: never published, only compared with the next';
 
 CREATE TABLE outbox (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

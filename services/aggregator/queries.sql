@@ -193,15 +193,27 @@ SELECT name, seen_at, clock_timestamp() AS now FROM worker
 SELECT topic, partition, owner, epoch, next_offset, last_offset, last_digest, halted_reason FROM partition_position
 
 -- name: take
--- A row that a batch has locked is left for the next round: its owner is alive.
-UPDATE partition_position p SET owner = $1, epoch = p.epoch + 1
-FROM (
-    SELECT q.topic, q.partition FROM partition_position q
-    JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, epoch) USING (topic, partition, epoch)
-    ORDER BY q.topic, q.partition FOR UPDATE OF q SKIP LOCKED
-) AS free
-WHERE p.topic = free.topic AND p.partition = free.partition
-RETURNING p.topic, p.partition, p.epoch
+-- A row that a batch has locked is left for the next round: its owner is alive. What is read from here on is read by the
+-- rules of the taker; noted where they are others than before.
+WITH taken AS (
+    UPDATE partition_position p SET owner = $1, epoch = p.epoch + 1
+    FROM (
+        SELECT q.topic, q.partition FROM partition_position q
+        JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, epoch) USING (topic, partition, epoch)
+        ORDER BY q.topic, q.partition FOR UPDATE OF q SKIP LOCKED
+    ) AS free
+    WHERE p.topic = free.topic AND p.partition = free.partition
+    RETURNING p.topic, p.partition, p.epoch, p.next_offset
+), noted AS (
+    INSERT INTO acceptance_rules (topic, partition, from_offset, version)
+    SELECT topic, partition, next_offset, $5::integer FROM taken t
+    WHERE $5::integer IS DISTINCT FROM (
+        SELECT version FROM acceptance_rules r WHERE r.topic = t.topic AND r.partition = t.partition
+        ORDER BY from_offset DESC LIMIT 1
+    )
+    ON CONFLICT (topic, partition, from_offset) DO UPDATE SET version = EXCLUDED.version
+)
+SELECT topic, partition, epoch FROM taken
 
 -- name: give_up
 UPDATE partition_position SET owner = NULL

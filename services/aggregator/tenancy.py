@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from schemas.acceptance import RULES_VERSION
 from services.aggregator import leases
 from services.aggregator.leases import EXPIRY, Partition
 from services.aggregator.log import Position
@@ -121,7 +122,7 @@ class Tenancy:
         if not partitions:
             return {}
         topics, numbers = [one.topic for one in partitions], [one.number for one in partitions]
-        rows = await self._connection.fetch(SQL["take"], self._worker, topics, numbers, epochs)
+        rows = await self._connection.fetch(SQL["take"], self._worker, topics, numbers, epochs, RULES_VERSION)
         return {_partition(row): row["epoch"] for row in rows}
 
 

@@ -60,6 +60,12 @@ SELECT redriven_to, sha256 FROM rejected WHERE topic = $1 AND partition = $2 AND
 -- name: mark_redriven
 UPDATE rejected SET redriven_at = now(), redriven_to = $4 WHERE topic = $1 AND partition = $2 AND kafka_offset = $3
 
+-- name: acceptance_rules
+SELECT topic, partition, from_offset, version FROM acceptance_rules ORDER BY topic, partition, from_offset
+
+-- name: redriven
+SELECT topic, partition, kafka_offset, redriven_to FROM rejected WHERE redriven_to IS NOT NULL
+
 -- name: purge
 DELETE FROM rejected_raw WHERE kept_until <= $1
 

@@ -1,4 +1,4 @@
-"""`ddor release` and `ddor restate`: what an operator decides about a week, with name and words."""
+"""`ddor release`, `restate` and `withdraw-lines`: what an operator decides about a week, with name and words."""
 
 from __future__ import annotations
 
@@ -47,6 +47,28 @@ def restate(
 ) -> None:
     """Publish the next revision of a week now, final or not, if any of its figures has changed."""
     run(_restate(week, by, reason, wait))
+
+
+def withdraw_lines(
+    week: Week, by: By, reason: Annotated[str, typer.Option("--reason", help="Why; kept beside the list's digest.")]
+) -> None:
+    """Take back the line lists of a week. The reports stand: they name the digests, and the chain still verifies."""
+    run(_withdraw_lines(week, by, reason))
+
+
+async def _withdraw_lines(text: str, by: str, reason: str) -> int:
+    loaded = settings.load()
+    week = week_of(text, loaded)
+    connection = await postgres.connect(loaded, "ddor-withdraw-lines")
+    try:
+        async with connection.transaction():
+            done = await connection.execute(SQL["withdraw_line_lists"], week, datetime.now(UTC), by, reason)
+            count = int(done.rpartition(" ")[2])
+            await connection.execute(SQL["add_action"], by, "withdraw-lines", str(week), {"reason": reason})
+    finally:
+        await connection.close()
+    out.print(f"{week}: {count} line lists withdrawn")
+    return 0 if count else FAILED
 
 
 async def _release(text: str, by: str, note: str) -> int:

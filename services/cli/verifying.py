@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,37 +15,27 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from schemas.report import Figures, JurisdictionRow, Report, Tables, sha256_of
-from schemas.week import ReportingCalendar, Weekday
-from services.cli import replaying
+from schemas.report import Change, Figures, JurisdictionRow, Report, Tables, sha256_of
+from schemas.week import ReportingCalendar, ReportingWeek, Weekday
+from services.cli import kept_inputs, replaying
+from services.cli.findings import Findings, differences
 from services.cli.places import Place
 from services.cli.releasing import week_of
+from services.cli.resuming import SQL as CLI_SQL
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher import recovery, report, restating
-from services.publisher.rules import InputMissingError, Rules
-from services.publisher.snapshot import SQL, Snapshots
+from services.publisher.line_list import Kept
+from services.publisher.rules import Rules
+from services.publisher.snapshot import SQL, Snapshots, kept_lists
 from services.runtime import kafka, postgres, settings
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
 
-_DERIVED = ("top", "top_declined", "tied_at_tenth", "totals", "jurisdictions", "tables")
+_DERIVED = ("top", "top_declined", "tied_at_tenth", "totals", "jurisdictions", "tables", "line_list")
 
 
 class NoSuchReportError(CallerError):
     """There is no report of this week and revision."""
-
-
-class Findings:
-    """What was looked at, line by line, and whether anything differed."""
-
-    def __init__(self) -> None:
-        self.differ = False
-
-    def note(self, good: bool, what: str, detail: str = "") -> None:
-        """Print one finding."""
-        self.differ |= not good
-        mark = "[green]✓[/green]" if good else "[red]✗[/red]"
-        out.print(f"{mark} {what}{f': {detail}' if detail else ''}", highlight=False, soft_wrap=True)
 
 
 def verify(
@@ -102,20 +93,14 @@ async def _verify(what: str) -> int:
         if document.get("recovered"):
             raise NoSuchReportError(f"{what} was recovered from its announcement; it has no inputs to verify with")
         out.print(f"{week} revision {row['revision']}, digest {document['digest']}", highlight=False, soft_wrap=True)
-        _check_digests(document, findings)
-        findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
         await _check_topic(loaded, week, row["revision"], document, findings)
-        await _check_chain(connection, row["digest"], document["previous_digest"], findings)
-        if row["revision"] > 1:
-            former = await connection.fetchrow(SQL["report"], week, row["revision"] - 1, None)
-            _check_changes(former["figures"] if former else {}, document, findings)
-        rules = await _rules(connection, document["inputs"], findings)
-        failed = await replaying.failed(connection)
+        beside = await _check_kept(connection, row, findings)
+        rules = await kept_inputs.rules(connection, document, findings)
     finally:
         await connection.close()
     if rules is not None:
         try:
-            await _check_figures(loaded, document, rules, failed, findings)
+            await _check_replay(loaded, document, rules, beside, findings)
         except replaying.LogTooShortError as error:
             if not findings.differ:
                 raise
@@ -123,10 +108,39 @@ async def _verify(what: str) -> int:
     return FAILED if findings.differ else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside the log: the revision before, the line lists before, and what no replay can find out.
+
+    `failed` were rejected because the aggregator failed on them; `redriven` are rejects that were sent again.
+    """
+
+    former: dict[str, Any]
+    lists: list[Kept] | None
+    failed: Collection[Place]
+    redriven: Sequence[asyncpg.Record]
+
+
+async def _check_kept(connection: asyncpg.Connection[Any], row: asyncpg.Record, findings: Findings) -> Beside:
+    """Digests, chain, changes and line list, as the database keeps them."""
+    week, revision, document = row["week"], row["revision"], row["figures"]
+    _check_digests(document, findings)
+    findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
+    await _check_chain(connection, row["digest"], document["previous_digest"], findings)
+    former: dict[str, Any] = {}
+    if revision > 1:
+        before = await connection.fetchrow(SQL["report"], week, revision - 1, None)
+        former = before["figures"] if before else {}
+        _check_changes(former, document, findings)
+    lists = await _check_list(connection, week, revision, document, findings)
+    failed = await replaying.failed(connection)
+    return Beside(former, lists, failed, await connection.fetch(CLI_SQL["redriven"]))
+
+
 def _check_digests(document: dict[str, Any], findings: Findings) -> None:
     body = {name: value for name, value in document.items() if name != "digest"}
     findings.note(sha256_of(body) == document["digest"], "document digest", "is that of the document")
-    figures = Figures.model_validate({name: document[name] for name in _DERIVED})
+    figures = Figures.model_validate(_figures(document))
     findings.note(figures.digest == document["figures_digest"], "figures digest", "is that of the figures")
 
 
@@ -141,7 +155,7 @@ async def _check_topic(
         return
     too_many = {name for name in ("jurisdictions", "changes") if found[0][name] is None}
     said = {name: value for name, value in found[0].items() if name in document and name not in too_many}
-    different = _differences({name: document[name] for name in said}, said)
+    different = differences({name: document[name] for name in said}, said)
     for place, old, new in different:
         findings.note(False, place, f"the report says {old}, its announcement said {new}")
     if not different:
@@ -161,7 +175,7 @@ def _check_changes(former: dict[str, Any], document: dict[str, Any], findings: F
         findings.note("recovered" in former, "changes", "the revision before was recovered without its jurisdictions")
         return
     said = Report.model_validate({name: value for name, value in document.items() if name != "digest"})
-    rows = [JurisdictionRow.model_validate(row) for row in former["jurisdictions"]]
+    rows = _rows(former["jurisdictions"])
     causes: dict[restating.Cell, dict[str, int]] = {(one.geoid, one.kind): one.causes for one in said.changes}
     found = restating.changes(rows, said.jurisdictions, causes)
     findings.note(found == said.changes, "changes", "each cell that differs from the revision before, and no other")
@@ -171,28 +185,25 @@ def _check_changes(former: dict[str, Any], document: dict[str, Any], findings: F
         findings.note(tables == said.table_changes, "table changes", "each row that differs, and no other")
 
 
-async def _rules(connection: asyncpg.Connection[Any], inputs: dict[str, str], findings: Findings) -> Rules | None:
-    """The inputs as they were; None when one is not what its digest says, InputMissingError when one is not there."""
-    kept = {
-        row["sha256"]: bytes(row["content"]) for row in await connection.fetch(SQL["inputs"], list(inputs.values()))
-    }
-    contents = {}
-    for name, sha256 in sorted(inputs.items()):
-        content = kept.get(sha256)
-        if content is None:
-            raise InputMissingError(f"the input {name} ({sha256}) is not in the table input; a backup may have it")
-        contents[name] = content
-    wrong = [name for name, content in contents.items() if hashlib.sha256(content).hexdigest() != inputs[name]]
-    for name in wrong:
-        findings.note(False, f"input {name}", f"is not what its digest {inputs[name]} says")
-    if wrong:
+async def _check_list(
+    connection: asyncpg.Connection[Any], week: date, revision: int, document: dict[str, Any], findings: Findings
+) -> list[Kept] | None:
+    """The line list is what its digest says, or was withdrawn. Answers the lists made before, None if not known."""
+    rows = [one for one in await connection.fetch(SQL["line_lists"], week) if one["revision"] <= revision]
+    if named := document.get("line_list"):
+        kept = [one for one in rows if one["sha256"] == named["sha256"]]
+        if any(one["content"] is None for one in kept):
+            findings.note(True, "line list", f"was withdrawn by {kept[0]['withdrawn_by']}; its digest stands for it")
+        else:
+            right = bool(kept) and all(hashlib.sha256(one["content"]).hexdigest() == one["sha256"] for one in kept)
+            findings.note(right, "line list", "is that of its digest")
+    if await connection.fetchval(SQL["was_recovered"], week, revision):
         return None
-    findings.note(True, "inputs", f"{len(contents)} as their digests say")
-    return Rules(contents)
+    return kept_lists(one for one in rows if one["revision"] < revision or one["content"] is None)
 
 
-async def _check_figures(
-    loaded: Settings, document: dict[str, Any], rules: Rules, failed: Collection[Place], findings: Findings
+async def _check_replay(
+    loaded: Settings, document: dict[str, Any], rules: Rules, beside: Beside, findings: Findings
 ) -> None:
     calendar = ReportingCalendar(ZoneInfo(rules.zone), Weekday[rules.first_day])
     week = calendar.week(date.fromisoformat(document["week_start"]))
@@ -204,47 +215,57 @@ async def _check_figures(
             task = progress.add_task("", total=total)
             client = kafka.client(loaded, "ddor-verify")
             await replaying.replay(
-                connection, client, vector, calendar, failed, counted=lambda n: progress.advance(task, n)
+                connection, client, vector, calendar, beside.failed, counted=lambda n: progress.advance(task, n)
             )
+        for row in beside.redriven:
+            await connection.execute(CLI_SQL["mark_redriven"], *row)
         async with connection.transaction(isolation="repeatable_read"):
             snapshots = Snapshots(connection)
             reached, _ = await snapshots.vector()
             await snapshots.prove(week.first)
-            snapshot = await snapshots.read(week.first, reached)
-    again = report.build_figures(week, snapshot, rules)
+            snapshot = replace(await snapshots.read(week.first, reached), lists=beside.lists)
+            rows = beside.former.get("jurisdictions")
+            changed = await snapshots.changed(week.first, beside.former["offsets"]) if rows else []
+    again = _made_again(week, snapshot, rules, document, beside)
     scope = report.build_scope(week, snapshot, rules)
-    for place, old, new in _differences(
+    for place, old, new in differences(
         _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
     ):
         findings.note(False, place, f"the report says {old}, the log says {new}")
     findings.note(again.digest == document["figures_digest"], "replay", f"{total:,} offsets give the figures digest")
+    if rows:
+        why = restating.causes(week.first, changed, beside.former["offsets"])
+        _compare_causes(restating.changes(_rows(rows), again.jurisdictions, why), document, findings)
+
+
+def _made_again(
+    week: ReportingWeek, snapshot: report.Snapshot, rules: Rules, document: dict[str, Any], beside: Beside
+) -> Figures:
+    again = report.build_figures(week, snapshot, rules)
+    if any(one.content is None for one in beside.lists or ()):
+        # What was withdrawn cannot be made again, nor what depended on it: its digest stands for it.
+        return again.model_copy(update={"line_list": Figures.model_validate(_figures(document)).line_list})
+    return again
+
+
+def _compare_causes(found: list[Change], document: dict[str, Any], findings: Findings) -> None:
+    """The causes follow from the log below this vector and below that of the revision before."""
+    again = [one.model_dump(mode="json") for one in found]
+    different = differences({"changes": document["changes"]}, {"changes": again})
+    for place, old, new in different:
+        findings.note(False, place, f"the report says {old}, the log says {new}")
+    if not different:
+        findings.note(True, "causes", "are those that the log gives")
+
+
+def _rows(listed: list[dict[str, Any]]) -> list[JurisdictionRow]:
+    return [JurisdictionRow.model_validate(row) for row in listed]
+
+
+def _figures(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in _DERIVED if name in document}
 
 
 def _derived(document: dict[str, Any]) -> dict[str, Any]:
     parsed = Report.model_validate({name: value for name, value in document.items() if name != "digest"})
     return parsed.model_dump(mode="json", include={*_DERIVED, "scope"})
-
-
-def _differences(old: Any, new: Any, place: str = "") -> list[tuple[str, Any, Any]]:  # any JSON
-    """Where two documents differ, by path."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = sorted(old.keys() | new.keys())
-        return [
-            one for name in names for one in _differences(old.get(name), new.get(name), f"{place}.{name}".strip("."))
-        ]
-    if isinstance(old, list) and isinstance(new, list):
-        keyed_old, keyed_new = _keyed(old), _keyed(new)
-        return _differences(keyed_old, keyed_new, place)
-    return [] if old == new else [(place, old, new)]
-
-
-def _keyed(rows: list[Any]) -> dict[str, Any]:
-    """Rows by what names them, so that one row more does not make all behind it differ."""
-    names = ("geoid", "category", "code", "agency")
-    keyed: dict[str, Any] = {}
-    for index, row in enumerate(rows):
-        key = str(index)
-        if isinstance(row, dict):
-            key = next((f"{row[name]} {row.get('basis', '')}".strip() for name in names if name in row), key)
-        keyed[key] = row
-    return keyed

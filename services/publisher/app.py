@@ -36,7 +36,14 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
         known = agencies.current()
         assert known is not None, "read at the start; a later bad edit keeps the last valid one"
         notes = [settings.note or _DEMONSTRATION] if settings.demonstration else []
-        return current(settings.calendar, known, demonstration=settings.demonstration, notes=notes)
+        return current(
+            settings.calendar,
+            known,
+            demonstration=settings.demonstration,
+            notes=notes,
+            line_list=settings.line_list,
+            legal_basis=settings.line_list_basis,
+        )
 
     reports = Reports(lambda: postgres.pool(settings, "ddor-publisher-http"), settings.calendar)
     closer = Closer(settings, kafka.client(settings, "ddor-publisher"), first_week, rules, clock)

@@ -76,11 +76,25 @@ def _paths() -> Document:
         "/v1/reports": _get("The newest revision of each week.", [_AS_OF], found | bad),
         "/v1/reports/{name}": _get("One week's report, the newest revision.", [_WEEK, _AS_OF], _report() | bad),
         "/v1/reports/{name}/revisions/{number}": _get("One revision.", [_WEEK, _NUMBER, _AS_OF], _report() | bad),
+        "/v1/reports/{name}/revisions/{number}/line-list": _get(
+            "The list of declines beside a revision, where there is one.", [_WEEK, _NUMBER], _line_list()
+        ),
     }
 
 
 def _get(summary: str, parameters: list[Document], responses: Document) -> Document:
     return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": responses}}
+
+
+def _line_list() -> Document:
+    rows = {"type": "array", "items": {"type": "object"}}
+    remainder = {"type": ["integer", "null"], "description": "Of a coarse list: persons in cells below five."}
+    listed = {"type": "object", "required": ["rows"], "properties": {"rows": rows, "remainder": remainder}}
+    return {
+        "200": {"description": "The list.", "content": content("application/json", listed)},
+        "404": problem("There is none with this revision."),
+        "410": problem("It was withdrawn."),
+    }
 
 
 def _report() -> Document:

@@ -83,7 +83,7 @@ SELECT count(*) FROM ledger_entry WHERE week = $1 AND withdrawn
 SELECT form, count(*) AS n FROM ledger_entry WHERE week = $1 AND kind = 'issued' AND NOT withdrawn GROUP BY form
 
 -- name: declines
-SELECT d.reason, d.citizenship, d.offenses, d.issued_at, d.declined_at, d.recorded_at
+SELECT l.jurisdiction, d.reason, d.citizenship, d.offenses, d.issued_at, d.declined_at, d.recorded_at
 FROM ledger_entry l JOIN decline_detail d USING (agency, detainer_id)
 WHERE l.week = $1 AND l.kind = 'declined' AND NOT l.withdrawn
 
@@ -93,8 +93,14 @@ WHERE d.week = $1 AND d.kind = 'declined' AND NOT d.withdrawn
   AND NOT EXISTS (SELECT FROM ledger_entry i WHERE i.kind = 'issued' AND i.agency = d.agency AND i.detainer_id = d.detainer_id)
 
 -- name: conflicts
-SELECT count(DISTINCT (l.kind, l.agency, l.detainer_id)) FROM ledger_entry l JOIN history h USING (kind, agency, detainer_id, version)
-WHERE l.week = $1
+SELECT (
+    SELECT count(DISTINCT (l.kind, l.agency, l.detainer_id))
+    FROM ledger_entry l JOIN history h USING (kind, agency, detainer_id, version) WHERE l.week = $1
+) + (
+    SELECT count(DISTINCT s.agency) FROM attested s JOIN attestation t USING (week, version)
+    JOIN agency a ON a.id = t.agency AND a.name = s.agency
+    WHERE s.week = $1 AND t.fingerprint <> s.fingerprint
+)
 
 -- name: declines_before
 -- Declines of each agency in the eight weeks before, from the reports that were published.
@@ -157,6 +163,25 @@ SELECT sha256, content FROM input WHERE sha256 = ANY ($1::text[])
 -- name: add_report
 INSERT INTO report (week, revision, cause, digest, figures_digest, previous_digest, figures, published_at, sequence)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: line_lists
+SELECT week, revision, mode, sha256, content, cells, withdrawn_by FROM line_list WHERE week = $1 ORDER BY revision
+
+-- name: was_recovered
+-- Whether any revision, or one before $2, was brought back by its announcement, which says nothing of line lists.
+SELECT EXISTS (SELECT FROM report WHERE week = $1 AND figures ? 'recovered' AND ($2::integer IS NULL OR revision < $2))
+
+-- name: add_line_list
+INSERT INTO line_list (week, revision, mode, sha256, content, cells) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: line_list
+-- The list that stands with a revision, which may have been made with an earlier one.
+SELECT l.content FROM report r JOIN line_list l ON l.week = r.week AND l.sha256 = r.figures -> 'line_list' ->> 'sha256'
+WHERE r.week = $1 AND r.revision = $2 ORDER BY l.content IS NULL DESC LIMIT 1
+
+-- name: withdraw_line_lists
+UPDATE line_list SET content = NULL, cells = '[]', withdrawn_at = $2, withdrawn_by = $3, withdrawn_why = $4
+WHERE week = $1 AND withdrawn_at IS NULL
 
 -- name: request_restatement
 INSERT INTO restatement_request (week, by, reason, requested_at) VALUES ($1, $2, $3, $4) RETURNING id

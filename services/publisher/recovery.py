@@ -24,7 +24,7 @@ class RecoveryNeededError(InvariantError):
 
 
 class DigestConflictError(InvariantError):
-    """A revision was published with another content than the database has. Runbook digest-conflict."""
+    """A revision was published with another content than the database has. See the runbook."""
 
 
 @dataclass(frozen=True, slots=True)

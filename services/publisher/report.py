@@ -26,26 +26,18 @@ from schemas.report import (
     Totals,
 )
 from schemas.week import ReportingWeek
+from services.publisher import line_list
 from services.publisher.closing import Offsets
+from services.publisher.line_list import Kept
 from services.publisher.rules import Rules, Sender, Table
 
 TOP = 10
 _BASES: tuple[Literal["charged"], Literal["convicted"]] = ("charged", "convicted")
 
 
-class Decline(Protocol):
-    """Details of one declined detainer that counts in the week. `offenses` are `category:basis`."""
+class Decline(line_list.Decline, Protocol):
+    """Details of one declined detainer that counts in the week."""
 
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def citizenship(self) -> str | None: ...
-    @property
-    def offenses(self) -> Sequence[str] | None: ...
-    @property
-    def issued_at(self) -> datetime: ...
-    @property
-    def declined_at(self) -> datetime: ...
     @property
     def recorded_at(self) -> datetime: ...
 
@@ -54,7 +46,8 @@ class Decline(Protocol):
 class Snapshot:
     """What was read for one week in one transaction, up to `vector`.
 
-    `heard` counts each agency's facts, `attested` is how many it says there are.
+    `heard` counts each agency's facts, `attested` is how many it says there are. `lists` are the line lists that were
+    made of the week, None when that is not known any more.
     """
 
     vector: Offsets
@@ -65,6 +58,7 @@ class Snapshot:
     declines: Sequence[Decline]
     withdrawn: int
     rejected_records: int
+    lists: Sequence[Kept] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +101,11 @@ def build(week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Stand
     )
 
 
+def made_list(snapshot: Snapshot, rules: Rules) -> Kept | None:
+    """The line list that stands with the figures."""
+    return line_list.make(snapshot.declines, rules, snapshot.lists)
+
+
 def build_figures(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Figures:
     """All that was counted."""
     answering = [agency for agency in rules.agencies if agency.answers_in(week)]
@@ -117,6 +116,7 @@ def build_figures(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Figu
     )
     declining = [row for row in rows if row.declined]
     top = declining[:TOP]
+    listed = made_list(snapshot, rules)
     tied = sum(row.declined == top[-1].declined for row in declining[TOP:]) if len(top) == TOP else 0
     return Figures(
         totals=Totals(issued=_total(snapshot, Kind.ISSUED), declined=_total(snapshot, Kind.DECLINED)),
@@ -125,6 +125,7 @@ def build_figures(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Figu
         tied_at_tenth=tied,
         jurisdictions=rows,
         tables=_tables(snapshot, rules),
+        line_list=line_list.part(listed, rules) if listed else None,
     )
 
 

@@ -61,6 +61,7 @@ class Reports:
             Route("/v1/reports", self.list_reports),
             Route("/v1/reports/{name}", self.show),
             Route("/v1/reports/{name}/revisions/{number}", self.show),
+            Route("/v1/reports/{name}/revisions/{number}/line-list", self.show_list),
         ]
 
     async def waiting_for(self) -> str | None:
@@ -102,6 +103,19 @@ class Reports:
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return _response(rendering.render(row["figures"], form, standing), form, headers)
+
+    async def show_list(self, request: Request) -> Response:
+        """The line list that stands with a revision; 410 when it was withdrawn."""
+        try:
+            week, revision, _ = _asked(request)
+        except BadRequestError as error:
+            return error.response
+        row = await self._pool.fetchrow(SQL["line_list"], week, revision)
+        if row is None:
+            return problem(404, "line-list-not-found", "There is no line list with this revision.")
+        if row["content"] is None:
+            return problem(410, "line-list-withdrawn", "The line list was withdrawn; its digest stands in the report.")
+        return _response(row["content"], "json")
 
     def _as_of(self, request: Request) -> datetime | None:
         """An RFC 3339 instant, or a date, which means the end of that day in the reporting zone."""

@@ -28,7 +28,7 @@ Table = Mapping[str, Mapping[str, str]]
 """A code list: code, column, text."""
 
 _TABLES = ("offenses", "reasons", "forms", "countries")
-NAMES = ("agencies", "calendar", "jurisdictions", "presentation", "rules", *_TABLES)
+NAMES = ("agencies", "calendar", "jurisdictions", "line_list", "presentation", "rules", *_TABLES)
 
 
 class InputMissingError(CallerError):
@@ -114,6 +114,17 @@ class Rules:
         return list(self._read("presentation")["notes"])
 
     @property
+    def line_list_mode(self) -> str:
+        """Whether there is a list of declines: off, coarse or full."""
+        return str(self._read("line_list")["mode"])
+
+    @property
+    def legal_basis(self) -> str | None:
+        """The law that asks for a full list."""
+        basis: str | None = self._read("line_list")["legal_basis"]
+        return basis
+
+    @property
     def acceptance(self) -> int:
         """The version of the acceptance rules."""
         return int(self._read("rules")["acceptance"])
@@ -122,7 +133,15 @@ class Rules:
         return json.loads(self.contents[name])
 
 
-def current(calendar: ReportingCalendar, agencies: Agencies, *, demonstration: bool, notes: list[str]) -> Rules:
+def current(
+    calendar: ReportingCalendar,
+    agencies: Agencies,
+    *,
+    demonstration: bool,
+    notes: list[str],
+    line_list: str = "off",
+    legal_basis: str | None = None,
+) -> Rules:
     """Today's inputs. Of the agencies file only names, kinds, jurisdictions and dates: no digest of a key."""
     listed = [
         {
@@ -139,6 +158,7 @@ def current(calendar: ReportingCalendar, agencies: Agencies, *, demonstration: b
         "agencies": listed,
         "calendar": {"zone": calendar.zone.key, "starts_on": calendar.starts_on.name},
         "jurisdictions": [[one.code, one.name, one.state, one.kind.value, list(one.editions)] for one in registry()],
+        "line_list": {"mode": line_list, "legal_basis": legal_basis},
         "presentation": {"demonstration": demonstration, "notes": notes},
         "rules": {"acceptance": RULES_VERSION},
         **{table.name: {code: dict(table.rows[code]) for code in table} for table in tables},

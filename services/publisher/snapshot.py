@@ -13,7 +13,9 @@ from schemas.detainer import Kind
 from schemas.week import ReportingWeek
 from services.publisher.closing import Offsets
 from services.publisher.gates import OLD_DAYS, Evidence
+from services.publisher.line_list import Kept, cells_of
 from services.publisher.report import Snapshot
+from services.publisher.restating import Version
 from services.runtime import queries
 from services.runtime.errors import InvariantError
 
@@ -23,9 +25,10 @@ SQL = queries.load("services.publisher")
 class Details:
     """One decline as the report needs it, over a row of `declines`."""
 
-    __slots__ = ("citizenship", "declined_at", "issued_at", "offenses", "reason", "recorded_at")
+    __slots__ = ("citizenship", "declined_at", "issued_at", "jurisdiction", "offenses", "reason", "recorded_at")
 
     def __init__(self, row: asyncpg.Record) -> None:
+        self.jurisdiction: str = row["jurisdiction"]
         self.reason: str | None = row["reason"]
         self.citizenship: str | None = row["citizenship"]
         self.offenses: list[str] | None = row["offenses"]
@@ -43,6 +46,7 @@ class Snapshots:
     async def vector(self) -> tuple[Offsets, dict[str, str]]:
         """The positions, and the partitions that stand still. Call it first: it fixes what the transaction sees."""
         self._positions = await self._connection.fetch(SQL["positions"])
+        self._accounted = False
         halted = {
             f"{row['topic']}/{row['partition']}": row["halted_reason"]
             for row in self._positions
@@ -58,6 +62,9 @@ class Snapshots:
                 f"counters differ from the ledger in {len(unequal)} cells of {week}; the first: {row['jurisdiction']}"
                 f" {row['kind']} counted {row['counted']}, in the ledger {row['in_ledger']}"
             )
+        if self._accounted:  # of all partitions, in this snapshot
+            return
+        self._accounted = True
         if missing := await self._connection.fetch(SQL["unaccounted"]):
             row = missing[0]
             raise InvariantError(
@@ -85,7 +92,29 @@ class Snapshots:
             declines=[Details(row) for row in await fetch(SQL["declines"], week)],
             withdrawn=await self._connection.fetchval(SQL["withdrawn"], week),
             rejected_records=sum(row["rejected"] for row in self._positions),
+            lists=await self._lists(week),
         )
+
+    async def _lists(self, week: date) -> list[Kept] | None:
+        if await self._connection.fetchval(SQL["was_recovered"], week, None):
+            return None
+        return kept_lists(await self._connection.fetch(SQL["line_lists"], week))
+
+    async def changed(self, week: date, before: Offsets) -> list[list[Version]]:
+        """All versions of each identity that may have changed the week since `before`."""
+        seen = [(topic, int(number), offset) for topic, numbers in before.items() for number, offset in numbers.items()]
+        topics, numbers, offsets = zip(*seen, strict=True) if seen else ((), (), ())
+        rows = await self._connection.fetch(SQL["changed_identities"], week, topics, numbers, offsets)
+        kinds, agencies, ids = ([row[name] for row in rows] for name in ("kind", "agency", "detainer_id"))
+        grouped: dict[tuple[str, int, Any], list[Version]] = defaultdict(list)
+        for row in await self._connection.fetch(SQL["versions"], kinds, agencies, ids):
+            grouped[row["kind"], row["agency"], row["detainer_id"]].append(
+                Version(
+                    row["kind"], row["version"], row["fingerprint"], row["week"], row["jurisdiction"],
+                    row["withdrawn"], row["partition"], row["kafka_offset"], row["redriven"],
+                )
+            )  # fmt: skip
+        return list(grouped.values())
 
     async def evidence(self, week: ReportingWeek, snapshot: Snapshot, halted: Mapping[str, str]) -> Evidence:
         """What the gates look at."""
@@ -103,6 +132,11 @@ class Snapshots:
             by_agency={agency: n for (agency, kind), n in snapshot.heard.items() if kind is Kind.DECLINED},
             weeks_before=before,
         )
+
+
+def kept_lists(rows: Iterable[asyncpg.Record]) -> list[Kept]:
+    """Line lists as they are kept."""
+    return [Kept(row["mode"], row["sha256"], row["content"], cells_of(row["cells"])) for row in rows]
 
 
 def vector_of(rows: Iterable[asyncpg.Record]) -> dict[str, dict[str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -25,8 +25,8 @@ from schemas.topics import CONTENT_TYPE, REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingCalendar, ReportingWeek
 from services.publisher import closing, gates, report, restating
 from services.publisher.closing import TRANSITIONS, Close, Offsets, State
+from services.publisher.line_list import kept_cells
 from services.publisher.report import Snapshot, Standing
-from services.publisher.restating import Version
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, vector_of
 from services.runtime.errors import InvariantError
@@ -165,7 +165,10 @@ class Store:
             return None
         await self._snapshots.prove(week.first)
         standing = await self._explained(standing, week.first, former, figures)
-        if not standing.changes and not standing.table_changes and "tables" in former:
+        # A recovered revision has no tables to compare: its digest tells whether they changed, but for a line list that
+        # may have been in it.
+        comparable = "tables" in former or rules.line_list_mode != "off"
+        if not standing.changes and not standing.table_changes and comparable:
             return None
         return await self._write(week, snapshot, rules, standing, now)
 
@@ -173,7 +176,7 @@ class Store:
         if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
             return standing
         rows = [JurisdictionRow.model_validate(one) for one in former["jurisdictions"]]
-        identities = await self._changed(week, former["offsets"])
+        identities = await self._snapshots.changed(week, former["offsets"])
         listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, former["offsets"]))
         if wrong := restating.unexplained(listed):
             one = wrong[0]
@@ -182,22 +185,6 @@ class Store:
         tables = Tables.model_validate(former["tables"]) if "tables" in former else figures.tables
         rewritten = restating.table_changes(tables, figures.tables)
         return replace(standing, changes=tuple(listed), table_changes=tuple(rewritten))
-
-    async def _changed(self, week: date, before: Offsets) -> list[list[Version]]:
-        """All versions of each identity that may have changed the week since `before`."""
-        seen = [(topic, int(number), offset) for topic, numbers in before.items() for number, offset in numbers.items()]
-        topics, numbers, offsets = zip(*seen, strict=True) if seen else ((), (), ())
-        rows = await self._connection.fetch(SQL["changed_identities"], week, topics, numbers, offsets)
-        kinds, agencies, ids = ([row[name] for row in rows] for name in ("kind", "agency", "detainer_id"))
-        grouped: dict[tuple[str, int, Any], list[Version]] = defaultdict(list)
-        for row in await self._connection.fetch(SQL["versions"], kinds, agencies, ids):
-            grouped[row["kind"], row["agency"], row["detainer_id"]].append(
-                Version(
-                    row["kind"], row["version"], row["fingerprint"], row["week"], row["jurisdiction"],
-                    row["withdrawn"], row["partition"], row["kafka_offset"], row["redriven"],
-                )
-            )  # fmt: skip
-        return list(grouped.values())
 
     async def finalise(self, now: datetime, provisional_since: datetime) -> None:
         """Mark published weeks whose first report is on the topic, and make final those whose time is over."""
@@ -243,6 +230,12 @@ class Store:
             document.previous_digest, document.model_dump(mode="json") | {"digest": digest}, now,
             tip["sequence"] + 1 if tip else 1,
         )  # fmt: skip
+        listed = report.made_list(snapshot, rules)
+        if listed is not None and listed.is_new:
+            await self._connection.execute(
+                SQL["add_line_list"], document.week_start, document.revision, listed.mode, listed.sha256,
+                listed.content, kept_cells(listed.cells),
+            )  # fmt: skip
         value = announcement(document, now.isoformat())
         event_id = report_id(document.week_start, document.revision)
         for topic in (REPORT_READY, REPORT_LATEST):

@@ -6,7 +6,7 @@ import os
 import socket
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     first_week: date | None = None
     restatement_weeks: Annotated[int, Field(ge=0, le=520)] = 8
     hold: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=24)
+    line_list: Literal["off", "coarse", "full"] = "off"
+    line_list_basis: str | None = Field(default=None, description="The law that asks for a full list of declines.")
     demonstration: bool = False
     note: str | None = Field(default=None, description="Shown in every rendering of a demonstration report.")
     host: str = "127.0.0.1"
@@ -79,6 +81,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"set DDOR_{name.upper()} or DDOR_{name.upper()}_FILE, not both")
             values[name] = Path(path).read_text(encoding="utf-8").strip()
         return values
+
+    @model_validator(mode="after")
+    def _full_list_has_a_basis(self) -> Self:
+        if self.line_list == "full" and not self.line_list_basis:
+            raise ValueError("DDOR_LINE_LIST=full needs DDOR_LINE_LIST_BASIS: the law that asks for it")
+        return self
 
     @property
     def calendar(self) -> ReportingCalendar:

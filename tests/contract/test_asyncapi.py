@@ -36,9 +36,8 @@ def _resolve(reference: str) -> Any:
     return place
 
 
-def _message(topic: str) -> Any:
-    [reference] = _DOCUMENT["channels"][topic]["messages"].values()
-    return _resolve(reference["$ref"])
+def _messages(topic: str) -> list[Any]:
+    return [_resolve(reference["$ref"]) for reference in _DOCUMENT["channels"][topic]["messages"].values()]
 
 
 def test_the_committed_document_is_that_of_the_code() -> None:
@@ -101,14 +100,20 @@ def test_a_channel_is_the_topic_that_is_made(topic: str) -> None:
 
 @channels
 def test_a_message_is_a_structured_cloudevent_with_a_key(topic: str) -> None:
-    message = _message(topic)
-    assert message["contentType"] == "application/cloudevents+json"
-    assert message["headers"]["properties"]["content-type"]["const"] == CONTENT_TYPE
-    assert message["bindings"]["kafka"]["key"]["type"] == "string"
-    Draft202012Validator.check_schema(_resolve(message["payload"]["$ref"]))
+    for message in _messages(topic):
+        assert message["contentType"] == "application/cloudevents+json"
+        assert message["headers"]["properties"]["content-type"]["const"] == CONTENT_TYPE
+        assert message["bindings"]["kafka"]["key"]["type"] == "string"
+        Draft202012Validator.check_schema(_resolve(message["payload"]["$ref"]))
 
 
-@pytest.mark.parametrize("name", [topic.name for topic in EVENT_TOPICS] + ["report-ready"])
+def test_consumers_of_reports_are_told_of_both_events() -> None:
+    assert [message["name"] for message in _messages("report-ready")] == ["report-ready", "report-final"]
+
+
+@pytest.mark.parametrize(
+    "name", [topic.name for topic in EVENT_TOPICS] + ["report-ready", "report-final", "detainer-rejected"]
+)
 def test_a_payload_is_the_golden_schema(name: str) -> None:
     golden = export.documents()[name]
     assert _DOCUMENT["components"]["schemas"][name] == {

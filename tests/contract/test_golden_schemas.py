@@ -22,7 +22,15 @@ from services.importer import acceptance_week
 from services.importer.sending import Envelopes
 
 Document = dict[str, Any]
-NAMES = ["detainer-issued", "detainer-declined", "week-attested", "report-ready", "report-final", "report"]
+NAMES = [
+    "detainer-issued",
+    "detainer-declined",
+    "week-attested",
+    "report-ready",
+    "report-final",
+    "report",
+    "detainer-rejected",
+]
 FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
 
 

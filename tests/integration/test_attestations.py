@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -92,6 +93,21 @@ async def test_a_zero_becomes_known_when_its_agency_attests_it_and_an_attestatio
         (str(week), 2),
         (str(third), 1),
     ]
+
+
+async def test_two_counts_under_one_version_hold_the_week_until_a_higher_one_settles_it(
+    life: Life, week: ReportingWeek
+) -> None:
+    await life.tell(*both([1], week), attesting(week, issued=1), attesting(week, issued=2))
+    await life.close(week)
+    assert await life.state(week) == "held"
+    (flag,) = await life.connection.fetchval("SELECT held_because FROM week_close")
+    assert flag["gate"] == "open-conflicts"
+    await life.tell(attesting(week, 2, issued=1))
+    life.publisher.clock.now += timedelta(minutes=1)
+    await life.publisher.steps()
+    assert (await scope(life, week))[LAS_VEGAS][0] == "attested"
+    assert (await life.report(week))["flags"] == []
 
 
 async def test_a_week_waits_for_the_attestations_below_its_barrier(life: Life, week: ReportingWeek) -> None:

@@ -21,7 +21,7 @@ from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
 
 GUIDE = Path(schemas.__path__[0]).parent / "docs" / "client-guide.md"
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-EVENT, LINES, RETRIES, SDK = range(4)
+EVENT, LINES, ATTESTED, RETRIES, SDK = range(5)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def run(number: int, directory: Path, url: str) -> str:
 
 
 def test_all_examples_are_run() -> None:
-    assert [language for language, _ in BLOCKS] == ["sh", "sh", "python", "python"]
+    assert [language for language, _ in BLOCKS] == ["sh", "sh", "sh", "python", "python"]
     assert len(re.findall(r"^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)) == 2 * len(BLOCKS)
 
 
@@ -70,6 +70,11 @@ def test_lines_by_curl_have_receipts_and_a_summary(ingest: Service, directory: P
     *lines, again = run(LINES, directory, ingest.url).splitlines()
     assert [json.loads(line).get("id") for line in lines] == ["2017-01-30/1", "2017-01-30/2", "2017-01-30/3", None]
     assert json.loads(again) == {"summary": {"lines": 3, "accepted": 3, "rejected": 0, "unavailable": 0}}
+
+
+def test_a_week_is_attested_by_curl(ingest: Service, directory: Path) -> None:
+    receipt = json.loads(run(ATTESTED, directory, ingest.url))
+    assert (receipt["status"], receipt["topic"]) == ("accepted", "week-attested")
 
 
 def test_the_client_with_retries_has_a_receipt_for_each_event(ingest: Service, directory: Path) -> None:

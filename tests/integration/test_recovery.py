@@ -26,7 +26,7 @@ from tests.support.life import Life, both, changes, living, prove_chain, told
 from tests.support.publishing import client, new_week
 from tests.support.waiting import until
 
-_ROLLED_BACK = ("report", "week_close", "week_transition", "outbox", "input")
+_ROLLED_BACK = ("report", "line_list", "week_close", "week_transition", "outbox", "input")
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
+from schemas.acceptance import RULES_VERSION
+from services.aggregator import tenancy
 from services.aggregator.leases import EXPIRY, Partition
 from services.aggregator.tenancy import NameTakenError, Tenancy
 from services.aggregator.worker import PARTITIONS
@@ -30,9 +32,9 @@ async def move_in(store_settings: MakeSettings) -> AsyncIterator[Move]:
         async def move(name: str) -> tuple[Tenancy, Connection]:
             session = await postgres.connect(store_settings(), "ddor-aggregator-lease")
             stack.callback(session.terminate)
-            tenancy = Tenancy(session, name)
-            await tenancy.add_partitions(PARTITIONS)
-            return tenancy, session
+            one = Tenancy(session, name)
+            await one.add_partitions(PARTITIONS)
+            return one, session
 
         yield move
 
@@ -179,6 +181,32 @@ async def test_no_batch_delays_a_heartbeat(move_in: Move, store_settings: MakeSe
         await writing.close()
     assert len(await one.round()) == 13
     assert len(await two.round()) == 12
+
+
+async def test_the_rules_by_which_a_partition_is_read_are_noted_where_they_change(
+    move_in: Move, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the take that makes them hold, from the position at which it does."""
+
+    async def noted() -> list[tuple[int, int]]:
+        rows = await connection.fetch(
+            "SELECT from_offset, version FROM acceptance_rules"
+            " WHERE (topic, partition) = ('detainer-issued', 4) ORDER BY from_offset"
+        )
+        return [tuple(row) for row in rows]
+
+    one, _ = await move_in("one")
+    await one.round()
+    assert await noted() == [(0, RULES_VERSION)]
+    assert await connection.fetchval("SELECT count(*) FROM acceptance_rules") == len(PARTITIONS)
+    await connection.execute("UPDATE partition_position SET next_offset = 70")
+    await one.sign_off()
+    await one.round()
+    assert await noted() == [(0, RULES_VERSION)], "the same rules: nothing to note"
+    await one.sign_off()
+    monkeypatch.setattr(tenancy, "RULES_VERSION", RULES_VERSION + 1)
+    await one.round()
+    assert await noted() == [(0, RULES_VERSION), (70, RULES_VERSION + 1)]
 
 
 async def test_a_halt_stays_through_restarts_and_changes_of_hands(move_in: Move, connection: Connection) -> None:

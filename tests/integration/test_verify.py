@@ -116,6 +116,10 @@ def _late(number: int) -> Message:
     ("harm", "named"),
     [
         ("jsonb_set(figures, '{changes,0,causes}', '{\"late\": 2}')", "✗ causes"),
+        (
+            "jsonb_set(figures, '{changes,0,causes}', '{\"redriven\": 1}')",
+            "✗ changes.32031 declined.causes.late: the report says None, the log says 1",
+        ),
         ("jsonb_set(figures, '{changes}', '[]')", "✗ changes"),
         ("jsonb_set(figures, '{table_changes}', '[]')", "✗ table changes"),
     ],
@@ -143,6 +147,7 @@ async def test_invariant_6_the_log_up_to_its_offsets_gives_each_revisions_digest
     for what in (f"{WEEK}@1", f"{WEEK}@7", f"{WEEK}"):
         done = await published.verify(what)
         assert done.exit_code == 0, done.output
+        assert ("✓ causes: are those that the log gives" in done.output) is not what.endswith("@1")
         assert "✗" not in done.output
         for found in ("document digest", "figures digest", "report-ready", "chain", "inputs", "replay"):
             assert f"✓ {found}" in done.output, found
@@ -197,6 +202,11 @@ HARM = {
         2,
         ["InputMissing", "the input reasons"],
     ),
+    "the rules by which a part of the log was read": (
+        "INSERT INTO acceptance_rules VALUES ('detainer-issued', 3, 5, 99)",
+        2,
+        ["OtherRules", "from detainer-issued/3/5 on acceptance rules 99 held"],
+    ),
     "the chain": (
         "UPDATE report SET figures = jsonb_set(figures, '{previous_digest}', to_jsonb(repeat('a', 64)))"
         " WHERE revision = 1",
@@ -221,7 +231,7 @@ async def test_what_was_altered_is_named(published: Published, what: str) -> Non
         done = await published.verify(f"{WEEK}@1")
     finally:
         await connection.execute(
-            "TRUNCATE report, input; INSERT INTO report SELECT * FROM kept_report;"
+            "TRUNCATE report, line_list, input, acceptance_rules; INSERT INTO report SELECT * FROM kept_report;"
             " INSERT INTO input SELECT * FROM kept_input; DROP TABLE kept_report, kept_input"
         )
     assert done.exit_code == code, done.output

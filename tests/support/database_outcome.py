@@ -37,7 +37,7 @@ async def outcome(connection: Connection) -> dict[str, Any]:
     )
     return {
         "attested": {(row["agency"], row["week"]): _numbers(row) for row in attested},
-        "attestations": {(row["agency"], row["week"], *_numbers(row)) for row in told},
+        "attestations": {(row["agency"], row["week"], *_numbers(row)[:2]): _numbers(row)[2:] for row in told},
         "ledger": {_identity(row): _fact(row) for row in ledger},
         "history": {(*_identity(row), row["version"], bytes(row["fingerprint"])): _fact(row) for row in history},
         "open conflicts": {_identity(row): (row["version"], row["fingerprints"]) for row in conflicts},

@@ -59,7 +59,7 @@ def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
         standing[place] = max(standing.get(place, _numbers(fact)), _numbers(fact), key=lambda numbers: numbers[:2])
     return {
         "attested": standing,
-        "attestations": {(fact["agency"], fact["week"], *_numbers(fact)) for fact in said},
+        "attestations": {(fact["agency"], fact["week"], *_numbers(fact)[:2]): _numbers(fact)[2:] for fact in said},
         "ledger": ledger,
         "history": history,
         "open conflicts": conflicts,

@@ -65,7 +65,14 @@ def rules(settings: Settings, *notes: str) -> Rules:
     """What a report needs besides the log."""
     known = AgenciesFile(settings.agencies_file, time.monotonic).current()
     assert known is not None
-    return current(settings.calendar, known, demonstration=False, notes=list(notes))
+    return current(
+        settings.calendar,
+        known,
+        demonstration=False,
+        notes=list(notes),
+        line_list=settings.line_list,
+        legal_basis=settings.line_list_basis,
+    )
 
 
 def store(settings: Settings, connection: Any) -> Store:

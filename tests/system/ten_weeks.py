@@ -1,8 +1,9 @@
 """Ten weeks of life in minutes: `python -m tests.system.ten_weeks` on a Kafka and a PostgreSQL of its own.
 
-Facts come late, twice, redriven, withdrawn, reassigned and amended; gates hold weeks; a partition halts; the publisher
-is killed; the clock goes back and summer time begins; the database is restored from a backup; weeks become final.
-Everything but the clock is real. At the end every revision is printed and its chain, sums and log are verified.
+Facts come late, twice, redriven, withdrawn, reassigned and amended; agencies attest; gates hold weeks; a partition
+halts; the publisher is killed; the clock goes back and summer time begins; the database is restored from a backup;
+weeks become final. Everything but the clock is real. At the end every revision is printed and its chain, sums and log
+are verified.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from services.publisher import recovery
 from services.publisher.relay import Relay
 from services.publisher.snapshot import SQL
 from services.runtime.settings import Settings
-from tests.support import commands, kafka_log
-from tests.support.agencies import write_agencies
+from tests.support import commands, events, kafka_log
+from tests.support.agencies import LAS_VEGAS, write_agencies
 from tests.support.batches import CALENDAR
 from tests.support.kafka_log import Message
 from tests.support.life import WASHOE, Life, both, living, told
@@ -73,22 +74,34 @@ class TenWeeks:
         self.facts += messages
         await self.life.tell(*messages, leave=list(leave))
 
+    async def status(self, week: ReportingWeek) -> tuple[str, int | None, int | None]:
+        """What the newest report says of the one agency that sends, and by how much its own counts differ."""
+        agencies = (await self.life.report(week))["scope"]["agencies"]
+        (one,) = [one for one in agencies if one["agency"] == LAS_VEGAS]
+        return one["status"], one["missing_issued"], one["missing_declined"]
+
     async def publish(self, week: ReportingWeek) -> None:
         """Close what is due, and send it."""
         await self.life.close(week)
         await self.life.send()
 
     async def quiet(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """A week like any other."""
+        """A week like any other; its agency attests what was counted."""
+        attested = events.attested(str(week), issued=46, declined=46)
         await self.tell(*both(range(40), week), *both(range(40, 46), week, jurisdiction=WASHOE))
+        await self.tell(events.attesting(attested))
         await self.publish(week)
+        assert await self.status(week) == ("attested", 0, 0)
 
     async def late(self, week: ReportingWeek, before: ReportingWeek) -> None:
-        """Facts of last week come late and twice; the relay dies between sending and marking."""
+        """Facts of last week come late and twice; the relay dies before it marks; an agency says it has more."""
         await self.tell(*both(range(100, 130), week), *both([50, 51], before), *both(range(5), before))
+        await self.tell(events.attesting(events.attested(str(week), issued=31)))
         await self.life.close(week)
         await session(self.life, 10_000, dies_at="mark_sent")
         await self.life.send()
+        assert await self.status(week) == ("differing", 1, None)
+        assert await self.status(before) == ("differing", -2, -2), "two more of each came than it had attested"
 
     async def withdrawn_and_reassigned(self, week: ReportingWeek, before: ReportingWeek) -> None:
         """Facts are withdrawn, reassigned and amended; the publisher is killed 8 times while it closes."""

@@ -29,6 +29,7 @@ class Declined:
     offenses: Sequence[str] | None = ()
     reason: str | None = "policy"
     citizenship: str | None = "MEX"
+    jurisdiction: str = "32003"
     issued_at: datetime = datetime(2017, 1, 20, 12, tzinfo=UTC)
     declined_at: datetime = datetime(2017, 1, 29, 12, tzinfo=UTC)
     recorded_at: datetime = datetime(2017, 1, 30, 13, tzinfo=UTC)

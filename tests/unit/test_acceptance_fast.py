@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas import acceptance_fast
+from schemas import acceptance_fast, instant_fast, taxonomy
 from schemas.acceptance import MAX_EVENT_BYTES, Refused, accept
 from schemas.acceptance_fast import accept_fast
 from schemas.fact import Fact
@@ -243,12 +243,20 @@ def test_the_limit_of_size_is_the_same() -> None:
 def test_what_is_remembered_of_what_came_before_is_bounded_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(acceptance_fast, "_KNOWN_LIMIT", 3)
+    for module in (acceptance_fast, instant_fast):
+        monkeypatch.setattr(module, "_KNOWN_LIMIT", 3)
     for turn in range(3):
         for number in range(10):
-            document = event(issued_at=f"2017-01-{10 + number}T12:00:00Z")
+            offenses = [{"category": code, "basis": "charged"} for code in sorted(taxonomy.offenses())[: number + 1]]
+            issued_at = f"2017-01-{10 + number}T12:00:00Z"
+            document = event(issued_at=issued_at, facility=f"JAIL-{number}", offenses=offenses)
             document |= {"source": f"/agencies/a{number}", "dataschema": f"/schemas/{turn}/{number}"}
             assert isinstance(assert_agree(_dense(document)), Fact)
-    assert len(acceptance_fast._agencies) <= 3
-    assert len(acceptance_fast._schemas) <= 3
-    assert len(acceptance_fast._hours) <= 3
+    remembered = (
+        acceptance_fast._agencies,
+        acceptance_fast._schemas,
+        acceptance_fast._facilities,
+        acceptance_fast._lists,
+        instant_fast._hours,
+    )
+    assert [len(known) for known in remembered if not 0 < len(known) <= 3] == []

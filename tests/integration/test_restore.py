@@ -1,0 +1,103 @@
+"""A backup by pg_dump, brought back by pg_restore into another database: nothing is lost or published twice."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from deploy.local import postgres_install
+from deploy.local.databases import drop_database, ensure_database
+from deploy.local.errors import PartUnavailableError
+from deploy.local.parts import KafkaPart, PostgresPart
+from schemas.week import ReportingWeek
+from services.publisher import recovery
+from services.runtime.settings import Settings
+from tests.conftest import MakeSettings
+from tests.support import commands, database_outcome, events, model
+from tests.support.batches import accepted
+from tests.support.life import both, changes, living, prove_chain, told
+from tests.support.publishing import client, new_week
+
+
+@pytest.fixture
+def tools() -> Path:
+    """Where pg_dump and pg_restore are."""
+    try:
+        return postgres_install.find_install().bin
+    except PartUnavailableError as error:
+        pytest.skip(f"there is no pg_dump of PostgreSQL 18 here: {error}")
+
+
+@pytest.fixture
+def week() -> ReportingWeek:
+    return new_week()
+
+
+@pytest.fixture
+def chosen(store_settings: MakeSettings, own_kafka: KafkaPart, week: ReportingWeek) -> Settings:
+    return store_settings(kafka_bootstrap=own_kafka.bootstrap, first_week=week.first, line_list="coarse")
+
+
+@pytest.fixture
+def another(chosen: Settings, postgres: PostgresPart) -> Iterator[Settings]:
+    """The same settings on another, empty database."""
+    name = f"ddor_test_{secrets.token_hex(6)}"
+    try:
+        yield chosen.model_copy(update={"postgres_dsn": SecretStr(ensure_database(postgres.dsn, name))})
+    finally:
+        drop_database(postgres.dsn, name)
+
+
+async def _run(*command: str | Path) -> None:
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+async def test_a_restored_backup_goes_on_from_what_was_published(
+    chosen: Settings, another: Settings, week: ReportingWeek, tools: Path, tmp_path: Path
+) -> None:
+    second, third = chosen.calendar.next(week), chosen.calendar.next(chosen.calendar.next(week))
+    attested = events.attesting(events.attested(str(week), issued=3, declined=3))
+    backup = tmp_path / "backup"
+    log = [*both(range(3), week), attested]
+    async with living(chosen, week) as life:
+        await life.tell(*log)
+        await life.close(week)
+        await life.send()
+        await _run(tools / "pg_dump", "--format=custom", f"--file={backup}", chosen.postgres_dsn.get_secret_value())
+        log.append(told("declined", 10, week))
+        await life.tell(log[-1])
+        await life.close(second)
+        await life.send()
+        lost = await life.report(week)
+        assert lost["revision"] == 2
+    await _run(
+        tools / "pg_restore", "--exit-on-error", f"--dbname={another.postgres_dsn.get_secret_value()}", backup
+    )  # fmt: skip
+    async with living(another, week) as life:
+        assert await life.revisions() == [(str(week), 1, "initial")]
+        with pytest.raises(recovery.RecoveryNeededError, match="2 announcements"):
+            await recovery.check(life.connection, client(another))
+        done = await commands.ddor(another, "recover", "--by", "Ada")
+        assert done.exit_code == 0, done.output
+        await recovery.check(life.connection, client(another))
+        log.append(told("declined", 11, week))
+        await life.tell(log[-1])
+        assert await database_outcome.outcome(life.connection) == model.outcome(accepted(log)), "the log, counted once"
+        await life.close(third)
+        await life.send()
+        newest = await life.report(week)
+        assert (newest["revision"], newest["previous_digest"]) == (3, (await life.report(third))["digest"])
+        assert changes(newest) == {("32003", "declined"): (4, 5, {"late": 1})}
+        assert newest["line_list"] is None, "a list that was published may be lost: no further one is made"
+        assert await prove_chain(life.connection) == 5
+        assert [one.revision for one in await life.announced() if one.week == week.first] == [1, 2, 3]
+        for what, code in ((f"{week}@1", 0), (f"{week}@2", 2), (f"{week}@3", 0)):
+            done = await commands.ddor(another, "verify", what)
+            assert done.exit_code == code, done.output

@@ -1,0 +1,170 @@
+"""services.publisher.line_list: what a list of declines shows, and that two of them tell no more than each."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from schemas import taxonomy
+from services.publisher import line_list
+from services.publisher.line_list import LEAST, Cells, Kept
+from services.publisher.rules import Rules, current
+from services.runtime.settings import Settings
+from tests.unit.sample_events import quick
+from tests.unit.sample_reports import CALENDAR, EVERYWHERE, Declined, report, snapshot
+
+MEX, GTM = ("NV", "Mexico", "Simple assault"), ("NV", "Central America", "Simple assault")
+_CITIZENS = {"Mexico": "MEX", "Central America": "GTM", "Not known": None}
+_PLACES = {"NV": "32003", "NY": "36059", "TX": "48"}
+
+
+def rules(mode: str, basis: str | None = None) -> Rules:
+    return current(CALENDAR, EVERYWHERE, demonstration=False, notes=[], line_list=mode, legal_basis=basis)
+
+
+COARSE = rules("coarse")
+
+
+def declines(cells: Cells) -> list[Declined]:
+    return [
+        Declined(["13B:charged"], citizenship=_CITIZENS[region], jurisdiction=_PLACES[state])
+        for (state, region, _), n in cells.items()
+        for _ in range(n)
+    ]
+
+
+def content(kept: Kept | None) -> dict[str, Any]:
+    assert kept is not None
+    assert kept.content is not None
+    found: dict[str, Any] = json.loads(kept.content)
+    return found
+
+
+def shown(kept: Kept | None) -> dict[tuple[str, str, str], int]:
+    return {(row["state"], row["region"], row["offense"]): row["n"] for row in content(kept)["rows"]}
+
+
+def made(cells: Cells, *earlier: Kept | None) -> Kept:
+    found = line_list.make(declines(cells), COARSE, [one for one in earlier if one is not None])
+    assert found is not None
+    return found
+
+
+def test_every_country_has_a_region() -> None:
+    assert {row["region"] for row in taxonomy.countries().rows.values()} > {"Mexico", "Central America", "Africa"}
+
+
+def test_off_there_is_none() -> None:
+    assert line_list.make(declines({MEX: 9}), rules("off"), ()) is None
+    assert report(snapshot(declined={"32003": 9}, declines=declines({MEX: 9}))).line_list is None
+
+
+def test_cells_below_five_are_one_remainder() -> None:
+    found = made({MEX: 7, GTM: 4, ("NY", "Mexico", "Simple assault"): 2})
+    assert shown(found) == {MEX: 7}
+    assert content(found)["remainder"] == 6
+
+
+def test_a_remainder_below_five_takes_the_smallest_shown_cell_in() -> None:
+    found = made({MEX: 7, GTM: 9, ("NY", "Mexico", "Simple assault"): 2})
+    assert shown(found) == {GTM: 9}
+    assert content(found)["remainder"] == 9
+    assert content(made({MEX: 3})) == {"rows": [], "remainder": None}
+    assert content(made({})) == {"rows": [], "remainder": 0}
+
+
+def test_the_top_offense_is_the_gravest_and_not_known_is_not_none_recorded() -> None:
+    told = [Declined(["90D:charged", "09A:convicted"])] * 5 + [Declined(None)] * 5 + [Declined([])] * 5
+    found = line_list.make(told, COARSE, ())
+    assert {group for _, _, group in shown(found)} == {"Homicide", "Not known", "None recorded"}
+
+
+def test_one_person_more_leaves_the_list_as_it_was() -> None:
+    first = made({MEX: 5, GTM: 9})
+    again = made({MEX: 6, GTM: 9}, first)
+    assert again is first
+    assert not again.is_new or again.sha256 == first.sha256
+
+
+def test_a_cell_that_grows_from_four_to_five_is_not_shown() -> None:
+    first = made({MEX: 9, GTM: 4, ("NY", "Mexico", "Simple assault"): 3})
+    assert made({MEX: 9, GTM: 5, ("NY", "Mexico", "Simple assault"): 3}, first) is first
+
+
+def test_a_change_of_five_and_more_makes_it_anew() -> None:
+    first = made({MEX: 9, GTM: 9})
+    again = made({MEX: 9, GTM: 14}, first)
+    assert again is not first
+    assert shown(again) == {MEX: 9, GTM: 14}
+
+
+def test_every_earlier_list_is_compared_not_the_last_alone() -> None:
+    first = made({MEX: 10, GTM: 9})
+    second = made({MEX: 15, GTM: 9}, first)
+    assert made({MEX: 11, GTM: 9}, second) is second, "one more than the first"
+
+
+CELLS = st.dictionaries(
+    st.sampled_from([(s, r, "Simple assault") for s in _PLACES for r in _CITIZENS]), st.integers(0, 14), max_size=9
+)
+
+
+@quick
+@given(st.lists(CELLS, min_size=2, max_size=5))
+def test_no_two_lists_of_a_week_tell_of_fewer_than_five_persons(versions: list[Cells]) -> None:
+    """Whatever is subtracted: two cells of one name, the remainders, or a cell that is shown in one of them only."""
+    lists: list[tuple[Kept, Cells]] = []
+    for cells in versions:
+        kept = made(cells, *[one for one, _ in lists])
+        if all(kept is not one for one, _ in lists):
+            lists.append((kept, Counter(cells)))
+    for kept, cells in lists:
+        assert all(n >= LEAST for n in shown(kept).values())
+        rest = sum(cells.values()) - sum(shown(kept).values())
+        assert not shown(kept) or rest == 0 or rest >= LEAST
+    for (one, true), (other, now) in pairwise(lists):
+        for cell in shown(one).keys() | shown(other).keys():
+            difference = abs(now.get(cell, 0) - true.get(cell, 0))
+            assert difference == 0 or difference >= LEAST
+
+
+def test_after_a_withdrawal_or_a_loss_no_other_is_made() -> None:
+    first = made({MEX: 9})
+    gone = Kept("coarse", first.sha256, None, {})
+    assert made({MEX: 30}, gone) is gone
+    assert line_list.make(declines({MEX: 30}), COARSE, None) is None
+
+
+def test_a_full_list_has_a_row_a_person_and_names_its_law() -> None:
+    law = rules("full", "8 U.S.C. 0000")
+    seen = snapshot(declined={"32003": 2}, declines=declines({MEX: 2}))
+    document = report(seen, law)
+    assert document.line_list is not None
+    assert (document.line_list.mode, document.line_list.legal_basis) == ("full", "8 U.S.C. 0000")
+    rows = content(line_list.make(declines({MEX: 2}), law, ()))["rows"]
+    assert len(rows) == 2
+    assert set(rows[0]) == {
+        "jurisdiction", "name", "state", "issued_on", "declined_on", "citizenship", "reason", "offenses",
+    }  # fmt: skip
+
+
+def test_its_digest_is_a_part_of_the_figures_digest() -> None:
+    seen = snapshot(declined={"32003": 9}, declines=declines({MEX: 9}))
+    with_it, without = report(seen, COARSE), report(seen)
+    assert with_it.figures_digest != without.figures_digest
+    assert with_it.line_list is not None
+    other = with_it.model_copy(update={"line_list": with_it.line_list.model_copy(update={"sha256": "0" * 64})})
+    assert other.digest != with_it.digest
+
+
+def test_full_needs_a_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="DDOR_LINE_LIST_BASIS"):
+        Settings(line_list="full")
+    assert Settings(line_list="full", line_list_basis="8 U.S.C. 0000").line_list == "full"
