@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from deploy.local.state import AGENCY
-from schemas.topics import EVENT_TOPICS, WEEK_ATTESTED
+from schemas.topics import EVENT_TOPICS
 from tests.support import events
 from tests.support.kafka_log import Message
 from tests.support.model import ZONE
@@ -19,9 +19,6 @@ _BEGINS = datetime(2017, 1, 28, tzinfo=ZONE)
 _PLACES = (("32003", "county"), ("36059", "county"), ("32031", "county"), ("32", "state"), ("2430", "tribal"))
 _PARTITIONS = [(topic.name, number) for topic in EVENT_TOPICS for number in range(topic.partitions)]
 _KNOWN = 5_000
-
-_DETAINERS = [topic for topic in EVENT_TOPICS if topic.name != WEEK_ATTESTED]
-"""Where records that are no events go too: a topic of which they were all would be halted."""
 
 
 @dataclass(frozen=True, slots=True)
