@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -61,8 +62,11 @@ class Relay:
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._producer.stop()
         except TimeoutError:
-            # Its sender must not go on behind our back.
-            await self._producer._sender.close()
+            # Its sender must not go on behind our back. Cancelled once it still waits for what is on its way, and that
+            # waits for Kafka; cancelled twice it ends.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._producer._sender.close()
             await self._producer.client.close()
 
     async def run(self, now: datetime) -> int:

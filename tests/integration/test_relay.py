@@ -214,6 +214,7 @@ async def test_more_rows_that_became_visible_late_do_not_hide_what_was_sent(
     assert len(await _messages(kafka, week)) == 1
 
 
+@pytest.mark.real_kafka("takes records of any time")
 async def test_what_the_broker_refuses_is_not_marked_and_takes_nothing_else_with_it(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
