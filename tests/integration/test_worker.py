@@ -84,7 +84,8 @@ async def test_a_restart_in_the_middle_loses_and_repeats_nothing(
             await until(lambda: is_ready(client), "the aggregator ready")
             await until(partial(_records, connection, least), f"{least} records counted")
     await streaming
-    async with running(app.create(settings(worker="one"))):
+    async with running(app.create(settings(worker="one"))) as client:
+        await until(lambda: is_ready(client), "the aggregator ready")
         await kafka_log.counted(connection, kafka.bootstrap)
     assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
     assert await _records(connection, len(told)) == len(told)
