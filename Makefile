@@ -55,8 +55,9 @@ check: lint types contracts  ## what CI runs: lint, types, contracts, tests on r
 KILLS ?= 20
 EVENTS ?= 20000
 SEED ?= 1
-bench: .venv/dev  ## how fast the aggregator counts, beside COPY and a plain service (10 minutes and more)
+bench: .venv/dev  ## how fast the aggregator counts, beside COPY and a plain service; how long a close takes (20 minutes)
 	@$(BIN)/python -m tests.bench.aggregator
+	@$(BIN)/python -m tests.bench.closing
 
 bench-ingest: .venv/dev  ## how fast ingest takes events, beside validation, producing and a plain service
 	@$(BIN)/python -m tests.bench.ingest
@@ -64,7 +65,7 @@ bench-ingest: .venv/dev  ## how fast ingest takes events, beside validation, pro
 bench-restart: .venv/dev  ## from kill -9 of the aggregator to the first event that its successor counts, 20 times
 	@$(BIN)/python -m tests.bench.restart
 
-bench-closing: .venv/dev  ## how long a close takes with ten years and ten million facts, and verify
+bench-closing: .venv/dev  ## only how long a close takes with ten years and ten million facts, and verify
 	@$(BIN)/python -m tests.bench.closing
 
 chaos: .venv/dev  ## the kill loop: make chaos KILLS=100 EVENTS=300000 SEED=1

@@ -273,14 +273,17 @@ def links(week: date, revision: int) -> dict[str, str]:
     return {form: f"{base}.{form}" for form in ("json", "csv", "html")}
 
 
-def announcement(report: Report, time: str) -> bytes:
-    """The value of the `report-ready` record: canonical JSON, the same bytes for the same report and `time`."""
+def announcement(report: Report, digest: str, time: str) -> bytes:
+    """The value of the `report-ready` record: canonical JSON, the same bytes for the same report and `time`.
+
+    `digest` is the report's, which takes long enough not to make it twice.
+    """
     kept = report.model_dump(mode="json", include=set(ReportReadyData.model_fields) & set(Report.model_fields))
     event: dict[str, Any] = {
         "id": report_id(report.week_start, report.revision),
         "subject": report.week_start.isoformat(),
         "time": time,
-        "data": kept | {"digest": report.digest, "links": links(report.week_start, report.revision)},
+        "data": kept | {"digest": digest, "links": links(report.week_start, report.revision)},
     }
     value = _canonical(event)
     if len(value) > MAX_EVENT_BYTES:

@@ -75,9 +75,24 @@ class Standing:
     table_changes: tuple[TableChange, ...] = ()
 
 
-def build(week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Standing) -> Report:
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The figures of one week and what they were built from, before it is known whether a revision is due."""
+
+    week: ReportingWeek
+    snapshot: Snapshot
+    rules: Rules
+    figures: Figures
+
+
+def draft(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Draft:
+    """Count what was read."""
+    return Draft(week, snapshot, rules, build_figures(week, snapshot, rules))
+
+
+def build(made: Draft, standing: Standing) -> Report:
     """The document of one revision."""
-    figures = build_figures(week, snapshot, rules)
+    week, snapshot, rules, figures = made.week, made.snapshot, made.rules, made.figures
     return Report(
         **figures.model_dump(),
         week_start=week.first,

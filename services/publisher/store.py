@@ -26,7 +26,7 @@ from schemas.week import ReportingCalendar, ReportingWeek
 from services.publisher import closing, gates, report, restating
 from services.publisher.closing import TRANSITIONS, Close, Offsets, State
 from services.publisher.line_list import kept_cells
-from services.publisher.report import Snapshot, Standing
+from services.publisher.report import Draft, Standing
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, vector_of
 from services.runtime.errors import InvariantError
@@ -121,7 +121,7 @@ class Store:
         if flags and close.holds(now):
             raise _Held(flags)
         standing = Standing(1, "initial", None, flags=tuple(flags), sign_offs=await self._sign_offs(week.first))
-        written = [await self._write(week, snapshot, rules, standing, now)]
+        written = [await self._write(report.draft(week, snapshot, rules), standing, now)]
         await self.move(week.first, close.state, State.CLOSED, now)
         for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
             next_one = Standing(row["revision"] + 1, "scheduled", None)
@@ -159,18 +159,17 @@ class Store:
         if closing.shortfall(former["offsets"], vector):
             return None
         week = self._calendar.week(row["week"])
-        snapshot = await self._snapshots.read(week.first, vector)
-        figures = report.build_figures(week, snapshot, rules)
-        if figures.digest == former["figures_digest"]:
+        draft = report.draft(week, await self._snapshots.read(week.first, vector), rules)
+        if draft.figures.digest == former["figures_digest"]:
             return None
         await self._snapshots.prove(week.first)
-        standing = await self._explained(standing, week.first, former, figures)
+        standing = await self._explained(standing, week.first, former, draft.figures)
         # A recovered revision has no tables to compare: its digest tells whether they changed, but for a line list that
         # may have been in it.
         comparable = "tables" in former or rules.line_list_mode != "off"
         if not standing.changes and not standing.table_changes and comparable:
             return None
-        return await self._write(week, snapshot, rules, standing, now)
+        return await self._write(draft, standing, now)
 
     async def _explained(self, standing: Standing, week: date, former: Mapping[str, Any], figures: Figures) -> Standing:
         if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
@@ -212,31 +211,29 @@ class Store:
         signed = {"by": row["released_by"], "at": row["released_at"].isoformat(), "note": row["release_note"]}
         return (SignOff.model_validate(signed),)
 
-    async def _write(
-        self, week: ReportingWeek, snapshot: Snapshot, rules: Rules, standing: Standing, now: datetime
-    ) -> Report:
+    async def _write(self, draft: Draft, standing: Standing, now: datetime) -> Report:
         """Build the document as the next of the chain, and keep it with its inputs and announcements.
 
         It names the digest of the report before it, of whatever week: none can be taken out unseen.
         """
         tip = await self._connection.fetchrow(SQL["tip"])
         linked = replace(standing, previous_digest=tip["digest"] if tip else None)
-        document = report.build(week, snapshot, rules, linked)
-        for name, content in rules.contents.items():
-            await self._connection.execute(SQL["add_input"], rules.digests[name], name, content)
+        document = report.build(draft, linked)
+        for name, content in draft.rules.contents.items():
+            await self._connection.execute(SQL["add_input"], draft.rules.digests[name], name, content)
         digest = document.digest
         await self._connection.execute(
             SQL["add_report"], document.week_start, document.revision, document.cause, digest, document.figures_digest,
             document.previous_digest, document.model_dump(mode="json") | {"digest": digest}, now,
             tip["sequence"] + 1 if tip else 1,
         )  # fmt: skip
-        listed = report.made_list(snapshot, rules)
+        listed = report.made_list(draft.snapshot, draft.rules)
         if listed is not None and listed.is_new:
             await self._connection.execute(
                 SQL["add_line_list"], document.week_start, document.revision, listed.mode, listed.sha256,
                 listed.content, kept_cells(listed.cells),
             )  # fmt: skip
-        value = announcement(document, now.isoformat())
+        value = announcement(document, digest, now.isoformat())
         event_id = report_id(document.week_start, document.revision)
         for topic in (REPORT_READY, REPORT_LATEST):
             await self._send(topic, document.week_start, value, event_id, now)

@@ -20,7 +20,8 @@ def _arguments(settings: Settings, application: str) -> dict[str, Any]:
         "dsn": settings.postgres_dsn.get_secret_value(),
         "timeout": 5,
         "command_timeout": 60,
-        "server_settings": {"application_name": application, "search_path": "ddor", "timezone": "UTC"},
+        # Compiling a statement takes longer than any here runs.
+        "server_settings": {"application_name": application, "search_path": "ddor", "timezone": "UTC", "jit": "off"},
     }
 
 

@@ -44,7 +44,7 @@ Message = tuple[bytes, list[tuple[str, bytes]]]
 
 def _message(document: Report) -> Message:
     identity = report_id(document.week_start, document.revision)
-    value = announcement(document, "2017-02-05T05:00:00Z")
+    value = announcement(document, document.digest, "2017-02-05T05:00:00Z")
     return value, [("content-type", CONTENT_TYPE.encode()), ("id", identity.encode())]
 
 

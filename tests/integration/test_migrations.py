@@ -53,6 +53,22 @@ async def test_the_tables_that_others_may_read_are_there(empty: Connection) -> N
         assert columns <= found[table], table
 
 
+async def test_a_database_of_the_program_before_is_brought_up_with_its_reports(
+    empty: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = migrations.migrations()
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "migrations", lambda: known[:1])
+        await migrations.apply(empty)
+    await empty.execute(
+        "INSERT INTO ddor.report (week, revision, cause, digest, figures_digest, figures, published_at, sequence)"
+        " VALUES ('2017-01-28', 1, 'initial', '', '', $1, now(), 1)",
+        '{"totals": {"issued": 3083}, "demonstration": false}',
+    )
+    assert await migrations.apply(empty) == known[1:]
+    assert await empty.fetchval("SELECT totals ->> 'issued' FROM ddor.report WHERE NOT demonstration") == "3083"
+
+
 async def test_applied_by_several_at_once_is_applied_once(empty_database: str) -> None:
     connections = [await asyncpg.connect(empty_database) for _ in range(4)]
     try:

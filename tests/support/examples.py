@@ -137,7 +137,7 @@ def _report() -> Report:
 def announced() -> tuple[date, bytes]:
     """The week of the report, and the value of the record that announces it."""
     document = _report()
-    return document.week_start, announcement(document, _REPORTED)
+    return document.week_start, announcement(document, document.digest, _REPORTED)
 
 
 def reports() -> dict[str, str]:

@@ -83,4 +83,4 @@ def snapshot(
 
 def report(seen: Snapshot, used: Rules | None = None, revision: int = 1, previous: str | None = None) -> Report:
     """The report of the sample week."""
-    return reporting.build(WEEK, seen, used or rules(), Standing(revision, "initial", previous))
+    return reporting.build(reporting.draft(WEEK, seen, used or rules()), Standing(revision, "initial", previous))

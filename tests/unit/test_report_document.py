@@ -131,12 +131,12 @@ def test_an_id_belongs_to_one_week_and_revision() -> None:
 
 def test_the_announcement_of_a_report_is_always_the_same_bytes() -> None:
     again = Report.model_validate_json(REPORT.model_dump_json())
-    assert announcement(again, TIME) == announcement(REPORT, TIME)
-    assert announcement(REPORT, TIME) == announcement(REPORT, "2017-02-05T00:00:00-05:00")
+    assert announcement(again, again.digest, TIME) == announcement(REPORT, REPORT.digest, TIME)
+    assert announcement(REPORT, REPORT.digest, TIME) == announcement(REPORT, REPORT.digest, "2017-02-05T00:00:00-05:00")
 
 
 def test_the_announcement_is_a_cloud_event_to_others() -> None:
-    value = announcement(REPORT, TIME)
+    value = announcement(REPORT, REPORT.digest, TIME)
     headers = {"content-type": b"application/cloudevents+json; charset=UTF-8"}
     event = from_structured_event(KafkaMessage(headers, b"2017-01-28", value), JSONFormat())
     assert event.get_type() == "report-ready"
@@ -153,7 +153,7 @@ def test_the_announcement_is_a_cloud_event_to_others() -> None:
 
 
 def test_the_announcement_tells_the_figures_and_no_line_of_a_person() -> None:
-    data = json.loads(announcement(REPORT, TIME))["data"]
+    data = json.loads(announcement(REPORT, REPORT.digest, TIME))["data"]
     assert data["jurisdictions"][0] == {
         "geoid": "32003",
         "name": "Clark County",
@@ -168,7 +168,7 @@ def test_the_announcement_tells_the_figures_and_no_line_of_a_person() -> None:
 def test_a_report_too_large_for_a_record_gives_its_jurisdictions_by_link() -> None:
     row = REPORT.jurisdictions[0]
     giant = REPORT.model_copy(update={"jurisdictions": [row.model_copy(update={"name": "x" * 300})] * 4_000})
-    value = announcement(giant, TIME)
+    value = announcement(giant, giant.digest, TIME)
     assert len(value) < MAX_EVENT_BYTES
     data = json.loads(value)["data"]
     assert data["jurisdictions"] is None
@@ -190,6 +190,6 @@ def test_the_notice_that_a_week_is_final_is_an_event_of_its_own() -> None:
 
 def test_the_announcement_and_the_document_are_valid_under_their_schemas() -> None:
     schemas = documents()
-    Draft202012Validator(schemas["report-ready"]).validate(json.loads(announcement(REPORT, TIME)))
+    Draft202012Validator(schemas["report-ready"]).validate(json.loads(announcement(REPORT, REPORT.digest, TIME)))
     served = REPORT.model_dump(mode="json") | {"digest": REPORT.digest}
     Draft202012Validator(schemas["report"]).validate(served)
