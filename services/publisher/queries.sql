@@ -110,11 +110,12 @@ WHERE week < $1 AND revision = (SELECT max(revision) FROM report n WHERE n.week 
 ORDER BY week DESC LIMIT 8
 
 -- name: changed_identities
--- Facts of the week that came since a vector, and all that had a fact of the week and were displaced.
+-- Facts of the week that came since a vector, and all that had a fact of the week and were displaced. A partition that
+-- the vector does not name was added since.
 SELECT kind::text AS kind, agency, detainer_id FROM ledger_entry l
-JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, next_offset)
-  ON seen.topic = 'detainer-' || l.kind::text AND seen.partition = l.partition AND l.kafka_offset >= seen.next_offset
-WHERE l.week = $1
+LEFT JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, next_offset)
+  ON seen.topic = 'detainer-' || l.kind::text AND seen.partition = l.partition
+WHERE l.week = $1 AND l.kafka_offset >= COALESCE(seen.next_offset, 0)
 UNION
 SELECT kind::text, agency, detainer_id FROM history WHERE week = $1
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deploy.local.parts import KafkaPart
-from schemas.topics import DETAINER_ISSUED, partition_of
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, partition_of
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
 from services.ingest import app as ingest
@@ -128,6 +128,36 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         done = await commands.ddor(chosen, "verify", what)
         assert "figures digest" in done.output, done.output
         assert "✓ replay" in done.output, done.output
+
+
+async def test_what_comes_late_in_a_partition_that_the_report_did_not_have_is_a_cause(
+    chosen: Settings, connection: Connection, publisher: Publisher, week: ReportingWeek
+) -> None:
+    bootstrap = chosen.kafka_bootstrap
+    async with running(aggregator.create(chosen)) as one:
+        await until(lambda: is_ready(one), "the aggregator ready")
+        places = [*await next_offsets(connection)]
+        await kafka_log.append(bootstrap, both(NUMBERS, week))
+        await counted(connection, bootstrap, places)
+        publisher.clock.now = week.ends_at + chosen.grace
+        assert await publisher.steps() == 2
+        before = await report(connection, week)
+
+        done = await commands.ddor(chosen, "topics", "grow", DETAINER_DECLINED, str(GROWN))
+        assert done.exit_code == 0, done.output
+        late = [
+            replace(one, partition=partition_of(one.key or b"", GROWN))
+            for one in (told("declined", 300 + number, week) for number in NUMBERS)
+        ]
+        assert any(one.partition >= len(before["offsets"][DETAINER_DECLINED]) for one in late)
+        await kafka_log.append(bootstrap, late)
+        await counted(connection, bootstrap, [*places, *((DETAINER_DECLINED, number) for number in range(12, GROWN))])
+        publisher.clock.now = chosen.calendar.next(week).ends_at + chosen.grace
+        assert await publisher.steps() == 2
+    again = await report(connection, week)
+    assert (again["revision"], [one["causes"] for one in again["changes"]]) == (2, [{"late": len(NUMBERS)}])
+    done = await commands.ddor(chosen, "verify", f"{week}@2")
+    assert "✓ causes" in done.output, done.output
 
 
 async def test_ingest_uses_added_partitions(
