@@ -30,9 +30,18 @@ from services.publisher.report import Draft, Standing
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, vector_of
 from services.runtime.errors import InvariantError
+from services.runtime.logs import get
+
+log = get(__name__)
 
 SYSTEM = "publisher"
 NO_REPORT = "there is no report of this week"
+REFUSED = "refused: "
+
+
+def refusal(error: InvariantError) -> str:
+    """The outcome of a restatement that could not be proven."""
+    return f"{REFUSED}{error}"
 
 
 class _Held(Exception):  # noqa: N818  # leaves the transaction without writing
@@ -124,29 +133,55 @@ class Store:
         written = [await self._write(report.draft(week, snapshot, rules), standing, now)]
         await self.move(week.first, close.state, State.CLOSED, now)
         for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
-            next_one = Standing(row["revision"] + 1, "scheduled", None)
-            restated = await self._restate(row, vector, rules, next_one, now)
+            restated = await self._restate_scheduled(row, vector, rules, now)
             written += [restated] if restated else []
         return written
+
+    async def _restate_scheduled(
+        self, row: asyncpg.Record, vector: Offsets, rules: Rules, now: datetime
+    ) -> Report | None:
+        """The restatement of another week that is due. One that cannot be proven holds up no other."""
+        try:
+            async with self._connection.transaction():
+                return await self._restate(row, vector, rules, Standing(row["revision"] + 1, "scheduled", None), now)
+        except InvariantError as error:
+            log.exception("restatement-refused", week=str(row["week"]))
+            await self._connection.execute(SQL["add_refusal"], row["week"], SYSTEM, now, refusal(error))
+            return None
 
     async def restate_requested(self, rules: Callable[[], Rules], now: datetime) -> list[Report]:
         """Write the revisions that operators asked for. A request waits while the positions are behind its report."""
         written: list[Report] = []
         for request in await self._connection.fetch(SQL["restatements"]):
-            async with self._connection.transaction(isolation="repeatable_read"):
-                vector, _ = await self._snapshots.vector()
-                row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
-                outcome = NO_REPORT
-                if row is not None:
-                    if closing.shortfall(row["figures"]["offsets"], vector):
-                        continue
-                    reason = f"{request['by']}: {request['reason']}"
-                    standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
-                    restated = await self._restate(row, vector, rules(), standing, now)
-                    outcome = f"revision {restated.revision}" if restated else "no figure has changed"
-                    written += [restated] if restated else []
-                await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
+            try:
+                async with self._connection.transaction(isolation="repeatable_read"):
+                    written += await self._restate_requested(request, rules, now)
+            except InvariantError as error:
+                log.exception("restatement-refused", week=str(request["week"]))
+                await self._connection.execute(SQL["finish_restatement"], request["id"], refusal(error))
         return written
+
+    async def _restate_requested(
+        self, request: asyncpg.Record, rules: Callable[[], Rules], now: datetime
+    ) -> list[Report]:
+        vector, _ = await self._snapshots.vector()
+        row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
+        if row is None:
+            await self._connection.execute(SQL["finish_restatement"], request["id"], NO_REPORT)
+            return []
+        if closing.shortfall(row["figures"]["offsets"], vector):
+            return []
+        reason = f"{request['by']}: {request['reason']}"
+        standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
+        restated = await self._restate(row, vector, rules(), standing, now)
+        outcome = f"revision {restated.revision}" if restated else "no figure has changed"
+        await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
+        return [restated] if restated else []
+
+    async def refused(self) -> int:
+        """How many weeks have a restatement that could not be proven, and none that could since."""
+        refused: int = await self._connection.fetchval(SQL["refused"], REFUSED)
+        return refused
 
     async def _restate(
         self, row: asyncpg.Record, vector: Offsets, rules: Rules, standing: Standing, now: datetime
