@@ -169,7 +169,7 @@ class Store:
         if row is None:
             await self._connection.execute(SQL["finish_restatement"], request["id"], NO_REPORT)
             return []
-        if closing.shortfall(row["figures"]["offsets"], vector):
+        if closing.shortfall(row["offsets"], vector):
             return []
         reason = f"{request['by']}: {request['reason']}"
         standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
@@ -190,15 +190,15 @@ class Store:
 
         After a restore from a backup the positions may be behind a revision that was recovered: then it stands.
         """
-        former = row["figures"]
-        if closing.shortfall(former["offsets"], vector):
+        former, known = row["figures"], row["offsets"]
+        if closing.shortfall(known, vector):
             return None
         week = self._calendar.week(row["week"])
         draft = report.draft(week, await self._snapshots.read(week.first, vector), rules)
         if draft.figures.digest == former["figures_digest"]:
             return None
         await self._snapshots.prove(week.first)
-        standing = await self._explained(standing, week.first, former, draft.figures)
+        standing = await self._explained(standing, week.first, former, known, draft.figures)
         # A recovered revision has no tables to compare: its digest tells whether they changed, but for a line list that
         # may have been in it.
         comparable = "tables" in former or rules.line_list_mode != "off"
@@ -206,12 +206,15 @@ class Store:
             return None
         return await self._write(draft, standing, now)
 
-    async def _explained(self, standing: Standing, week: date, former: Mapping[str, Any], figures: Figures) -> Standing:
+    async def _explained(
+        self, standing: Standing, week: date, former: Mapping[str, Any], known: Offsets, figures: Figures
+    ) -> Standing:
+        """With what differs from the `former` revision, which knew the facts below `known`, and why."""
         if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
             return standing
         rows = [JurisdictionRow.model_validate(one) for one in former["jurisdictions"]]
-        identities = await self._snapshots.changed(week, former["offsets"])
-        listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, former["offsets"]))
+        identities = await self._snapshots.changed(week, known)
+        listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, known))
         if wrong := restating.unexplained(listed):
             one = wrong[0]
             raise InvariantError(f"{week}: causes do not sum to the difference of {one.geoid} {one.kind}")
