@@ -78,11 +78,11 @@ def _in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-async def create_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> None:
-    """Create topics as the project wants them, on one broker."""
+async def create_topics(client: AIOKafkaAdminClient, names: Iterable[str], replication: int = 1) -> None:
+    """Create topics as the project wants them, with so many copies of each."""
     wanted = [topic for topic in TOPICS if topic.name in set(names)]
     response: Any = await client.create_topics(
-        [NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.config(1)) for topic in wanted]
+        [NewTopic(one.name, one.partitions, replication, topic_configs=one.config(replication)) for one in wanted]
     )
     for name, code, *_ in response.topic_errors:
         if code:

@@ -12,6 +12,7 @@ from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
 from tests.support.kafka_log import Message
 from tests.support.positions import Connection, accounts, next_offsets
+from tests.support.waiting import until
 
 
 class Stream:
@@ -36,6 +37,15 @@ class Stream:
             self.sent += len(some)
             await asyncio.sleep(0.02)
 
+    async def more(self, connection: Connection, count: int = 300) -> None:
+        """Wait until so many more events are written and so many more records counted."""
+        sent, counted = self.sent, await _records(connection)
+
+        async def done() -> bool:
+            return self.sent >= sent + count and await _records(connection) >= counted + count
+
+        await until(done, f"{count} more events")
+
     async def check(self, connection: Connection) -> None:
         """All is counted, exactly once: the database is the model of the log since the stream began."""
         await kafka_log.counted(connection, self._bootstrap)
@@ -58,6 +68,10 @@ async def streaming(connection: Connection, bootstrap: str) -> AsyncIterator[Str
     finally:
         stream.ending = True  # not cancelled: a client that is cancelled while it connects leaves its sockets open
         await task
+
+
+async def _records(connection: Connection) -> int:
+    return int(await connection.fetchval("SELECT sum(records) FROM partition_position"))
 
 
 def _some(first: int, count: int) -> list[Message]:
