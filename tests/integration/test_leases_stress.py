@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import pytest
 
+from deploy.local import kafka_jars
 from deploy.local.parts import KafkaPart
 from deploy.local.ports import free_port
 from deploy.local.service import Service
@@ -19,7 +20,8 @@ from services.aggregator.leases import EXPIRY
 from services.aggregator.worker import PARTITIONS
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
-from tests.support import processes
+from tests.support import kafka_log, processes
+from tests.support.clusters import two_doors
 from tests.support.positions import Connection, owners
 from tests.support.proxies import Line, in_front
 from tests.support.streaming import streaming
@@ -187,6 +189,47 @@ async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases
                 await stream.more(connection)
         await stream.check(connection)
         assert await asyncio.to_thread(two.stop)
+
+
+@pytest.mark.real_kafka("has one listener")
+async def test_a_worker_that_is_cut_off_from_kafka_at_work_leaves_its_leases_to_those_that_can_read(
+    start: Start, connection: Connection, tmp_path: Path
+) -> None:
+    """It still reaches PostgreSQL, and no connection to Kafka is closed: it could go on holding what it cannot read."""
+    if lacking := kafka_jars.missing():
+        pytest.skip(" ".join(lacking))
+    line = Line()
+    async with two_doors(tmp_path / "own-kafka", line) as (kafka, proxied):
+        kafka_log.make_topics(kafka)
+        await connection.execute("UPDATE partition_position SET next_offset = 0")
+        start("one", DDOR_KAFKA_BOOTSTRAP=kafka.bootstrap)
+        two = start("two", DDOR_KAFKA_BOOTSTRAP=proxied)
+        start("three", DDOR_KAFKA_BOOTSTRAP=kafka.bootstrap)
+        await _share(connection, "one", "two", "three")
+        async with streaming(connection, kafka.bootstrap) as stream:
+            for _ in range(2):
+                await stream.more(connection)
+                attempts = _attempts(two)
+                line.open.clear()
+                await _share(connection, "one", "three")
+
+                async def tried_again(least: int = attempts + 2) -> bool:
+                    assert "two" not in (await owners(connection)).values()
+                    return _attempts(two) >= least
+
+                await until(tried_again, "the end of a session, and an attempt that takes nothing")
+                await stream.more(connection)
+                assert await _is_unready(two)
+                assert two.running(), "it waits; it does not end"
+                line.open.set()
+                await _share(connection, "one", "two", "three")
+                await stream.more(connection)
+        await stream.check(connection)
+        assert await asyncio.to_thread(two.stop)
+
+
+def _attempts(service: Service) -> int:
+    return service.process.log.read_text().count("session-ended")
 
 
 async def _is_unready(service: Service) -> bool:

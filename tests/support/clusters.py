@@ -1,12 +1,13 @@
-"""Apache Kafka as it is run in earnest: three brokers and a controller of their own, each a JVM of this machine."""
+"""Apache Kafka of several JVMs, or with several ways in: brokers that go away, clients that are cut off."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import socket
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from deploy.local.kafka_native import NativeKafka, new_cluster
 from deploy.local.ports import LOOPBACK, free_port
 from schemas.topics import TOPICS
 from tests.support import kafka_log
+from tests.support.proxies import Proxy, carrying
 from tests.support.waiting import until
 
 BROKERS = (1, 2, 3)
@@ -32,6 +34,27 @@ _REPLICATED = {
 }
 
 
+@asynccontextmanager
+async def two_doors(directory: Path, proxy: Proxy) -> AsyncIterator[tuple[NativeKafka, str]]:
+    """A Kafka, and the address of its second listener: who comes in there is sent through the proxy for everything."""
+    port, behind, controller = free_port(), free_port(), free_port()
+    async with carrying(proxy, LOOPBACK, behind) as carried:
+        addresses = f"PLAINTEXT://{LOOPBACK}:{port},PROXIED://{LOOPBACK}"
+        settings = {
+            "listeners": f"{addresses}:{behind},CONTROLLER://{LOOPBACK}:{controller}",
+            "advertised.listeners": f"{addresses}:{carried}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
+        }
+        kafka = NativeKafka(directory, port=port, settings=settings)
+        try:
+            await asyncio.to_thread(kafka.start)
+            yield kafka, f"{LOOPBACK}:{carried}"
+        finally:
+            kafka.kill()
+            kafka.destroy()
+
+
 class _Controller(NativeKafka):
     """A node without a broker: it answers no client."""
 
@@ -44,7 +67,7 @@ class _Controller(NativeKafka):
 
 
 class Cluster:
-    """Every partition is on all three brokers; whoever writes with acks=all needs two of them in sync."""
+    """Three brokers, and a controller of their own. Every partition is on all three brokers; whoever writes with acks=all needs two of them in sync."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -104,19 +127,16 @@ class Cluster:
 
         await until(so, f"{count} brokers in sync on every partition", 120)
 
-    async def without_leader(self) -> None:
-        """Wait until no partition has a leader."""
-
-        async def so() -> bool:
-            return set((await self.leads()).values()) == {-1}
-
-        await until(so, "no partition has a leader", 120)
-
     async def away(self, nodes: Iterable[int]) -> None:
         """Kill these brokers, one after another: each is seen to be away before the next one goes."""
         for node in nodes:
             await asyncio.to_thread(self.brokers[node].kill)
             await self._seen_away(node)
+
+    async def stopped(self, node: int) -> None:
+        """Stop a broker (SIGSTOP), so that others lead what it led, and it does not know."""
+        self.brokers[node].pause()
+        await self._seen_away(node)
 
     async def _seen_away(self, node: int) -> None:
         async def so() -> bool:
@@ -130,7 +150,7 @@ class Cluster:
         async def told() -> list[dict[str, Any]]:
             running = [broker.bootstrap for broker in self.brokers.values() if broker.running()]
             try:
-                async with kafka_log.admin(",".join(running)) as client:
+                async with kafka_log.admin(",".join(running), request_timeout_ms=2_000) as client:
                     return list(await client.describe_topics([topic.name for topic in TOPICS]))
             except KafkaError:
                 return []  # it asks any broker that it has heard of, also one that is away

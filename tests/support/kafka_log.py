@@ -109,9 +109,9 @@ async def make_anew(bootstrap: str, topic: str) -> None:
 
 
 @asynccontextmanager
-async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin(bootstrap: str, **more: Any) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **more)
     await client.start()
     try:
         yield client
@@ -140,9 +140,9 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def append(bootstrap: str, messages: Iterable[Message]) -> list[tuple[str, int, int]]:
+async def append(bootstrap: str, messages: Iterable[Message], **more: Any) -> list[tuple[str, int, int]]:
     """Write messages; where each of them is: topic, partition, offset."""
-    async with producer(bootstrap) as client:
+    async with producer(bootstrap, **more) as client:
         return await send(client, messages)
 
 

@@ -15,6 +15,10 @@ from tests.support.positions import Connection, accounts, next_offsets
 from tests.support.waiting import until
 
 
+_ANSWER_MS = 3_000
+"""After this the producer asks who leads now: a broker that was stopped does not say that it does not."""
+
+
 class Stream:
     """Writes until it is told to end."""
 
@@ -30,7 +34,7 @@ class Stream:
             some = _some(self.sent, 60)
             try:
                 async with asyncio.timeout(20):
-                    await kafka_log.append(self._bootstrap, some)
+                    await kafka_log.append(self._bootstrap, some, request_timeout_ms=_ANSWER_MS)
             except (KafkaError, OSError, TimeoutError):
                 await asyncio.sleep(0.2)
                 continue
