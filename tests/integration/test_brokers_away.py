@@ -116,9 +116,9 @@ async def test_without_leaders_the_aggregator_waits_and_says_so(
             async def tried_again() -> bool:
                 assert await waiting(), "at no time is it ready"
                 assert set((await owners(connection)).values()) == {None}, "and it takes no lease"
-                return _attempts(aggregator) >= attempts + 3
+                return _attempts(aggregator) >= attempts + 2
 
-            await until(tried_again, "three more attempts")
+            await until(tried_again, "two more attempts")
         assert await next_offsets(connection) == before
         assert aggregator.running(), "it waits; it does not end"
         await asyncio.to_thread(cluster.start)

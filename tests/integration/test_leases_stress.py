@@ -212,12 +212,8 @@ async def test_a_worker_that_is_cut_off_from_kafka_at_work_leaves_its_leases_to_
                 attempts = _attempts(two)
                 line.open.clear()
                 await _share(connection, "one", "three")
-
-                async def tried_again(least: int = attempts + 2) -> bool:
-                    assert "two" not in (await owners(connection)).values()
-                    return _attempts(two) >= least
-
-                await until(tried_again, "the end of a session, and an attempt that takes nothing")
+                in_vain = partial(_tries_in_vain, two, connection, attempts + 2)
+                await until(in_vain, "the end of its session, and one more attempt")
                 await stream.more(connection)
                 assert await _is_unready(two)
                 assert two.running(), "it waits; it does not end"
@@ -226,6 +222,11 @@ async def test_a_worker_that_is_cut_off_from_kafka_at_work_leaves_its_leases_to_
                 await stream.more(connection)
         await stream.check(connection)
         assert await asyncio.to_thread(two.stop)
+
+
+async def _tries_in_vain(service: Service, connection: Connection, least: int) -> bool:
+    assert service.name not in (await owners(connection)).values()
+    return _attempts(service) >= least
 
 
 def _attempts(service: Service) -> int:

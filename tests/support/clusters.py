@@ -67,7 +67,10 @@ class _Controller(NativeKafka):
 
 
 class Cluster:
-    """Three brokers, and a controller of their own. Every partition is on all three brokers; whoever writes with acks=all needs two of them in sync."""
+    """Three brokers, and a controller of their own.
+
+    Every partition is on all three brokers; whoever writes with acks=all needs two of them in sync.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -140,9 +140,9 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def append(bootstrap: str, messages: Iterable[Message], **more: Any) -> list[tuple[str, int, int]]:
+async def append(bootstrap: str, messages: Iterable[Message]) -> list[tuple[str, int, int]]:
     """Write messages; where each of them is: topic, partition, offset."""
-    async with producer(bootstrap, **more) as client:
+    async with producer(bootstrap) as client:
         return await send(client, messages)
 
 
@@ -154,7 +154,7 @@ async def send(client: AIOKafkaProducer, messages: Iterable[Message]) -> list[tu
         futures.append(
             await client.send(topic, value=one.value, key=one.key, partition=partition, headers=list(one.headers))
         )
-    written = [await future for future in futures]
+    written = await asyncio.gather(*futures)
     return [(one.topic, one.partition, one.offset) for one in written]
 
 

@@ -1,4 +1,4 @@
-"""TCP proxies in front of PostgreSQL and Kafka that break connections, or let nothing through, where a test wants it."""
+"""TCP proxies in front of a server that break connections, or let nothing through, where a test wants it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from tests.support.kafka_log import Message
 from tests.support.positions import Connection, accounts, next_offsets
 from tests.support.waiting import until
 
-
 _ANSWER_MS = 3_000
 """After this the producer asks who leads now: a broker that was stopped does not say that it does not."""
 
@@ -33,8 +32,9 @@ class Stream:
         while not self.ending:
             some = _some(self.sent, 60)
             try:
-                async with asyncio.timeout(20):
-                    await kafka_log.append(self._bootstrap, some, request_timeout_ms=_ANSWER_MS)
+                async with kafka_log.producer(self._bootstrap, request_timeout_ms=_ANSWER_MS) as client:
+                    async with asyncio.timeout(20):  # not its end, which would leave connections open
+                        await kafka_log.send(client, some)
             except (KafkaError, OSError, TimeoutError):
                 await asyncio.sleep(0.2)
                 continue
