@@ -42,13 +42,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ingest(kafka: KafkaPart, file: Path, tmp_path: Path) -> Iterator[Service]:
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(file)}
-    one = processes.service("ingest", tmp_path / "ingest", variables)
-    one.start()
-    try:
+    with processes.started(processes.ingest(kafka.bootstrap, file, tmp_path / "ingest")) as one:
         yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
 
 
 async def status(ingest: Service, key: str, agency: str = "old") -> int:

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,14 @@ import zstandard
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
 from schemas.acceptance import accept
-from tests.integration.test_ingest_answers import NO_JSON, REFUSED
 from tests.support import events, kafka_log, processes, streams
-from tests.support.agencies import NEW_YORK, write_agencies
+from tests.support.agencies import NEW_YORK
 from tests.support.processes import BATCH, post
+from tests.support.refused_bodies import NO_JSON, REFUSED
 from tests.support.streams import LINES, Stream
 
 MEGABYTE = 1_048_576
 PACKED = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
-
-
-@pytest.fixture(scope="module")
-def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    state = tmp_path_factory.mktemp("ingest")
-    agencies = write_agencies(state / "agencies.toml")
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    one = processes.service("ingest", state, variables)
-    one.start()
-    try:
-        yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
-
-
-@pytest.fixture
-async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with processes.client(ingest) as client:
-        yield client
 
 
 def told(response: httpx.Response) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,35 +14,16 @@ import pytest
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
 from tests.support import kafka_log, processes, streams
-from tests.support.agencies import write_agencies
-from tests.support.processes import BATCH, post
+from tests.support.processes import BATCH, DRAIN_SECONDS, post
 from tests.support.streams import Stream
 from tests.support.waiting import until
 
-_DRAIN_SECONDS = 40.0
-
 
 @pytest.fixture
-def ingest(own_kafka: KafkaPart, tmp_path: Path) -> Iterator[Service]:
-    """Ingest, ready. Kafka runs before and after each test."""
-    variables = {
-        "DDOR_KAFKA_BOOTSTRAP": own_kafka.bootstrap,
-        "DDOR_AGENCIES_FILE": str(write_agencies(tmp_path / "agencies.toml")),
-    }
-    one = processes.service("ingest", tmp_path, variables)
-    try:
-        one.start()
-        yield one
-    finally:
-        own_kafka.resume()
-        one.stop(_DRAIN_SECONDS)
-        own_kafka.start()
-
-
-@pytest.fixture
-async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with processes.client(ingest) as client:
-        yield client
+def ingest(own_ingest: Service) -> Service:
+    """Ready."""
+    own_ingest.start()
+    return own_ingest
 
 
 class Sending:
@@ -141,7 +121,7 @@ async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
     if paused:
         await asyncio.to_thread(own_kafka.pause)
     began = time.monotonic()
-    assert await asyncio.to_thread(ingest.stop, _DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
     assert time.monotonic() - began < 25
     await sending.ended()
     assert sending.stream.complete, "an orderly end"

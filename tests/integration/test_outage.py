@@ -23,11 +23,11 @@ from services.runtime.settings import Settings
 from tests.support import events, kafka_log, processes
 from tests.support.agencies import write_agencies
 from tests.support.positions import Connection
+from tests.support.processes import DRAIN_SECONDS
 from tests.support.publishing import new_week, rules
 from tests.support.stacks import looking
 from tests.support.waiting import until
 
-_DRAIN_SECONDS = 40.0
 Part: TypeAlias = "KafkaPart | PostgresPart"
 PARTS = ["Kafka", "PostgreSQL"]
 ROLES = ["aggregator", "publisher"]
@@ -70,7 +70,7 @@ def service(
         for part in (own_kafka, own_postgres):
             part.resume()
             part.start()
-        one.stop(_DRAIN_SECONDS)
+        one.stop(DRAIN_SECONDS)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_sigterm_ends_it_while_a_part_is_away(
     await asyncio.to_thread(service.start)
     part: Part = own_kafka if what == "Kafka" else own_postgres
     await asyncio.to_thread(part.stop if how == "stopped" else part.pause)
-    assert await asyncio.to_thread(service.stop, _DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(service.stop, DRAIN_SECONDS), "it ended by itself"
 
 
 @pytest.mark.real_kafka("loses acknowledged records when it is ended while clients write")
@@ -141,7 +141,7 @@ async def test_sigterm_ends_a_publisher_whose_message_cannot_be_sent_and_the_nex
         await store.set_barrier(week.first, State.OPEN, {}, now)
         await store.publish(week, Close(State.DRAINING, {}), rules(chosen), now, now)
     await until(lambda: _has_unsent(service), "a message that is late")
-    assert await asyncio.to_thread(service.stop, _DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(service.stop, DRAIN_SECONDS), "it ended by itself"
     await asyncio.to_thread(own_kafka.resume)
     await asyncio.to_thread(service.start)
 

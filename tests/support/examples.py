@@ -33,7 +33,6 @@ LINES = "application/x-ndjson"
 KEY = "the-key-of-the-agency-demo"
 
 _ISSUED, _OTHER = "3f0c1d2e-6a7b-4c8d-9e0f-1a2b3c4d5e6f", "7d9e8f70-1b2c-4d3e-8f4a-5b6c7d8e9f0a"
-_DRAIN_SECONDS = 40.0
 _REPORTED = "2017-02-05T05:00:00Z"
 
 Document = dict[str, Any]
@@ -182,8 +181,7 @@ async def asking(kafka: KafkaPart, directory: Path) -> AsyncIterator[httpx.Async
         f'[[agency]]\nname = "demo"\nkey_sha256 = ["{hashlib.sha256(KEY.encode()).hexdigest()}"]\n'
         'kinds = ["issued", "declined"]\njurisdictions = ["32*", "36*"]\n'
     )
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    one = processes.service("ingest", directory, variables)
+    one = processes.ingest(kafka.bootstrap, agencies, directory)
     try:
         one.start()
         async with httpx.AsyncClient(base_url=one.url, timeout=60, trust_env=False) as client:
@@ -191,7 +189,7 @@ async def asking(kafka: KafkaPart, directory: Path) -> AsyncIterator[httpx.Async
             yield client
     finally:
         kafka.resume()
-        one.stop(_DRAIN_SECONDS)
+        one.stop(processes.DRAIN_SECONDS)
 
 
 async def asked(kafka: KafkaPart, directory: Path) -> dict[str, str]:

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import httpx
 
-from services.ingest.framing import SINGLE
 from services.ingest.intake import PARTITIONS, Accepted
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
@@ -64,24 +63,3 @@ async def connected(made: Door) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://ingest", headers=headers) as client:
         yield client
-
-
-async def post(client: httpx.AsyncClient, content: Any, media_type: str = SINGLE, **headers: str) -> httpx.Response:
-    """POST events."""
-    return await client.post("/v1/events", content=content, headers={"Content-Type": media_type, **headers})
-
-
-def batch(*values: bytes) -> bytes:
-    """A batch of events as they are."""
-    return b"[" + b",".join(values) + b"]"
-
-
-def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Check that the answer is problem+json (RFC 9457) with this status and code; its members."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
-    assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
-    assert body["detail"]
-    assert body["title"]
-    return body

@@ -19,8 +19,10 @@ from services.ingest import routes
 from services.ingest.framing import BATCH, BINARY, LINES, MAX_BODY_BYTES, SINGLE
 from services.ingest.routes import Door
 from tests.support.agencies import LAS_VEGAS, key_of
+from tests.support.problems import assert_problem
+from tests.support.processes import batch, post
 from tests.unit import sample_door
-from tests.unit.sample_door import Producer, assert_problem, batch, post
+from tests.unit.sample_door import Producer
 from tests.unit.sample_events import changed, encoded, event
 
 GOOD, BAD = encoded(event()), encoded(event(version=0))
@@ -87,7 +89,7 @@ async def test_an_agency_that_sends_too_fast_is_429_with_a_time_to_retry(tmp_pat
     named = f'name = "{LAS_VEGAS}"\n'
     file.write_text(file.read_text().replace(named, f"{named}events_per_second = 1\n"))
     async with sample_door.connected(door) as client:
-        assert (await post(client, batch(*[GOOD] * 15), BATCH)).status_code == 200
+        assert (await post(client, batch([GOOD] * 15), BATCH)).status_code == 200
         answer = await post(client, Unread())
         body = assert_problem(answer, 429, "too-many-events")
         assert "1 events a second" in body["detail"]
@@ -100,7 +102,7 @@ async def test_compressed_bodies_are_read(client: httpx.AsyncClient, producer: P
     pack = PACKED[encoding]
     named = {"Content-Encoding": encoding}
     assert (await post(client, pack(GOOD), **named)).status_code == 202
-    assert (await post(client, pack(batch(GOOD, GOOD)), BATCH, **named)).status_code == 200
+    assert (await post(client, pack(batch([GOOD, GOOD])), BATCH, **named)).status_code == 200
     assert lines(await post(client, pack(GOOD + b"\n" + GOOD), LINES, **named))[-1]["summary"]["accepted"] == 2
     assert [one.value for one in producer.stored] == [GOOD] * 5
 
