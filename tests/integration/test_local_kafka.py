@@ -16,6 +16,7 @@ from deploy.local import kafka_jars, parts
 from deploy.local.kafka_jars import console_consumer
 from deploy.local.parts import KafkaPart
 from deploy.local.probes import kafka_answers, wait_until
+from tests.support.local_parts import started
 
 KAFKAS = [source for source in parts.kafka_sources() if source.kind != "settings"]
 
@@ -25,12 +26,8 @@ KAFKAS = [source for source in parts.kafka_sources() if source.kind != "settings
 def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaPart]:
     if lacking := request.param.missing():
         pytest.skip(" ".join(lacking))
-    part: KafkaPart = request.param.build(tmp_path_factory.mktemp("kafka"), 0)
-    part.start()
-    try:
+    with started(request.param.build(tmp_path_factory.mktemp("kafka"), 0)) as part:
         yield part
-    finally:
-        part.destroy()
     assert not part.running()
 
 

@@ -8,11 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
-import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from deploy import migrations
 from deploy.local.databases import ensure_database
 from deploy.local.parts import KafkaPart, PostgresPart
 from deploy.local.service import Service
@@ -22,6 +20,7 @@ from services.publisher.store import Store
 from services.runtime.settings import Settings
 from tests.support import events, kafka_log, processes
 from tests.support.agencies import write_agencies
+from tests.support.local_parts import migrated
 from tests.support.positions import Connection
 from tests.support.processes import DRAIN_SECONDS
 from tests.support.publishing import new_week, rules
@@ -35,13 +34,7 @@ ROLES = ["aggregator", "publisher"]
 
 @pytest.fixture(scope="module")
 async def dsn(own_postgres: PostgresPart) -> str:
-    database = ensure_database(own_postgres.dsn, "outage")
-    connection = await asyncpg.connect(database)
-    try:
-        await migrations.apply(connection)
-    finally:
-        await connection.close()
-    return database
+    return await migrated(ensure_database(own_postgres.dsn, "outage"))
 
 
 @pytest.fixture

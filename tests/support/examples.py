@@ -22,6 +22,7 @@ from deploy.local.parts import KafkaPart
 from schemas.detainer import Kind
 from schemas.report import Report, announcement
 from tests.support import kafka_log, processes
+from tests.support.local_parts import started
 from tests.support.processes import BATCH, SINGLE
 from tests.support.waiting import until
 from tests.unit.sample_reports import Declined, report, snapshot
@@ -220,14 +221,9 @@ def write(files: Mapping[str, str]) -> None:
 def main() -> None:
     """The command."""
     write(requests() | reports())
-    with tempfile.TemporaryDirectory() as place:
-        kafka = parts.choose_kafka(Path(place) / "kafka")
-        kafka.start()
-        try:
-            kafka_log.make_topics(kafka)
-            write(asyncio.run(asked(kafka, Path(place))))
-        finally:
-            kafka.destroy()
+    with tempfile.TemporaryDirectory() as place, started(parts.choose_kafka(Path(place) / "kafka")) as kafka:
+        kafka_log.make_topics(kafka)
+        write(asyncio.run(asked(kafka, Path(place))))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import structlog
 from aiokafka.errors import IllegalOperation, ProducerFenced
 from pydantic import SecretStr
 from rich.console import Console
 
-from deploy import migrations
 from deploy.local import parts
 from deploy.local.databases import ensure_database
 from schemas.week import ReportingWeek
@@ -38,6 +36,7 @@ from tests.support.agencies import LAS_VEGAS, write_agencies
 from tests.support.batches import CALENDAR
 from tests.support.kafka_log import Message
 from tests.support.life import WASHOE, Life, both, living, told
+from tests.support.local_parts import migrated, started
 from tests.support.publisher_lives import session
 from tests.support.publishing import client
 from tests.system import proof
@@ -229,17 +228,12 @@ class TenWeeks:
 async def beginning(dsn: str, bootstrap: str, directory: Path) -> AsyncIterator[Life]:
     """A life on an empty database and empty topics."""
     settings = Settings(
-        postgres_dsn=SecretStr(dsn),
+        postgres_dsn=SecretStr(await migrated(dsn)),
         kafka_bootstrap=bootstrap,
         agencies_file=write_agencies(directory / "agencies.toml"),
         first_week=FIRST.first,
         restatement_weeks=PROVISIONAL,
     )
-    connection = await asyncpg.connect(dsn)
-    try:
-        await migrations.apply(connection)
-    finally:
-        await connection.close()
     async with living(settings, FIRST) as life:
         yield life
 
@@ -261,16 +255,13 @@ def main() -> int:
     began = datetime.now().astimezone()
     with tempfile.TemporaryDirectory(prefix="ddor-ten-weeks-") as scratch:
         directory = Path(scratch)
-        kafka, postgres = parts.choose_kafka(directory / "kafka"), parts.choose_postgres(directory / "postgres")
-        try:
-            kafka.start()
-            postgres.start()
+        with (
+            started(parts.choose_kafka(directory / "kafka")) as kafka,
+            started(parts.choose_postgres(directory / "postgres")) as postgres,
+        ):
             kafka_log.make_topics(kafka)
             console.print(f"on {kafka.name} and {postgres.name}")
             asyncio.run(run(ensure_database(postgres.dsn, "ten_weeks"), kafka.bootstrap, directory, console))
-        finally:
-            kafka.destroy()
-            postgres.destroy()
     console.print(f"ten weeks in {(datetime.now().astimezone() - began).seconds} s")
     return 0
 
