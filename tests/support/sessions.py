@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from aiokafka import TopicPartition
@@ -79,6 +80,16 @@ class WriterSession:
         self.writer = Writer(cast("Any", self.store), self.reader, WEEKS, self.size)
         for partition in (ISSUED_0, ISSUED_1):
             self.reader.gain(lease(partition))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """The writer at work; it is cancelled afterwards."""
+        task = asyncio.create_task(self.writer.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def spans(self, partition: Partition, *offsets: int) -> list[Span]:
         """What the reader makes of a delivery."""
