@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import httpx
+from starlette.routing import BaseRoute
 
 from services.ingest.intake import PARTITIONS, Accepted
 from services.ingest.producing import EventProducer
@@ -52,13 +53,13 @@ def door(directory: Path, producer: Producer) -> Door:
 
 
 @asynccontextmanager
-async def connected(made: Door) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the key of an agency."""
+async def connected(made: Door, more: Sequence[BaseRoute] = ()) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of an agency; `more` are routes to serve beside the door's own."""
 
     async def ready() -> str | None:
         return None
 
-    app = http.application(made.routes, ready, cast("http.Lifespan", None), made.stopping)
+    app = http.application([*made.routes, *more], ready, cast("http.Lifespan", None), made.stopping)
     headers = {"Authorization": f"Bearer {key_of(LAS_VEGAS)}"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://ingest", headers=headers) as client:

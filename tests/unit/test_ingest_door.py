@@ -29,22 +29,6 @@ GOOD, BAD = encoded(event()), encoded(event(version=0))
 PACKED = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
 
 
-@pytest.fixture
-def producer() -> Producer:
-    return Producer()
-
-
-@pytest.fixture
-def door(tmp_path: Path, producer: Producer) -> Door:
-    return sample_door.door(tmp_path, producer)
-
-
-@pytest.fixture
-async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
-    async with sample_door.connected(door) as client:
-        yield client
-
-
 def lines(answer: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 

@@ -18,27 +18,9 @@ from services.runtime.agencies import AgenciesFile
 from tests.support.agencies import EXPIRED, LAS_VEGAS, key_of
 from tests.support.problems import assert_problem
 from tests.support.processes import batch, post
-from tests.unit import sample_door
 from tests.unit.sample_door import NOW, Producer
 from tests.unit.sample_events import changed, encoded, event
 from tests.unit.sample_reports import CALENDAR
-
-
-@pytest.fixture
-def producer() -> Producer:
-    return Producer()
-
-
-@pytest.fixture
-def door(tmp_path: Path, producer: Producer) -> Door:
-    return sample_door.door(tmp_path, producer)
-
-
-@pytest.fixture
-async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
-    async with sample_door.connected(door) as client:
-        yield client
-
 
 GOOD, BAD, OURS_NOT = encoded(event()), encoded(event(version=0)), encoded(event(jurisdiction="06037"))
 
