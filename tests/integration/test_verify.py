@@ -11,20 +11,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-import deploy
 from deploy.local.parts import KafkaPart
-from services.importer import acceptance_week
-from services.importer.sending import Envelopes
 from services.publisher.rendering import as_json
 from services.publisher.snapshot import SQL
 from services.runtime.settings import Settings
 from tests.support import commands, events, kafka_log
 from tests.support.batches import CALENDAR
+from tests.support.golden import first_week
 from tests.support.kafka_log import Message
 from tests.support.life import Life, living
-from tests.support.model import ZONE
 
-FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
 WEEK = CALENDAR.week(date(2017, 1, 28))
 RESTATEMENTS = 20
 _AGENCY = (
@@ -45,14 +41,10 @@ class Published:
 
 def acceptance() -> list[Message]:
     """What the importer sends of the first report's week."""
-    envelopes = Envelopes("demo", "first-week")
-    told = []
-    for row in acceptance_week.read(FILE, "demo", "first-week", ZONE):
-        for event in row.events:
-            document = envelopes.document(row.number, event)
-            key = document["subject"].encode()
-            told.append(Message(document["type"], json.dumps(document).encode(), key, headers=events.HEADERS))
-    return told
+    return [
+        Message(one["type"], json.dumps(one).encode(), one["subject"].encode(), headers=events.HEADERS)
+        for one in first_week()
+    ]
 
 
 @pytest.fixture(scope="module")
