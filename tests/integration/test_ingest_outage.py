@@ -138,8 +138,16 @@ async def test_sigterm_ends_it_while_kafka_is_away(
     ingest.start()
     assert (await post(http, _value(1))).status_code == 202
     await asyncio.to_thread(own_kafka.pause if paused else own_kafka.stop)
-    hanging = asyncio.create_task(post(http, _batch(1), BATCH))
-    await until(_has_begun(hanging), "a request under way")
+    sent = asyncio.Event()
+
+    async def trace(event: str, _: object) -> None:
+        if event == "http11.send_request_body.complete":
+            sent.set()
+
+    request = http.build_request("POST", "/v1/events", content=_batch(1), headers={"Content-Type": BATCH})
+    request.extensions["trace"] = trace
+    hanging = asyncio.create_task(http.send(request))
+    await asyncio.wait_for(sent.wait(), 60)
     assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
     answer = await hanging
     assert answer.status_code in (207, 503)
@@ -188,14 +196,5 @@ def _not_ready(http: httpx.AsyncClient) -> Callable[[], Any]:
 def _more_than(acknowledged: dict[Any, Any], least: int) -> Callable[[], Any]:
     async def ask() -> bool:
         return len(acknowledged) > least
-
-    return ask
-
-
-def _has_begun(task: asyncio.Task[Any]) -> Callable[[], Any]:
-    turns = iter(range(5))
-
-    async def ask() -> bool:
-        return next(turns, None) is None or task.done()
 
     return ask

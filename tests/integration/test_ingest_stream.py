@@ -154,7 +154,7 @@ async def test_a_bomb_is_refused_in_little_memory(http: httpx.AsyncClient, inges
     assert (await post(http, streams.value(1))).status_code == 202
 
 
-async def test_fifty_megabytes_of_lines_pass_in_flat_memory(ingest: Service, kafka: KafkaPart) -> None:
+async def test_fifty_megabytes_of_lines_pass_in_flat_memory(ingest: Service) -> None:
     template = events.encoded(events.envelope("issued", events.issued(1), id="event/NUMBER"))
     template = template.replace(events.detainer_id(1).encode(), b"00000000-0000-4000-8000-IDENTITY....")
     template = template.replace(b'"operator"', b'"facility":"A-LONG-CODE-16CH","form":"I-247D","operator"')

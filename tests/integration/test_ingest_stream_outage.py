@@ -65,7 +65,7 @@ class Sending:
 
 async def begin(ingest: Service) -> Sending:
     sending = Sending(await Stream.open(ingest))
-    await until(lambda: sending.more_than(2_000), "lines accepted", 30)
+    await until(lambda: sending.more_than(2_000), "lines accepted")
     return sending
 
 
@@ -76,7 +76,7 @@ async def assert_in_the_log(kafka: KafkaPart, accepted: dict[streams.Place, byte
 
 @pytest.mark.parametrize("how", ["stopped", "paused", "killed"])
 async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored(
-    ingest: Service, own_kafka: KafkaPart, how: str, request: pytest.FixtureRequest
+    ingest: Service, own_kafka: KafkaPart, how: str
 ) -> None:
     if how == "killed" and own_kafka.kind == "embedded":
         pytest.skip("the embedded broker loses acknowledged records on kill -9")
@@ -87,10 +87,10 @@ async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored
     async def told() -> bool:
         return any(line.get("status") == "unavailable" for line in sending.lines)
 
-    await until(told, "a line answered unavailable", 30)
+    await until(told, "a line answered unavailable")
     before = len(sending.accepted)
     await asyncio.to_thread(own_kafka.resume if how == "paused" else own_kafka.start)
-    await until(lambda: sending.more_than(before + 1_000), "lines accepted again", 60)
+    await until(lambda: sending.more_than(before + 1_000), "lines accepted again")
     sending.enough.set()
     await sending.ended()
     *receipts, last = sending.lines
@@ -120,9 +120,7 @@ async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
     sending = await begin(ingest)
     if paused:
         await asyncio.to_thread(own_kafka.pause)
-    began = time.monotonic()
     assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
-    assert time.monotonic() - began < 25
     await sending.ended()
     assert sending.stream.complete, "an orderly end"
     assert all("summary" not in line for line in sending.lines), "no summary: it was cut off"
@@ -136,7 +134,7 @@ async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
 
 @pytest.mark.parametrize("how", ["stopped", "paused", "killed"])
 async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
-    ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart, how: str
+    http: httpx.AsyncClient, own_kafka: KafkaPart, how: str
 ) -> None:
     if how == "killed" and own_kafka.kind == "embedded":
         pytest.skip("the embedded broker loses acknowledged records on kill -9")
@@ -167,4 +165,4 @@ async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
     async def stored() -> bool:
         return (await post(http, streams.value(3))).status_code == 202
 
-    await until(stored, "stored again once Kafka is there", 60)
+    await until(stored, "stored again once Kafka is there")

@@ -103,14 +103,14 @@ class Running:
         async def held() -> bool:
             return len(self.worker.inner.reader.next_offsets) == 2
 
-        await until(held, "both partitions read", seconds=10)
+        await until(held, "both partitions read")
 
     async def deliver(self, partition: Partition, *offsets: int) -> None:
         await self.worker.take(records(partition, *offsets))
 
     async def failed(self) -> BaseException:
         """The one error that ended the session."""
-        await asyncio.wait([self.task], timeout=10)
+        await asyncio.wait([self.task], timeout=60)
         group = self.task.exception()
         assert isinstance(group, BaseExceptionGroup)
         (error,) = group.exceptions

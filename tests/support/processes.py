@@ -18,8 +18,8 @@ from tests.support.agencies import LAS_VEGAS, key_of
 
 SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
-DRAIN_SECONDS = 40.0
-"""More than any service may take to end while Kafka or PostgreSQL is away."""
+DRAIN_SECONDS = 30.0
+"""What docker-compose.yml gives a service to end, also while Kafka or PostgreSQL is away."""
 
 
 def service(role: str, state: Path, variables: Mapping[str, str], name: str | None = None) -> Service:

@@ -132,17 +132,14 @@ class TenWeeks:
         facts = both(range(400, 430), week)
         stuck = Partition(*facts[1].place)
         await self.tell(*facts, told("declined", 300, self.weeks[3], version=2), leave=[stuck])
-        await self.life.connection.execute(
-            "UPDATE partition_position SET halted_reason = 'TooManyRejects: 201' WHERE (topic, partition) = ($1, $2)",
-            stuck.topic, stuck.number,
-        )  # fmt: skip
+        await self.life.halt(stuck, "TooManyRejects: 201")
         await self.life.close(week)
         assert await self.life.state(week) == "held"
         self.life.publisher.clock.now += self.life.settings.hold
         await self.life.publisher.steps()
         await self.life.send()
         assert [one["gate"] for one in (await self.life.report(week))["flags"]] == ["halted-partition"]
-        await self.life.connection.execute("UPDATE partition_position SET halted_reason = NULL")
+        await self.life.resume()
         await self.life.counter.count()
 
     async def empty(self, week: ReportingWeek, _: ReportingWeek) -> None:
@@ -189,11 +186,7 @@ class TenWeeks:
         (bad,) = self.life.places
         await self.tell(told("declined", 620, before), *both(range(700, 710), week))
         again = next(place for place in self.life.places if place[0] == bad[0])
-        await self.life.connection.execute(
-            "UPDATE rejected SET redriven_at = now(), redriven_to = $4"
-            " WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
-            *bad, "/".join(map(str, again)),
-        )  # fmt: skip
+        await self.life.mark_redriven(bad, again)
         await self.life.close(week)
         old = Relay(client(self.life.settings), self.life.connection)
         await old.start(self.life.publisher.clock.now)

@@ -91,7 +91,7 @@ def start(client: Client, log: Log, encoding: str = "") -> asyncio.Task[None]:
 
 async def answered(client: Client, log: Log, *pieces: bytes | Exception | None, encoding: str = "") -> None:
     client.put(*pieces)
-    await asyncio.wait_for(start(client, log, encoding), 30)
+    await asyncio.wait_for(start(client, log, encoding), 60)
 
 
 def assert_complete(client: Client) -> None:

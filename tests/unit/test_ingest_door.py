@@ -21,6 +21,7 @@ from services.ingest.routes import Door
 from tests.support.agencies import LAS_VEGAS, key_of
 from tests.support.problems import assert_problem
 from tests.support.processes import batch, post
+from tests.support.waiting import until
 from tests.unit import sample_door
 from tests.unit.sample_door import Producer
 from tests.unit.sample_events import changed, encoded, event
@@ -193,9 +194,13 @@ async def test_when_the_process_is_to_stop_a_stream_ends_behind_what_was_read(do
     exchange = Exchange(LINES)
     exchange.put(GOOD + b"\n" + GOOD[:50])
     answering = asyncio.create_task(door(exchange.scope, exchange.incoming.get, exchange.send))
-    await asyncio.sleep(0.2)
+
+    async def told() -> bool:
+        return len(exchange.lines) == 1
+
+    await until(told, "the receipt of the whole line")
     door.stopping.set()
-    await asyncio.wait_for(answering, 5)
+    await asyncio.wait_for(answering, 60)
     assert [one["status"] for one in exchange.lines] == ["accepted"]
     assert exchange.sent[-1]["more_body"] is False
 
@@ -209,7 +214,7 @@ async def test_a_client_that_never_pauses_cannot_keep_the_process_from_stopping(
             door.stopping.set()
         return {"type": "http.request", "body": GOOD + b"\n", "more_body": True}
 
-    await asyncio.wait_for(door(exchange.scope, endless, exchange.send), 20)
+    await asyncio.wait_for(door(exchange.scope, endless, exchange.send), 60)
     assert exchange.sent[-1]["more_body"] is False
     assert {one["status"] for one in exchange.lines} == {"accepted"}
 
@@ -227,7 +232,7 @@ async def test_a_body_that_does_not_come_in_time_is_408_and_ends_the_connection(
             await asyncio.sleep(0.02)
 
     dribbling = asyncio.create_task(dribble())
-    await asyncio.wait_for(door(exchange.scope, exchange.incoming.get, exchange.send), 30)
+    await asyncio.wait_for(door(exchange.scope, exchange.incoming.get, exchange.send), 60)
     dribbling.cancel()
     start, body = exchange.sent
     assert start["status"] == 408
@@ -241,5 +246,5 @@ async def test_a_client_that_goes_away_ends_its_request(door: Door, producer: Pr
     exchange = Exchange(media_type)
     exchange.put(GOOD + b"\n")
     exchange.incoming.put_nowait({"type": "http.disconnect"})
-    await asyncio.wait_for(door(exchange.scope, exchange.incoming.get, exchange.send), 5)
+    await asyncio.wait_for(door(exchange.scope, exchange.incoming.get, exchange.send), 60)
     assert len(producer.stored) == (1 if media_type == LINES else 0)

@@ -48,7 +48,7 @@ async def test_a_client_that_never_ends_its_line_is_told_though_bytes_come(
             await asyncio.sleep(0.02)
 
     dribbling = asyncio.create_task(dribble())
-    await asyncio.wait_for(answering, 30)
+    await asyncio.wait_for(answering, 60)
     dribbling.cancel()
     assert [line["error"]["code"] for line in client.lines] == ["too-slow"]
 
@@ -62,7 +62,7 @@ async def test_an_empty_line_now_and_then_keeps_a_stream_that_has_nothing_to_say
         client.put(b"\n")
         await asyncio.sleep(0.2)
     client.put(b"a\n", None)
-    await asyncio.wait_for(answering, 30)
+    await asyncio.wait_for(answering, 60)
     assert client.lines[-1]["summary"]["accepted"] == 1
 
 
@@ -75,8 +75,12 @@ async def test_time_in_which_the_log_keeps_us_waiting_is_not_the_clients(
     answering = start(client, log)
     await asyncio.sleep(1)
     log.open.set()
-    await asyncio.wait_for(answering, 30)
+    await asyncio.wait_for(answering, 60)
     assert client.lines[-1]["summary"]["accepted"] == 5_001
+
+
+async def all_sent(client: Client) -> bool:
+    return client.pieces.empty()
 
 
 @pytest.fixture
@@ -89,17 +93,13 @@ async def test_a_client_that_reads_only_when_all_is_sent_is_told_what_was_stored
 ) -> None:
     """Its body is read to the end, or it would never come to read; what it is not told of is not stored."""
     answering = start(client, log)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the head of the answer is sent
     client.reads.clear()
     client.put(*[b"x\n" * 1_000] * 50, None)
-
-    async def all_sent() -> bool:
-        return client.pieces.empty()
-
-    await until(all_sent, "the body read to its end", 10)
+    await until(lambda: all_sent(client), "the body read to its end")
     assert not answering.done()
     client.reads.set()
-    await asyncio.wait_for(answering, 10)
+    await asyncio.wait_for(answering, 60)
     assert_complete(client)
     *receipts, last = client.lines
     assert last["error"]["code"] == "receipts-not-read"
@@ -109,11 +109,12 @@ async def test_a_client_that_reads_only_when_all_is_sent_is_told_what_was_stored
 
 async def test_a_client_that_is_slow_to_read_is_told_all(client: Client, log: Log) -> None:
     answering = start(client, log)
+    await asyncio.sleep(0)  # the head of the answer is sent
     client.reads.clear()
     client.put(*[b"x\n" * 1_000] * 30, None)
-    await asyncio.sleep(0.2)
+    await until(lambda: all_sent(client), "the body read to its end")
     client.reads.set()
-    await asyncio.wait_for(answering, 10)
+    await asyncio.wait_for(answering, 60)
     assert client.lines[-1] == {"summary": {"lines": 30_000, "accepted": 30_000, "rejected": 0, "unavailable": 0}}
 
 

@@ -120,7 +120,7 @@ async def test_a_handler_that_waits_is_let_go_when_the_session_ends(session: Wri
         puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
         await turns()
     await session.writer.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*puts)
 
 
@@ -131,7 +131,7 @@ async def test_a_handler_that_is_cancelled_leaves_nothing_to_wait_for(session: W
         await turns()
         puts[2].cancel()
         session.store.open.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await session.writer.settled()
     assert session.store.ends == [(0, 1), (1, 2)]
 
@@ -147,7 +147,7 @@ async def test_settled_waits_for_what_was_taken_and_for_no_more(session: WriterS
         session.store.open.set()
         await turns(3)
         session.store.open.clear()
-        await asyncio.wait_for(settled, 5)
+        await asyncio.wait_for(settled, 60)
         session.store.open.set()
         await asyncio.gather(*later)
 
@@ -160,7 +160,7 @@ async def test_a_fenced_batch_loses_its_partitions_and_what_is_decoded_behind_it
         await turns()
         await session.writer.put(session.spans(ISSUED_0, 1))
         session.store.open.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await session.writer.settled()
         assert session.reader.next_offsets == {ISSUED_1: 0}
         assert not task.done()
@@ -199,7 +199,7 @@ async def test_a_halt_in_the_middle_of_a_bisect_drops_the_rest(session: WriterSe
     session.store.judge = judge
     async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, *range(8)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await session.writer.settled()
         assert not task.done()
     assert session.store.ends == [(0, 1), (1, 2)]

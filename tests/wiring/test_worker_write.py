@@ -14,7 +14,7 @@ from services.aggregator.store import Fenced
 from services.aggregator.tally import Batch
 from services.runtime.supervise import Supervisor
 from tests.support.planted_worker import Planted, Running
-from tests.support.sessions import ISSUED_0, ISSUED_1, lease, records
+from tests.support.sessions import ISSUED_0, ISSUED_1, lease, records, turns
 from tests.support.waiting import until
 
 
@@ -70,12 +70,13 @@ async def test_a_handler_that_outlives_its_session_writes_nothing_into_the_next(
     await running.deliver(ISSUED_0, 0)
     await running.deliver(ISSUED_0, 1)
     waiting = asyncio.create_task(running.deliver(ISSUED_0, 2))
-    await asyncio.sleep(0.01)
+    await turns()
+    assert not waiting.done()
     running.task.cancel()
     await asyncio.gather(running.task, return_exceptions=True)
     again = Running(running.worker)
     await again.begun()
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 60)
     store.open.set()
     await again.deliver(ISSUED_0, 0)
     await again.worker.inner.writer.settled()
@@ -159,7 +160,7 @@ class TestHeartbeats:
         async def beats() -> bool:
             return running.worker.tenancy.rounds > before + 5
 
-        await until(beats, "heartbeats go on", seconds=10)
+        await until(beats, "heartbeats go on")
         assert ISSUED_1 not in inner.reader.next_offsets, "it waits for what was decoded"
         inner.store.open.set()
         await running.begun()
@@ -167,9 +168,8 @@ class TestHeartbeats:
     async def test_that_get_no_answer_for_as_long_as_a_lease_lives_end_the_session(
         self, running: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "EXPIRY", timedelta(seconds=0.05))
-        await asyncio.sleep(0.05)
         running.worker.tenancy.answers.clear()
+        monkeypatch.setattr(module, "EXPIRY", timedelta(seconds=0.05))
         assert isinstance(await running.failed(), TimeoutError)
         assert running.worker.ended
 
@@ -193,10 +193,10 @@ async def test_a_process_that_is_ended_begins_no_new_session_though_closing_fail
     async def up() -> bool:
         return not worker.ended
 
-    await until(up, "a session", seconds=10)
+    await until(up, "a session")
     worker.tenancy.ends = OSError("planted")
     supervising.cancel()
-    done, _ = await asyncio.wait([supervising], timeout=10)
+    done, _ = await asyncio.wait([supervising], timeout=60)
     assert supervising in done
     assert supervising.cancelled()
     assert worker.opened == 1
