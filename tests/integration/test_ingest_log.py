@@ -22,7 +22,9 @@ def _odd(number: int) -> bytes:
     return text.replace('"county"', '"c\\u006funty"').encode()
 
 
-async def test_one_event_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+async def test_invariant_3_one_event_is_on_the_log_with_the_same_bytes(
+    http: httpx.AsyncClient, kafka: KafkaPart
+) -> None:
     value = _odd(1)
     response = await post(http, value, "application/cloudevents+json; charset=UTF-8")
     assert response.status_code == 202, response.text
@@ -31,7 +33,9 @@ async def test_one_event_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClie
     await _is_there(kafka, receipt, value, events.detainer_id(1))
 
 
-async def test_a_batch_of_1000_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+async def test_invariant_3_a_batch_of_1000_is_on_the_log_with_the_same_bytes(
+    http: httpx.AsyncClient, kafka: KafkaPart
+) -> None:
     values = [_odd(number) if number % 10 == 0 else _value(number) for number in range(1_000)]
     response = await post(http, b" [\n" + b" ,\n".join(values) + b"\n] ", BATCH)
     assert response.status_code == 200, response.text

@@ -44,7 +44,7 @@ def memory(service: Service, name: str = "VmRSS") -> int:
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip", "zstd"])
-async def test_a_stream_is_on_the_log_with_the_same_bytes(
+async def test_invariant_3_a_stream_is_on_the_log_with_the_same_bytes(
     http: httpx.AsyncClient, kafka: KafkaPart, encoding: str
 ) -> None:
     before = await kafka_log.ends(kafka.bootstrap)

@@ -78,7 +78,7 @@ async def test_the_next_close_restates_with_exact_causes(life: Life, week: Repor
     assert await prove_chain(life.connection) == 3
 
 
-async def test_no_revision_without_a_changed_figure(life: Life, week: ReportingWeek) -> None:
+async def test_invariant_5_no_revision_without_a_changed_figure(life: Life, week: ReportingWeek) -> None:
     calendar = life.settings.calendar
     second = calendar.next(week)
     third = calendar.next(second)

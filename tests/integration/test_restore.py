@@ -55,7 +55,7 @@ async def _run(*command: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-async def test_a_restored_backup_goes_on_from_what_was_published(
+async def test_invariant_5_a_restored_backup_goes_on_from_what_was_published(
     chosen: Settings, another: Settings, week: ReportingWeek, tools: Path, tmp_path: Path
 ) -> None:
     second, third = chosen.calendar.next(week), chosen.calendar.next(chosen.calendar.next(week))
