@@ -23,7 +23,7 @@ from tests.support.agencies import write_agencies
 from tests.support.local_parts import migrated
 from tests.support.positions import Connection
 from tests.support.processes import DRAIN_SECONDS
-from tests.support.publishing import new_week, rules
+from tests.support.publishing import all_sent, new_week, rules
 from tests.support.stacks import looking
 from tests.support.waiting import until
 
@@ -137,11 +137,7 @@ async def test_sigterm_ends_a_publisher_whose_message_cannot_be_sent_and_the_nex
     assert await asyncio.to_thread(service.stop, DRAIN_SECONDS), "it ended by itself"
     await asyncio.to_thread(own_kafka.resume)
     await asyncio.to_thread(service.start)
-
-    async def sent() -> bool:
-        return bool(await connection.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
-
-    await until(sent, "the message sent")
+    await until(lambda: all_sent(connection), "the message sent")
     records = await kafka_log.read(own_kafka.bootstrap, REPORT_READY)
     assert [record.key for record in records].count(str(week).encode()) == 1
 

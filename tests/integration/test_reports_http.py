@@ -30,7 +30,7 @@ from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
 from tests.support.model import ZONE
 from tests.support.positions import Connection
-from tests.support.publishing import Hands, new_week
+from tests.support.publishing import Hands, all_sent, new_week
 from tests.support.waiting import until
 
 
@@ -68,7 +68,7 @@ async def served(
         await until(lambda: _listed(http, 1), "the week published by itself")
         clock.now = next_week.ends_at + timedelta(hours=25)
         await until(lambda: _listed(http, 2), "the next week, which is empty")
-        await until(lambda: _all_sent(connection), "all messages sent")
+        await until(lambda: all_sent(connection), "all messages sent")
         yield Served(http, week, next_week, chosen, clock, connection)
 
 
@@ -82,10 +82,6 @@ def _told(week: ReportingWeek) -> list[Message]:
 
 async def _listed(http: httpx.AsyncClient, count: int) -> bool:
     return len((await http.get("/v1/reports")).json()["reports"]) >= count
-
-
-async def _all_sent(connection: Connection) -> bool:
-    return bool(await connection.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
 
 
 async def test_a_report_is_found_by_list_latest_week_and_revision(served: Served) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -17,6 +16,7 @@ import deploy
 from schemas import export
 from services.importer import acceptance_week
 from services.importer.sending import Envelopes
+from tests.support.model import ZONE
 
 Document = dict[str, Any]
 FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
@@ -37,7 +37,7 @@ def example(name: str) -> Document:
 def first_week() -> Iterator[Document]:
     """What the importer would send of the first report's week."""
     envelopes = Envelopes("demo", "first-week")
-    for row in acceptance_week.read(FILE, "demo", "first-week", ZoneInfo("America/New_York")):
+    for row in acceptance_week.read(FILE, "demo", "first-week", ZONE):
         for event in row.events:
             yield envelopes.document(row.number, event)
 

@@ -7,23 +7,20 @@ import random
 from datetime import date
 from itertools import pairwise
 from typing import NoReturn
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.fact import Fact
-from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator import spans, tally
 from services.aggregator.leases import Partition
 from services.aggregator.spans import Claim, Span
 from services.aggregator.tally import Placed
-from tests.support.batches import Record
+from tests.support.batches import WEEKS, Record
 from tests.support.sessions import DECLINED_0, ISSUED_0, ISSUED_1, records
 from tests.unit.sample_events import changed, encoded, event, fact, quick
 
-WEEKS = WeekIndex(ReportingCalendar(ZoneInfo("America/New_York")))
 WEEK = date(2017, 1, 28)
 IDS = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
 
