@@ -24,12 +24,12 @@ async def test_a_batch_that_is_always_too_slow_shrinks_until_it_is_not(monkeypat
         if records > 120:
             raise asyncpg.PostgresError.new({"C": "25P04", "M": "terminating connection due to transaction timeout"})
 
-    size, sessions = None, 0
-    while True:
-        session = WriterSession(most=1_000)
-        session.writer._size = size = size or session.size
-        session.store.judge = judge
+    size, sessions = WriterSession(most=1_000).size, 0
+    while sessions < 20:
         sessions += 1
+        session = WriterSession()
+        session.writer._size = size
+        session.store.judge = judge
         async with session.running() as task:
             putting = asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(1_000))))
             await asyncio.wait([putting, task], return_when=asyncio.FIRST_COMPLETED)
