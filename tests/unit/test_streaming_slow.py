@@ -69,12 +69,18 @@ async def test_an_empty_line_now_and_then_keeps_a_stream_that_has_nothing_to_say
 async def test_time_in_which_the_log_keeps_us_waiting_is_not_the_clients(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.3)
+    monkeypatch.setattr(streaming, "LINE_SECONDS", 1.0)
     log.open.clear()
-    client.put(*[b"x\n" * 1_000] * 5, b"half a line", b" and the rest\n", None)
+    client.put(*[b"x\n" * 1_000] * 5, b"half a line")
     answering = start(client, log)
-    await asyncio.sleep(1)
+    await asyncio.sleep(1.5)
     log.open.set()
+
+    async def stored() -> bool:
+        return len(log.stored) == 5_000
+
+    await until(stored, "all whole lines stored")
+    client.put(b" and the rest\n", None)
     await asyncio.wait_for(answering, 60)
     assert client.lines[-1]["summary"]["accepted"] == 5_001
 
