@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import pytest
@@ -24,7 +23,7 @@ from tests.support.agencies import LAS_VEGAS, key_of
 from tests.support.batches import accepted
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import EVENT_PARTITIONS, Message
-from tests.support.life import both, told
+from tests.support.life import both, newest, told
 from tests.support.positions import Connection, next_offsets, owners
 from tests.support.processes import BATCH, batch
 from tests.support.publishing import Publisher, new_week, publishing
@@ -61,23 +60,6 @@ def regrown(messages: list[Message]) -> list[Message]:
     ]
 
 
-async def counted(connection: Connection, bootstrap: str, places: list[tuple[str, int]]) -> None:
-    """Wait until every position is at the end of its partition."""
-    goal = await kafka_log.ends(bootstrap, places)
-
-    async def at_the_end() -> bool:
-        return await next_offsets(connection) == goal
-
-    await until(at_the_end, "every position at the log's end", 60)
-
-
-async def report(connection: Connection, week: ReportingWeek) -> dict[str, Any]:
-    figures: dict[str, Any] = await connection.fetchval(
-        "SELECT figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1", week.first
-    )
-    return figures
-
-
 async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_and_the_close_is_exact(
     chosen: Settings, connection: Connection, publisher: Publisher, week: ReportingWeek
 ) -> None:
@@ -89,7 +71,7 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         running(aggregator.create(chosen.model_copy(update={"worker": "two"}))),
     ):
         await until(lambda: is_ready(one), "the aggregator ready")
-        await counted(connection, bootstrap, EVENT_PARTITIONS)
+        await kafka_log.counted(connection, bootstrap)
         publisher.clock.now = week.ends_at + chosen.grace
         assert await publisher.step(), "the barrier, of twelve partitions"
 
@@ -103,7 +85,7 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         )
         assert any(one.place in ADDED for one in moved)
         await kafka_log.append(bootstrap, moved)
-        await counted(connection, bootstrap, EVENT_PARTITIONS + ADDED)
+        await kafka_log.counted(connection, bootstrap, places=EVENT_PARTITIONS + ADDED)
         assert await publisher.steps() == 1
 
         second = chosen.calendar.next(week)
@@ -113,15 +95,15 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         assert await publisher.step(), "the barrier of the next week, of all partitions"
         barrier = await connection.fetchval("SELECT barrier FROM week_close WHERE week = $1", second.first)
         assert len(barrier[DETAINER_ISSUED]) == GROWN
-        await counted(connection, bootstrap, EVENT_PARTITIONS + ADDED)
-        first = await report(connection, week)
+        await kafka_log.counted(connection, bootstrap, places=EVENT_PARTITIONS + ADDED)
+        first = await newest(connection, week)
         assert await publisher.steps() == 1
         assert sorted(Counter((await owners(connection)).values()).values()) == [15, 16], "the new ones are shared too"
     assert await database_outcome.outcome(connection) == model.outcome(accepted([*log, *moved, *late]))
     assert first["totals"] == {"issued": 80, "declined": 60}
     assert {row["geoid"]: row["issued"] for row in first["jurisdictions"]} == {"32003": 50, "32031": 30}
     assert len(first["offsets"][DETAINER_ISSUED]) == GROWN
-    again = await report(connection, week)
+    again = await newest(connection, week)
     assert (again["revision"], again["totals"]["issued"]) == (2, 90)
     assert [one["causes"] for one in again["changes"]] == [{"late": 10}]
     for what in (f"{week}@1", f"{week}@2"):
@@ -138,10 +120,10 @@ async def test_what_comes_late_in_a_partition_that_the_report_did_not_have_is_a_
         await until(lambda: is_ready(one), "the aggregator ready")
         places = [*await next_offsets(connection)]
         await kafka_log.append(bootstrap, both(NUMBERS, week))
-        await counted(connection, bootstrap, places)
+        await kafka_log.counted(connection, bootstrap, places=places)
         publisher.clock.now = week.ends_at + chosen.grace
         assert await publisher.steps() == 2
-        before = await report(connection, week)
+        before = await newest(connection, week)
 
         done = await commands.ddor(chosen, "topics", "grow", DETAINER_DECLINED, str(GROWN))
         assert done.exit_code == 0, done.output
@@ -151,17 +133,18 @@ async def test_what_comes_late_in_a_partition_that_the_report_did_not_have_is_a_
         ]
         assert {str(one.partition) for one in late} - before["offsets"][DETAINER_DECLINED].keys()
         await kafka_log.append(bootstrap, late)
-        await counted(connection, bootstrap, [*places, *((DETAINER_DECLINED, number) for number in range(12, GROWN))])
+        added = [(DETAINER_DECLINED, number) for number in range(12, GROWN)]
+        await kafka_log.counted(connection, bootstrap, places=[*places, *added])
         publisher.clock.now = chosen.calendar.next(week).ends_at + chosen.grace
         assert await publisher.steps() == 2
-    again = await report(connection, week)
+    again = await newest(connection, week)
     assert (again["revision"], [one["causes"] for one in again["changes"]]) == (2, [{"late": len(NUMBERS)}])
     done = await commands.ddor(chosen, "verify", f"{week}@2")
     assert "✓ causes" in done.output, done.output
 
 
 async def test_ingest_uses_added_partitions(
-    chosen: Settings, connection: Connection, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
+    chosen: Settings, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "_METADATA_MS", 200)
     grown = GROWN + 3
@@ -175,7 +158,7 @@ async def test_ingest_uses_added_partitions(
         async def used() -> bool:
             return any(place[1] >= GROWN for place in await _send(http, values))
 
-        await until(used, "an added partition used", 60)
+        await until(used, "an added partition used")
     assert {place for place in before if place[0] == DETAINER_ISSUED} <= {(DETAINER_ISSUED, n) for n in range(GROWN)}
 
 

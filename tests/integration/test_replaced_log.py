@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ from tests.support.batches import accepted
 from tests.support.events import CLARK, detainer_id
 from tests.support.in_process import running
 from tests.support.kafka_log import Message
-from tests.support.life import changes, prove_chain, told
+from tests.support.life import changes, newest, prove_chain, told
 from tests.support.positions import Connection
 from tests.support.publishing import Publisher, new_week, publishing
 from tests.support.waiting import until
@@ -80,13 +79,6 @@ async def _close(publisher: Publisher, settings: Settings, week: ReportingWeek) 
     assert await publisher.steps() == 2
 
 
-async def _newest(connection: Connection, week: ReportingWeek) -> dict[str, Any]:
-    figures: dict[str, Any] = await connection.fetchval(
-        "SELECT figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1", week.first
-    )
-    return figures
-
-
 async def _accounted(connection: Connection) -> None:
     for place, one in (await positions.accounts(connection)).items():
         assert one["records"] == one["facts"] + one["duplicates"] + one["rejected"], place
@@ -111,18 +103,18 @@ async def test_reports_before_and_after_a_log_was_replaced_are_restated_with_exa
     await _accounted(connection)
     assert await database_outcome.outcome(connection) == model.outcome(accepted([*issued, *first, *late, *again]))
     await _close(publisher, chosen, weeks[1])
-    assert changes(await _newest(connection, week)) == {(CLARK, "declined"): (30, 60, {"late": 30})}
+    assert changes(await newest(connection, week)) == {(CLARK, "declined"): (30, 60, {"late": 30})}
 
     withdrawn = {"version": 9, "withdrawn": True, "withdrawn_reason": "entered-in-error"}
     await _count(chosen, connection, [told("declined", number, week, **withdrawn) for number in (0, 31, 59)])
     await _close(publisher, chosen, weeks[2])
-    assert changes(await _newest(connection, week)) == {(CLARK, "declined"): (60, 57, {"withdrawn": -3})}
+    assert changes(await newest(connection, week)) == {(CLARK, "declined"): (60, 57, {"withdrawn": -3})}
 
     last = [told("declined", number, week, version=3) for number in range(58, 70)]
     await _replace(chosen, connection, last)
     await _accounted(connection)
     await _close(publisher, chosen, weeks[3])
-    assert changes(await _newest(connection, week)) == {(CLARK, "declined"): (57, 67, {"late": 10})}
+    assert changes(await newest(connection, week)) == {(CLARK, "declined"): (57, 67, {"late": 10})}
     assert await prove_chain(connection) == 7
 
     traced = await commands.ddor(chosen, "trace", str(detainer_id(5)))

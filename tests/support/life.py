@@ -55,6 +55,29 @@ class Life:
         await self.counter.count(leave)
         return self.places
 
+    async def halt(self, partition: Partition, reason: str) -> None:
+        """Halt a partition, as the aggregator does."""
+        await self.connection.execute(
+            "UPDATE partition_position SET halted_reason = $1 WHERE (topic, partition) = ($2, $3)",
+            reason,
+            partition.topic,
+            partition.number,
+        )
+
+    async def resume(self) -> None:
+        """Let every partition go on, as an operator does."""
+        await self.connection.execute("UPDATE partition_position SET halted_reason = NULL")
+
+    async def mark_redriven(self, rejected: tuple[str, int, int], again: tuple[str, int, int]) -> None:
+        """Note that a rejected record was sent again, as `ddor rejected redrive` does."""
+        done = await self.connection.execute(
+            "UPDATE rejected SET redriven_at = now(), redriven_to = $4"
+            " WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
+            *rejected,
+            "/".join(map(str, again)),
+        )
+        assert done == "UPDATE 1"
+
     def due(self, week: ReportingWeek) -> None:
         """Put the clock to the week's end and grace."""
         self.publisher.clock.now = week.ends_at + GRACE
@@ -103,6 +126,14 @@ class Life:
         """What the topic says of the weeks in this database, in order."""
         weeks = {row["week"] for row in await self.connection.fetch("SELECT DISTINCT week FROM report")}
         return [one for one in await recovery.announced(client(self.settings)) if one.week in weeks]
+
+
+async def newest(connection: Connection, week: ReportingWeek) -> dict[str, Any]:
+    """The document of a week's newest revision."""
+    figures: dict[str, Any] = await connection.fetchval(
+        "SELECT figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1", week.first
+    )
+    return figures
 
 
 def changes(report: dict[str, Any]) -> dict[tuple[str, str], tuple[int | None, int | None, dict[str, int]]]:

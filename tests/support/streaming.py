@@ -30,7 +30,7 @@ class Stream:
     async def run(self) -> None:
         """Write batches of events with versions, moves and repetitions among them."""
         while not self.ending:
-            some = _some(self.sent, 60)
+            some = events.mixed(range(self.sent, self.sent + 60))
             try:
                 async with kafka_log.producer(self._bootstrap, request_timeout_ms=_ANSWER_MS) as client:
                     async with asyncio.timeout(20):  # not its end, which would leave connections open
@@ -76,16 +76,3 @@ async def streaming(connection: Connection, bootstrap: str) -> AsyncIterator[Str
 
 async def _records(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT sum(records) FROM partition_position"))
-
-
-def _some(first: int, count: int) -> list[Message]:
-    told = []
-    for number in range(first, first + count):
-        told.append(events.message("issued", events.issued(number)))
-        if number % 4 == 0:
-            told.append(events.message("declined", events.declined(number, reason="policy")))
-        if number % 5 == 0:
-            told.append(events.message("issued", events.issued(number, version=2, jurisdiction="32031")))
-        if number % 7 == 0:
-            told.append(told[-1])
-    return told

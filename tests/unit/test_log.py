@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaTimeoutError
 from services.aggregator import log as module
 from services.aggregator.log import Log, Position, position_lost, theirs
 from services.runtime import kafka
-from tests.unit.sample_records import ISSUED_0
+from tests.support.sessions import ISSUED_0
 
 READ, OTHER = b"digest of the record that was read", b"digest of another record"
 
