@@ -45,8 +45,8 @@ class Relay:
             await self._producer.start()
             # The client takes its epoch in the background. Until it has one, the earlier relay is not fenced, and its
             # open transaction not aborted: the tail must not be read before.
-            async with self._producer.transaction():
-                pass
+            await self._producer.begin_transaction()
+            await self._producer.commit_transaction()
         unmarked = await self._connection.fetch(SQL["unmarked"])
         # A report goes to both topics in one transaction: on the one means on the other, which is compacted.
         topics = sorted({row["topic"] for row in unmarked} - {REPORT_LATEST})
@@ -81,8 +81,13 @@ class Relay:
         return len(rows)
 
     async def send(self, rows: Sequence[asyncpg.Record]) -> list[int]:
-        """Write rows in one Kafka transaction, of which readers that read committed see all or nothing; the offsets."""
-        async with asyncio.timeout(_SECONDS), self._producer.transaction():
+        """Write rows in one Kafka transaction, of which readers that read committed see all or nothing; the offsets.
+
+        What fails is not aborted here, where that could wait for Kafka without end: the session ends, and the start of
+        the next relay aborts it.
+        """
+        async with asyncio.timeout(_SECONDS):
+            await self._producer.begin_transaction()
             sent = [
                 await self._producer.send(
                     row["topic"],
@@ -97,6 +102,7 @@ class Relay:
             # Asked for before the commit: a record that the broker refuses does not by itself end the transaction.
             await asyncio.wait(sent)
             answers = [one.result() for one in sent]
+            await self._producer.commit_transaction()
         return [answer.offset for answer in answers]
 
     async def _mark(self, sent: Sequence[tuple[int, int | None]], now: datetime) -> None:
