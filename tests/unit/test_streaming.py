@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from services.ingest import spool, streaming
+from services.ingest import spool, streaming, windows
 from services.ingest.framing import inflator
 from services.ingest.intake import Accepted
 from services.ingest.receipts import Receipt, encode_lines
-from services.ingest.spool import Spool
-from services.ingest.streaming import WINDOW, CutOffError
+from services.ingest.spool import Shelf, Spool
+from services.ingest.windows import WINDOW, WINDOW_BYTES, CutOffError, StreamEndedError, Turn
 from tests.support.waiting import until
 
 
@@ -37,6 +37,10 @@ class Log:
         self.open = asyncio.Event()
         self.open.set()
         self.error: Exception | None = None
+
+    async def begin(self) -> Turn:
+        """Windows as large as may be."""
+        return Turn(WINDOW, judge, self.store)
 
     async def store(self, judged: list[Accepted | Receipt]) -> list[Receipt]:
         self.waiting += 1
@@ -100,9 +104,9 @@ async def client() -> Client:
     return Client()
 
 
-def start(client: Client, log: Log, encoding: str = "") -> asyncio.Task[None]:
-    answer = streaming.answer(client.body(), inflator(encoding), judge, log.store, client.send)
-    return asyncio.create_task(answer)
+def start(client: Client, log: Log, encoding: str = "", limit: int = spool.LIMIT_BYTES) -> asyncio.Task[None]:
+    kept = Spool(Shelf(), limit)
+    return asyncio.create_task(streaming.answer(client.body(), inflator(encoding), log.begin, kept, client.send))
 
 
 async def answered(client: Client, log: Log, *pieces: bytes | Exception | None, encoding: str = "") -> None:
@@ -160,6 +164,71 @@ async def test_windows_are_as_large_as_they_may_be(client: Client, log: Log) -> 
     assert [one["line"] for one in client.lines[:-1]] == list(range(1, 3_501))
 
 
+async def test_a_window_of_long_lines_ends_at_its_bytes(client: Client, log: Log) -> None:
+    """Else lines of 16 kB, blanks most of them, would make three windows 48 MB."""
+    lines = 500
+    size = 16_000
+    await answered(client, log, *[b"x" * (size - 1) + b"\n"] * lines, None)
+    assert max(log.windows) == -(-WINDOW_BYTES // (size - 1))
+    assert sum(log.windows) == lines == len(client.lines) - 1
+
+
+async def test_a_client_that_never_pauses_has_its_receipts_though_its_window_is_not_full(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "WINDOW_SECONDS", 0.2)
+    answering = start(client, log)
+
+    async def dribble() -> None:
+        while True:
+            client.put(b"x\n")
+            await asyncio.sleep(0.01)
+
+    dribbling = asyncio.create_task(dribble())
+
+    async def told() -> bool:
+        return bool(client.lines)
+
+    await until(told, "a receipt", 20)
+    assert log.windows[0] < WINDOW
+    dribbling.cancel()
+    client.put(None)
+    await answering
+
+
+async def test_each_window_is_judged_by_what_holds_when_it_begins_and_has_as_many_lines_as_it_may(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    async def begin() -> Turn:
+        begun.append(len(begun) + 1)
+        number = begun[-1]
+        return Turn(number, lambda line, _: Receipt(line, "rejected", False, None, f"by-{number}"), log.store)
+
+    monkeypatch.setattr(log, "begin", begin)
+    await answered(client, log, b"x\n" * 10, None)
+    assert log.windows == [1, 2, 3, 4]
+    assert [one["code"] for one in client.lines[:-1]] == [f"by-{n}" for n in (1, 2, 2, 3, 3, 3, 4, 4, 4, 4)]
+
+
+async def test_a_stream_that_we_end_says_why_behind_the_receipts_of_what_was_stored_and_reads_no_more(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def begin() -> Turn:
+        if len(log.windows) == 2:
+            raise StreamEndedError("unknown-key", "not any more")
+        return Turn(10, judge, log.store)
+
+    monkeypatch.setattr(log, "begin", begin)
+    await answered(client, log, *[b"x\n" * 10] * 100)
+    assert_complete(client)
+    *receipts, last = client.lines
+    assert last == {"error": {"code": "unknown-key", "detail": "not any more"}}
+    assert len(receipts) == len(log.stored) == 20
+    assert client.taken < 10
+
+
 async def test_at_most_two_windows_are_in_flight_and_no_more_is_read_than_a_third(client: Client, log: Log) -> None:
     log.open.clear()
     client.put(*[b"x\n" * 100] * 200)
@@ -208,7 +277,7 @@ async def test_a_compressed_body_that_is_cut_off_is_told(client: Client, log: Lo
 async def test_a_client_that_leaves_us_waiting_is_told_behind_the_receipts_of_what_came(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.2)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 0.2)
     await answered(client, log, b"a\nb\nhalf a li")
     assert_complete(client)
     *receipts, last = client.lines
@@ -220,7 +289,7 @@ async def test_a_client_that_leaves_us_waiting_is_told_behind_the_receipts_of_wh
 async def test_a_client_that_never_ends_its_line_is_told_though_bytes_come(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.3)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 0.3)
     answering = start(client, log)
 
     async def dribble() -> None:
@@ -237,7 +306,7 @@ async def test_a_client_that_never_ends_its_line_is_told_though_bytes_come(
 async def test_an_empty_line_now_and_then_keeps_a_stream_that_has_nothing_to_say(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 1.0)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 1.0)
     answering = start(client, log)
     for _ in range(10):
         client.put(b"\n")
@@ -250,7 +319,7 @@ async def test_an_empty_line_now_and_then_keeps_a_stream_that_has_nothing_to_say
 async def test_time_in_which_the_log_keeps_us_waiting_is_not_the_clients(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.3)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 0.3)
     log.open.clear()
     client.put(*[b"x\n" * 1_000] * 5, b"half a line", b" and the rest\n", None)
     answering = start(client, log)
@@ -260,16 +329,9 @@ async def test_time_in_which_the_log_keeps_us_waiting_is_not_the_clients(
     assert client.lines[-1]["summary"]["accepted"] == 5_001
 
 
-@pytest.fixture
-def small_spool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "Spool", lambda: Spool(limit=200_000))
-
-
-async def test_a_client_that_reads_only_when_all_is_sent_is_told_what_was_stored(
-    client: Client, log: Log, small_spool: None
-) -> None:
+async def test_a_client_that_reads_only_when_all_is_sent_is_told_what_was_stored(client: Client, log: Log) -> None:
     """Its body is read to the end, or it would never come to read; what it is not told of is not stored."""
-    answering = start(client, log)
+    answering = start(client, log, limit=200_000)
     await asyncio.sleep(0)
     client.reads.clear()
     client.put(*[b"x\n" * 1_000] * 50, None)
