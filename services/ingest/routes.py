@@ -15,7 +15,7 @@ from schemas.week import ReportingCalendar
 from services.ingest import binary, framing, intake, streaming
 from services.ingest.admission import Admission
 from services.ingest.framing import FramingError, Inflator
-from services.ingest.intake import Accepted
+from services.ingest.intake import Judged, Rejected
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
 from services.ingest.receipts import Receipt, Summary, encode
@@ -107,29 +107,31 @@ class Door:
         calendar, now = self._calendar, microseconds(self._clock())
         partitions = self.producer.partitions() if self.producer else intake.PARTITIONS
 
-        def judge(line: int, value: bytes) -> Accepted | Receipt:
+        def judge(line: int, value: bytes) -> Judged:
             return intake.judge(line, value, agency, now, calendar, partitions=partitions)
 
         return judge
 
     def _store(self, agency: Agency) -> Store:
-        def store(judged: list[Accepted | Receipt]) -> Coroutine[Any, Any, list[Receipt]]:
+        def store(judged: list[Judged]) -> Coroutine[Any, Any, list[Receipt]]:
             self._admission.took(agency, len(judged))  # at once: the next window is asked for before this one is stored
             return self._stored(agency, judged)
 
         return store
 
-    async def _stored(self, agency: Agency, judged: list[Accepted | Receipt]) -> list[Receipt]:
+    async def _stored(self, agency: Agency, judged: list[Judged]) -> list[Receipt]:
         producer = self.producer
         if producer is None:
-            receipts = [one.unavailable() if isinstance(one, Accepted) else one for one in judged]
+            receipts = [one.receipt if isinstance(one, Rejected) else one.unavailable() for one in judged]
         else:
             receipts = await producer.store(judged)
-        self._count(agency, receipts)
+        self._count(agency, judged, receipts)
         return receipts
 
-    def _count(self, agency: Agency, receipts: list[Receipt]) -> None:
-        outcomes = Counter([(one.topic, one.status, one.code) for one in receipts])
+    def _count(self, agency: Agency, judged: list[Judged], receipts: list[Receipt]) -> None:
+        outcomes = Counter(
+            [(one.topic, receipt.status, receipt.code) for one, receipt in zip(judged, receipts, strict=True)]
+        )
         for (topic, status, code), count in outcomes.items():
             kind = topic.rpartition("-")[2] if topic else "unknown"
             metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from schemas.acceptance import MAX_EVENT_BYTES
 from services.ingest import intake
 from services.ingest.framing import FramingError, Inflator, Lines
-from services.ingest.intake import Accepted
+from services.ingest.intake import Judged
 from services.ingest.receipts import Receipt
 
 LINE_SECONDS = 300.0
@@ -24,8 +24,8 @@ WINDOW_BYTES = 1_048_576
 WINDOW_SECONDS = 1.0
 _MOMENT = 0.05
 
-Judge = Callable[[int, bytes], Accepted | Receipt]
-Store = Callable[[list[Accepted | Receipt]], Coroutine[Any, Any, list[Receipt]]]
+Judge = Callable[[int, bytes], Judged]
+Store = Callable[[list[Judged]], Coroutine[Any, Any, list[Receipt]]]
 
 
 class Turn(NamedTuple):
@@ -57,7 +57,7 @@ class Window:
     """Judged lines, and how to store them."""
 
     def __init__(self, turn: Turn, ends_at: float) -> None:
-        self.judged: list[Accepted | Receipt] = []
+        self.judged: list[Judged] = []
         self.ends_at = ends_at
         self._turn = turn
         self._bytes = 0

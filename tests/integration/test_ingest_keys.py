@@ -144,8 +144,8 @@ async def test_a_stream_that_has_begun_ends_when_its_key_is_revoked(ingest: Serv
 
 
 async def test_a_stream_is_slowed_to_the_rate_of_its_agency_and_told_all(ingest: Service, file: Path) -> None:
-    write(file, table("old", "first") + "events_per_second = 50\n")
-    await becomes(ingest, {"first": 202})
+    write(file, table("old", "first", "second") + "events_per_second = 50\n")
+    await becomes(ingest, {"first": 202, "second": 202})
     clock = asyncio.get_running_loop().time
     began = clock()
     stream = await Stream.open(ingest, key="first")

@@ -13,7 +13,7 @@ from typing import Any, cast
 import httpx
 
 from services.ingest.framing import SINGLE
-from services.ingest.intake import PARTITIONS, Accepted
+from services.ingest.intake import PARTITIONS, Accepted, Judged, Rejected
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
 from services.ingest.receipts import Receipt
@@ -38,10 +38,10 @@ class Producer:
         """As the topics are made."""
         return PARTITIONS
 
-    async def store(self, judged: Sequence[Accepted | Receipt]) -> list[Receipt]:
+    async def store(self, judged: Sequence[Judged]) -> list[Receipt]:
         """Receipts as the real one gives them."""
         self.stored += [one for one in judged if isinstance(one, Accepted)]
-        return [one if isinstance(one, Receipt) else self._receipt(one) for one in judged]
+        return [one.receipt if isinstance(one, Rejected) else self._receipt(one) for one in judged]
 
     def _receipt(self, one: Accepted) -> Receipt:
         return one.unavailable() if one.line in self.lost else one.stored(100 + one.line)

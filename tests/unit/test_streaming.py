@@ -12,18 +12,22 @@ import pytest
 
 from services.ingest import spool, streaming, windows
 from services.ingest.framing import inflator
-from services.ingest.intake import Accepted
+from services.ingest.intake import Accepted, Judged, Rejected
 from services.ingest.receipts import Receipt, encode_lines
 from services.ingest.spool import Shelf, Spool
 from services.ingest.windows import WINDOW, WINDOW_BYTES, CutOffError, StreamEndedError, Turn
 from tests.support.waiting import until
 
 
-def judge(line: int, value: bytes) -> Accepted | Receipt:
+def judge(line: int, value: bytes) -> Judged:
     """Lines that begin with 'bad' are refused."""
     if value.startswith(b"bad"):
-        return Receipt(line, "rejected", False, None, "not-json", "x")
+        return refused(line, "not-json")
     return Accepted(line, None, "detainer-issued", 0, b"key", value)
+
+
+def refused(line: int, code: str) -> Rejected:
+    return Rejected(Receipt(line, "rejected", False, None, code, "x"), None)
 
 
 class Log:
@@ -42,7 +46,7 @@ class Log:
         """Windows as large as may be."""
         return Turn(WINDOW, judge, self.store)
 
-    async def store(self, judged: list[Accepted | Receipt]) -> list[Receipt]:
+    async def store(self, judged: list[Judged]) -> list[Receipt]:
         self.waiting += 1
         self.most = max(self.most, self.waiting)
         self.windows.append(len(judged))
@@ -58,7 +62,7 @@ class Log:
                 receipts.append(one.stored(len(self.stored)))
                 self.stored.append(one.value)
             else:
-                receipts.append(one)
+                receipts.append(one.receipt)
         return receipts
 
 
@@ -204,7 +208,7 @@ async def test_each_window_is_judged_by_what_holds_when_it_begins_and_has_as_man
     async def begin() -> Turn:
         begun.append(len(begun) + 1)
         number = begun[-1]
-        return Turn(number, lambda line, _: Receipt(line, "rejected", False, None, f"by-{number}"), log.store)
+        return Turn(number, lambda line, _: refused(line, f"by-{number}"), log.store)
 
     monkeypatch.setattr(log, "begin", begin)
     await answered(client, log, b"x\n" * 10, None)
