@@ -29,6 +29,7 @@ YEAR_2000_US = 946_684_800_000_000
 
 PARTITIONS: Mapping[str, int] = {topic.name: topic.partitions for topic in EVENT_TOPICS}
 """How many partitions each topic is made with."""
+_SCHEMA = re.compile(r"/schemas/([a-z-]{1,40})/[1-9][0-9]{0,2}").fullmatch
 _TOPICS = {kind: f"detainer-{kind}" for kind in ("issued", "declined")}
 
 
@@ -85,10 +86,12 @@ def judge(
     else:
         refusal = _out_of_scope(event, agency) or _out_of_time(event, now_us)
         topic = _TOPICS[event.kind]
+    told = _read(value)
+    refusal = refusal or _of_no_schema(told.dataschema, topic)
     if refusal:
         return _rejected(line, value, *refusal)
     key = event.key.encode()
-    return Accepted(line, _read(value).id, topic, partition_of(key, partitions[topic]), key, value)
+    return Accepted(line, told.id, topic, partition_of(key, partitions[topic]), key, value)
 
 
 def too_long(line: int, most: int) -> Rejected:
@@ -116,6 +119,20 @@ def _out_of_time(fact: Fact, now_us: int) -> tuple[str, str, str] | None:
         field = "data.issued_at" if fact.recorded_us is None else "data.recorded_at"
         return "in-the-future", field, "must not be more than an hour in the future"
     return None
+
+
+def _of_no_schema(dataschema: str, topic: str) -> tuple[str, str, str] | None:
+    """Only the door asks which schema is named: the rules take any URI, which has room for words about a person."""
+    first = f"/schemas/{topic}/1"
+    if dataschema == first or _schema(dataschema) == topic:
+        return None
+    return "bad-format", "dataschema", f"must be {first}, or with the number of another version"
+
+
+def _schema(dataschema: str) -> str | None:
+    """The type that a reference to one of our schemas names."""
+    match = _SCHEMA(dataschema)
+    return match and match[1]
 
 
 def _foreign(agency: Agency) -> tuple[str, str, str]:
@@ -150,6 +167,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
     id: Any = None
     type: Any = None
+    dataschema: Any = None
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
