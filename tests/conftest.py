@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-import asyncpg
 import pytest
 
-from deploy import migrations
 from deploy.local import parts
-from deploy.local.databases import drop_database, ensure_database
 from deploy.local.errors import LocalError
 from deploy.local.parts import KafkaPart, Part, PostgresPart
 from services.runtime import postgres as connecting
 from services.runtime.settings import Settings
 from tests.support import kafka_log
 from tests.support.agencies import write_agencies
+from tests.support.local_parts import migrated, new_database, started
 from tests.support.positions import Connection
 
 REAL_ONLY = "DDOR_REAL_ONLY"
@@ -116,13 +113,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaPart]:
     """The run's Kafka, topics made. Its log grows from test to test; see `settings` for how tests stay apart."""
-    part = _kafka(request.config, tmp_path_factory.mktemp("kafka"))
-    part.start()
-    try:
-        with kafka_log.topics(part):
-            yield part
-    finally:
-        part.destroy()
+    with started(_kafka(request.config, tmp_path_factory.mktemp("kafka"))) as part, kafka_log.topics(part):
+        yield part
 
 
 @pytest.fixture(scope="module")
@@ -133,28 +125,19 @@ def own_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         part = _local(lambda: parts.choose_kafka(directory, real_only=True))
     else:
         part = _kafka(request.config, directory)
-    part.start()
-    try:
+    with started(part):
         kafka_log.make_topics(part)
         yield part
-    finally:
-        part.destroy()
 
 
 @pytest.fixture(scope="session")
 def new_postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewPostgres:
     """`with new_postgres() as part`: one more PostgreSQL of the kind of this run."""
 
-    @contextmanager
-    def started() -> Iterator[PostgresPart]:
-        part = parts.choose_postgres(tmp_path_factory.mktemp("postgres"), environ=_environ(request.config))
-        part.start()
-        try:
-            yield part
-        finally:
-            part.destroy()
+    def one_more() -> AbstractContextManager[PostgresPart]:
+        return started(parts.choose_postgres(tmp_path_factory.mktemp("postgres"), environ=_environ(request.config)))
 
-    return started
+    return one_more
 
 
 @pytest.fixture(scope="session")
@@ -173,12 +156,8 @@ def own_postgres(
         with new_postgres() as part:
             yield part
         return
-    part = _local(lambda: parts.choose_postgres(tmp_path_factory.mktemp("own-postgres")))
-    part.start()
-    try:
+    with started(_local(lambda: parts.choose_postgres(tmp_path_factory.mktemp("own-postgres")))) as part:
         yield part
-    finally:
-        part.destroy()
 
 
 def _local(choose: Callable[[], _P]) -> _P:
@@ -194,22 +173,21 @@ def _local(choose: Callable[[], _P]) -> _P:
 @pytest.fixture
 def empty_database(postgres: PostgresPart) -> Iterator[str]:
     """The DSN of a new database without tables."""
-    name = f"ddor_test_{secrets.token_hex(6)}"
-    try:
-        yield ensure_database(postgres.dsn, name)
-    finally:
-        drop_database(postgres.dsn, name)
+    with new_database(postgres) as dsn:
+        yield dsn
 
 
 @pytest.fixture
 async def database(empty_database: str) -> str:
     """The DSN of a new database with the newest schema."""
-    connection = await asyncpg.connect(empty_database)
-    try:
-        await migrations.apply(connection)
-    finally:
-        await connection.close()
-    return empty_database
+    return await migrated(empty_database)
+
+
+@pytest.fixture(scope="module")
+async def module_database(postgres: PostgresPart) -> AsyncIterator[str]:
+    """The DSN of a new database with the newest schema, for all tests of a module."""
+    with new_database(postgres) as dsn:
+        yield await migrated(dsn)
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +22,6 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.databases import database_dsn
-from deploy.local.parts import choose_kafka, choose_postgres
 from deploy.local.service import Service
 from deploy.local.stack import Stack
 from schemas.acceptance_fast import accept_fast
@@ -32,6 +29,7 @@ from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator.worker import MAX_RECORDS
 from tests.bench import corpus, plain_aggregator
 from tests.bench.machine import Measured, Usage, load, middle
+from tests.bench.stacks import native_stack
 
 _LEDGER = (
     "detainer_id", "fingerprint", "version", "kafka_offset", "kind", "week", "agency", "partition", "withdrawn",
@@ -56,23 +54,9 @@ def main() -> None:
     parser.add_argument("--full", type=int, default=10_000_000, help="rows of the full ledger; 0 leaves it out")
     arguments = parser.parse_args()
     _console.print(load())
-    with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch, _stack(Path(scratch)) as stack:
+    with native_stack() as stack:
         table = asyncio.run(_run(stack, arguments.events, arguments.rounds, arguments.full))
     _console.print(table)
-
-
-@contextmanager
-def _stack(directory: Path) -> Iterator[Stack]:
-    stack = Stack(
-        directory / "stack",
-        choose_kafka(directory / "kafka", kind="native", real_only=True),
-        choose_postgres(directory / "postgres", kind="native"),
-    )
-    try:
-        stack.prepare()
-        yield stack
-    finally:
-        stack.down(delete=True)
 
 
 async def _run(stack: Stack, events: int, rounds: int, full: int) -> Table:

@@ -43,6 +43,7 @@ from tests.support import commands, kafka_log
 from tests.support.agencies import LAS_VEGAS, write_agencies
 from tests.support.batches import CALENDAR
 from tests.support.in_process import running
+from tests.support.local_parts import started
 from tests.support.publishing import client, publishing, rules
 
 WEEKS, JURISDICTIONS, PROVISIONAL = 520, 600, 8
@@ -92,11 +93,10 @@ def main() -> None:
     _console.print(load())
     with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
         directory = Path(scratch)
-        kafka = choose_kafka(directory / "kafka", kind="native", real_only=True)
-        database = choose_postgres(directory / "postgres", kind="native")
-        try:
-            kafka.start()
-            database.start()
+        with (
+            started(choose_kafka(directory / "kafka", kind="native", real_only=True)) as kafka,
+            started(choose_postgres(directory / "postgres", kind="native")) as database,
+        ):
             kafka_log.make_topics(kafka)
             settings = Settings(
                 kafka_bootstrap=kafka.bootstrap,
@@ -112,9 +112,6 @@ def main() -> None:
                 }
             )
             rows = [*asyncio.run(_closes(closes, arguments.facts)), *asyncio.run(_replays(replays, arguments.replayed))]
-        finally:
-            kafka.destroy()
-            database.destroy()
     table = Table("What", "Seconds", title=f"{arguments.facts:,} facts, {WEEKS} weeks, {JURISDICTIONS} jurisdictions")
     for what, seconds in rows:
         table.add_row(what, seconds)

@@ -11,10 +11,8 @@ import argparse
 import asyncio
 import os
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
@@ -23,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.kafka_native import NativeKafka
-from deploy.local.parts import choose_kafka, choose_postgres
 from deploy.local.ports import port_or_free
 from deploy.local.service import Service
 from deploy.local.stack import Stack
@@ -32,6 +29,7 @@ from services.ingest.framing import BATCH, LINES, SINGLE
 from tests.bench import corpus
 from tests.bench.client import Client
 from tests.bench.machine import Measured, Usage, load, middle
+from tests.bench.stacks import native_stack
 
 _BODY_LINES = 10_000
 _BATCH = 500
@@ -50,18 +48,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     _console.print(load())
-    with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
-        directory = Path(scratch)
-        stack = Stack(
-            directory / "stack",
-            choose_kafka(directory / "kafka", kind="native", real_only=True),
-            choose_postgres(directory / "postgres", kind="native"),
-        )
-        try:
-            stack.prepare()
-            table = asyncio.run(_run(stack, arguments.events, arguments.singles, arguments.rounds))
-        finally:
-            stack.down(delete=True)
+    with native_stack() as stack:
+        table = asyncio.run(_run(stack, arguments.events, arguments.singles, arguments.rounds))
     _console.print(table)
 
 

@@ -11,22 +11,20 @@ import argparse
 import asyncio
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 
 import msgspec
 import psutil
 from rich.console import Console
 
-from deploy.local.parts import choose_kafka, choose_postgres
 from deploy.local.service import Service
 from deploy.local.stack import Stack
 from services.ingest.framing import LINES
 from tests.bench import corpus
 from tests.bench.machine import Usage, load
+from tests.bench.stacks import native_stack
 from tests.support import kafka_log
 from tests.support.stacks import looking
 
@@ -56,20 +54,10 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=1_000, help="how many millions of bytes")
     arguments = parser.parse_args()
     _console.print(load())
-    with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
-        directory = Path(scratch)
-        stack = Stack(
-            directory / "stack",
-            choose_kafka(directory / "kafka", kind="native", real_only=True),
-            choose_postgres(directory / "postgres", kind="native"),
-        )
-        try:
-            stack.prepare()
-            for name in ("ingest", "aggregator"):
-                stack.services[name].start()
-            return asyncio.run(_run(stack, arguments.megabytes * 1_000_000))
-        finally:
-            stack.down(delete=True)
+    with native_stack() as stack:
+        for name in ("ingest", "aggregator"):
+            stack.services[name].start()
+        return asyncio.run(_run(stack, arguments.megabytes * 1_000_000))
 
 
 async def _run(stack: Stack, size: int) -> int:

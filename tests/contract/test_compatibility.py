@@ -18,9 +18,9 @@ from jsonschema import Draft202012Validator
 
 from schemas import export
 from schemas.acceptance import accept
-from tests.contract.test_golden_schemas import Document, golden, mutated
 from tests.support import examples, release
 from tests.support.compatibility import Schema, lenient, refused
+from tests.support.golden import Document, golden, mutated
 from tests.support.release import RELEASED
 
 _WRITTEN = ("report-ready", "report")

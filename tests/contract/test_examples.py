@@ -11,8 +11,8 @@ import pytest
 from schemas.acceptance import Refused, accept, accept_any
 from schemas.report import Report, sha256_of
 from schemas.topics import partition_of
-from tests.contract.test_golden_schemas import golden
 from tests.support import examples
+from tests.support.golden import golden
 
 _FILES = sorted(path for path in examples.FOLDER.rglob("*") if path.is_file() and path.name != "README.md")
 _MADE = examples.requests() | examples.reports()

@@ -18,7 +18,7 @@ from tests.support.batches import OWNER, Record, accepted, batch, lease
 from tests.support.commands import ddor
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
-from tests.support.positions import Connection, accounts, next_offsets
+from tests.support.positions import Connection, accounts, halted, next_offsets
 from tests.support.publishing import new_week, publishing
 from tests.support.waiting import until
 
@@ -38,11 +38,6 @@ async def _plant(connection: Connection) -> None:
         f" $$BEGIN IF NEW.jurisdiction = '{POISON}' THEN RAISE 'planted'; END IF; RETURN NEW; END$$;"
         "CREATE TRIGGER planted BEFORE INSERT ON ledger_entry FOR EACH ROW EXECUTE FUNCTION planted()"
     )
-
-
-async def _halted(connection: Connection) -> dict[tuple[str, int], str]:
-    rows = await connection.fetch("SELECT * FROM partition_position WHERE halted_reason IS NOT NULL")
-    return {(row["topic"], row["partition"]): row["halted_reason"] for row in rows}
 
 
 async def _reasons(connection: Connection) -> Counter[str]:
@@ -65,7 +60,7 @@ async def test_a_record_that_fails_in_sql_is_rejected_and_all_others_are_counted
     assert await database_outcome.outcome(connection) == model.outcome(accepted(good))
     for account in (await accounts(connection)).values():
         assert account["records"] == account["facts"] + account["duplicates"] + account["rejected"]
-    assert await _halted(connection) == {}
+    assert await halted(connection) == {}
 
 
 async def test_ten_of_them_halt_that_partition_alone_until_an_operator_resumes_it(
@@ -79,12 +74,12 @@ async def test_ten_of_them_halt_that_partition_alone_until_an_operator_resumes_i
     reason = f"InternalErrors: {INTERNAL_ERRORS} records failed inside this program"
     for _ in range(2):  # a restart respects the halt
         async with running(app.create(settings(worker="one"))) as client:
-            await until(lambda: _halted(connection), "the partition halted")
+            await until(lambda: halted(connection), "the partition halted")
             await kafka_log.append(kafka.bootstrap, (more := _told([500], 6)))
             others += more
             await until(lambda: _all_but(connection, kafka, (ISSUED, 4)), "all other partitions counted")
             assert await is_ready(client)
-        assert await _halted(connection) == {(ISSUED, 4): reason}
+        assert await halted(connection) == {(ISSUED, 4): reason}
     assert (await next_offsets(connection))[ISSUED, 4] == start + 2 * INTERNAL_ERRORS
     assert await _reasons(connection) == {"internal_error": INTERNAL_ERRORS}
 
@@ -107,14 +102,14 @@ async def test_too_many_rejects_in_the_window_halt_and_what_was_before_a_resume_
     junk = [Message(ISSUED, b"{", partition=7)] * (REJECTS_IN_WINDOW + 1)
     async with running(app.create(settings(worker="one"))):
         await kafka_log.append(kafka.bootstrap, junk)
-        await until(lambda: _halted(connection), "the partition halted")
-        assert (await _halted(connection))[ISSUED, 7].startswith("TooManyRejects: ")
+        await until(lambda: halted(connection), "the partition halted")
+        assert (await halted(connection))[ISSUED, 7].startswith("TooManyRejects: ")
         good = _told(range(20), 7)
         await kafka_log.append(kafka.bootstrap, good)
         assert (await ddor(settings(), "resume", f"{ISSUED}/7", "--by", "a.smith")).exit_code == 0
         await kafka_log.append(kafka.bootstrap, junk[:50])
         await kafka_log.counted(connection, kafka.bootstrap)
-    assert await _halted(connection) == {}
+    assert await halted(connection) == {}
     assert await database_outcome.outcome(connection) == model.outcome(accepted(good))
 
 
@@ -141,11 +136,18 @@ async def test_another_offset_is_for_a_lost_position_alone(
     assert action["detail"] == {"halted_reason": "PositionLost: a test", "from": end + 1_000, "at": end}
 
 
-@pytest.mark.parametrize("place", ["detainer-issued", "detainer-issued/99", "report-ready/0", "detainer-issued/1/2"])
-async def test_what_is_no_partition_is_said_so(settings: MakeSettings, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "code", "words"),
+    [
+        ("detainer-issued", 2, "'detainer-issued': write topic/partition"),
+        ("detainer-issued/1/2", 2, "'detainer-issued/1/2': write topic/partition"),
+        ("report-ready/0", 2, "there is no topic report-ready"),
+        ("detainer-issued/99", 1, "detainer-issued/99: no aggregator has met this partition yet"),
+    ],
+)
+async def test_what_is_no_partition_is_said_so(settings: MakeSettings, place: str, code: int, words: str) -> None:
     said = await ddor(settings(), "resume", place, "--by", "a.smith")
-    assert said.exit_code in {1, 2}
-    assert place.partition("/")[0] in said.err
+    assert (said.exit_code, words in said.err) == (code, True), said
 
 
 async def test_a_halted_partition_holds_the_week(
@@ -189,7 +191,7 @@ async def test_a_place_that_was_rejected_in_an_earlier_log_can_be_rejected_again
 
 async def _count_until_halted(settings: Settings, connection: Connection) -> None:
     async with running(app.create(settings)):
-        await until(lambda: _halted(connection), "the partition halted")
+        await until(lambda: halted(connection), "the partition halted")
 
 
 async def _all_but(connection: Connection, kafka: KafkaPart, stuck: tuple[str, int]) -> bool:

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,24 +16,11 @@ import schemas
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
 from tests.support import processes
-from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
+from tests.support.agencies import LAS_VEGAS, key_of
 
 GUIDE = Path(schemas.__path__[0]).parent / "docs" / "client-guide.md"
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 EVENT, LINES, ATTESTED, RETRIES, SDK = range(5)
-
-
-@pytest.fixture(scope="module")
-def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    state = tmp_path_factory.mktemp("ingest")
-    agencies = write_agencies(state / "agencies.toml")
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    one = processes.service("ingest", state, variables)
-    one.start()
-    try:
-        yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +75,9 @@ def test_the_sdk_sends_in_both_modes(ingest: Service, directory: Path) -> None:
 
 
 def test_the_client_with_retries_outlives_an_ingest_that_is_not_there_yet(
-    kafka: KafkaPart, directory: Path, tmp_path: Path
+    kafka: KafkaPart, agencies_file: Path, directory: Path, tmp_path: Path
 ) -> None:
-    agencies = write_agencies(tmp_path / "agencies.toml")
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    late = processes.service("ingest", tmp_path, variables)
+    late = processes.ingest(kafka.bootstrap, agencies_file, tmp_path)
     try:
         late.spawn()
         printed = run(RETRIES, directory, late.url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -38,17 +37,11 @@ def conflict(week: ReportingWeek) -> list[Message]:
     return [*both([1], week), told("declined", 1, week, reason="capacity")]
 
 
-def _since(instant: str | None) -> dict[str, Any]:
-    return {} if instant is None else {"issued_at": instant}
-
-
 def old_cases(week: ReportingWeek) -> list[Message]:
     ago = (week.begins_at - timedelta(days=400)).isoformat()
-    facts = []
-    for number in range(20):
-        facts.append(told("issued", number, week, issued_at=ago))
-        facts.append(told("declined", number, week, **_since(ago if number < 11 else None)))
-    return facts
+    issued = [told("issued", number, week, issued_at=ago) for number in range(20)]
+    old = [told("declined", number, week, issued_at=ago) for number in range(11)]
+    return [*issued, *old, *(told("declined", number, week) for number in range(11, 20))]
 
 
 def without_issue(week: ReportingWeek) -> list[Message]:
@@ -120,46 +113,37 @@ async def test_a_halted_partition_holds_its_week_and_goes_on_when_it_is_resumed(
     life: Life, week: ReportingWeek
 ) -> None:
     facts = both(range(12), week)
-    topic, number = facts[1].place
-    stuck = Partition(topic, number)
-    lacking = sum(one.place == facts[1].place for one in facts)
+    stuck = Partition(*facts[1].place)
     await life.tell(*facts, leave=[stuck])
-    await life.connection.execute(
-        "UPDATE partition_position SET halted_reason = 'TooManyRejects: 201' WHERE (topic, partition) = ($1, $2)",
-        topic, number,
-    )  # fmt: skip
+    await life.halt(stuck, "TooManyRejects: 201")
     await life.close(week)
     assert await life.state(week) == "held"
     (flag,) = await life.connection.fetchval("SELECT held_because FROM week_close")
-    assert (flag["gate"], flag["subject"]) == ("halted-partition", f"{topic}/{number}")
-    await life.connection.execute("UPDATE partition_position SET halted_reason = NULL")
+    assert (flag["gate"], flag["subject"]) == ("halted-partition", str(stuck))
+    await life.resume()
     life.publisher.clock.now += timedelta(minutes=1)
     assert await life.publisher.steps() == 0, "it moves again, so it is waited for"
     await life.counter.count()
     assert await life.publisher.steps() == 1
     document = await life.report(week)
     assert (document["flags"], document["totals"]) == ([], {"issued": 12, "declined": 12})
-    assert lacking
 
 
 async def test_a_halted_partition_is_left_out_after_the_deadline_and_restated_when_it_comes(
     life: Life, week: ReportingWeek
 ) -> None:
     facts = both(range(12), week)
-    topic, number = facts[1].place
+    stuck = Partition(*facts[1].place)
     lacking = sum(one.place == facts[1].place for one in facts)
-    await life.tell(*facts, leave=[Partition(topic, number)])
-    await life.connection.execute(
-        "UPDATE partition_position SET halted_reason = 'PositionLost: x' WHERE (topic, partition) = ($1, $2)",
-        topic, number,
-    )  # fmt: skip
+    await life.tell(*facts, leave=[stuck])
+    await life.halt(stuck, "PositionLost: x")
     await life.close(week)
     life.publisher.clock.now += HOLD
     await life.publisher.steps()
     document = await life.report(week)
     assert document["totals"] == {"issued": 12, "declined": 12 - lacking}
     assert [flag["gate"] for flag in document["flags"]] == ["halted-partition"]
-    await life.connection.execute("UPDATE partition_position SET halted_reason = NULL")
+    await life.resume()
     await life.counter.count()
     await life.close(life.settings.calendar.next(week))
     assert (await life.report(week))["totals"] == {"issued": 12, "declined": 12}

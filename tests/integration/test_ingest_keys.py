@@ -19,7 +19,6 @@ from tests.support.streams import Stream
 from tests.support.waiting import until
 
 VEGAS = 'kinds = ["issued"]\njurisdictions = ["32*"]\n'
-_REREAD_SECONDS = 5
 
 
 def table(name: str, *keys: str, more: str = VEGAS) -> str:
@@ -42,13 +41,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ingest(kafka: KafkaPart, file: Path, tmp_path: Path) -> Iterator[Service]:
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(file)}
-    one = processes.service("ingest", tmp_path / "ingest", variables)
-    one.start()
-    try:
+    with processes.started(processes.ingest(kafka.bootstrap, file, tmp_path / "ingest")) as one:
         yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
 
 
 async def status(ingest: Service, key: str, agency: str = "old") -> int:
@@ -62,7 +56,7 @@ async def becomes(ingest: Service, wanted: dict[str, int], agency: str = "old") 
     async def so() -> bool:
         return {key: await status(ingest, key, agency) for key in wanted} == wanted
 
-    await until(so, f"answers {wanted}", _REREAD_SECONDS)
+    await until(so, f"answers {wanted}")
 
 
 async def test_a_key_is_added_and_the_old_one_is_revoked_without_a_restart(ingest: Service, file: Path) -> None:
@@ -98,7 +92,7 @@ async def test_a_bad_edit_keeps_the_last_valid_file_and_is_told(ingest: Service,
             answer = await http.get("/readyz")
         return answer.status_code == 503 and "overlap" in answer.text
 
-    await until(told, "not ready, and why", _REREAD_SECONDS)
+    await until(told, "not ready, and why")
     assert {key: await status(ingest, key) for key in ("first", "second", "third")} == {
         "first": 202,
         "second": 401,

@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
-import pytest
 
 from deploy.local.parts import KafkaPart
-from deploy.local.service import Service
 from tests.support import events, kafka_log, processes
-from tests.support.agencies import LAS_VEGAS, write_agencies
+from tests.support.agencies import LAS_VEGAS
 from tests.support.processes import BATCH, post
-
-
-@pytest.fixture(scope="module")
-def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    state = tmp_path_factory.mktemp("ingest")
-    agencies = write_agencies(state / "agencies.toml")
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    one = processes.service("ingest", state, variables)
-    one.start()
-    try:
-        yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
-
-
-@pytest.fixture
-async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with processes.client(ingest) as client:
-        yield client
 
 
 def _odd(number: int) -> bytes:
@@ -44,7 +22,9 @@ def _odd(number: int) -> bytes:
     return text.replace('"county"', '"c\\u006funty"').encode()
 
 
-async def test_one_event_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+async def test_invariant_3_one_event_is_on_the_log_with_the_same_bytes(
+    http: httpx.AsyncClient, kafka: KafkaPart
+) -> None:
     value = _odd(1)
     response = await post(http, value, "application/cloudevents+json; charset=UTF-8")
     assert response.status_code == 202, response.text
@@ -53,7 +33,9 @@ async def test_one_event_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClie
     await _is_there(kafka, receipt, value, events.detainer_id(1))
 
 
-async def test_a_batch_of_1000_is_on_the_log_with_the_same_bytes(http: httpx.AsyncClient, kafka: KafkaPart) -> None:
+async def test_invariant_3_a_batch_of_1000_is_on_the_log_with_the_same_bytes(
+    http: httpx.AsyncClient, kafka: KafkaPart
+) -> None:
     values = [_odd(number) if number % 10 == 0 else _value(number) for number in range(1_000)]
     response = await post(http, b" [\n" + b" ,\n".join(values) + b"\n] ", BATCH)
     assert response.status_code == 200, response.text

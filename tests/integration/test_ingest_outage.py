@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,33 +12,13 @@ import pytest
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
 from tests.support import events, kafka_log, processes
-from tests.support.agencies import write_agencies
-from tests.support.processes import BATCH, post
+from tests.support.processes import BATCH, DRAIN_SECONDS, post
 from tests.support.waiting import until
 
-_DRAIN_SECONDS = 40.0
-
 
 @pytest.fixture
-def ingest(own_kafka: KafkaPart, tmp_path: Path) -> Iterator[Service]:
-    """Not started. Kafka runs before and after each test."""
-    variables = {
-        "DDOR_KAFKA_BOOTSTRAP": own_kafka.bootstrap,
-        "DDOR_AGENCIES_FILE": str(write_agencies(tmp_path / "agencies.toml")),
-    }
-    one = processes.service("ingest", tmp_path, variables)
-    try:
-        yield one
-    finally:
-        own_kafka.resume()
-        one.stop(_DRAIN_SECONDS)
-        own_kafka.start()
-
-
-@pytest.fixture
-async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with processes.client(ingest) as client:
-        yield client
+def ingest(own_ingest: Service) -> Service:
+    return own_ingest
 
 
 def _value(number: int) -> bytes:
@@ -159,9 +138,17 @@ async def test_sigterm_ends_it_while_kafka_is_away(
     ingest.start()
     assert (await post(http, _value(1))).status_code == 202
     await asyncio.to_thread(own_kafka.pause if paused else own_kafka.stop)
-    hanging = asyncio.create_task(post(http, _batch(1), BATCH))
-    await until(_has_begun(hanging), "a request under way")
-    assert await asyncio.to_thread(ingest.stop, _DRAIN_SECONDS), "it ended by itself"
+    sent = asyncio.Event()
+
+    async def trace(event: str, _: object) -> None:
+        if event == "http11.send_request_body.complete":
+            sent.set()
+
+    request = http.build_request("POST", "/v1/events", content=_batch(1), headers={"Content-Type": BATCH})
+    request.extensions["trace"] = trace
+    hanging = asyncio.create_task(http.send(request))
+    await asyncio.wait_for(sent.wait(), 60)
+    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
     answer = await hanging
     assert answer.status_code in (207, 503)
 
@@ -182,7 +169,7 @@ async def test_sigterm_finishes_what_was_read_and_loses_nothing_acknowledged(
 
     streams = [asyncio.create_task(stream(first)) for first in (1_000, 2_000, 3_000)]
     await until(_more_than(acknowledged, 1_000), "events acknowledged")
-    assert await asyncio.to_thread(ingest.stop, _DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
     await asyncio.gather(*streams)
     there = {
         (topic, partition, record.offset): record.value
@@ -209,14 +196,5 @@ def _not_ready(http: httpx.AsyncClient) -> Callable[[], Any]:
 def _more_than(acknowledged: dict[Any, Any], least: int) -> Callable[[], Any]:
     async def ask() -> bool:
         return len(acknowledged) > least
-
-    return ask
-
-
-def _has_begun(task: asyncio.Task[Any]) -> Callable[[], Any]:
-    turns = iter(range(5))
-
-    async def ask() -> bool:
-        return next(turns, None) is None or task.done()
 
     return ask

@@ -6,10 +6,6 @@ import gzip
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from deploy.local.service import Service
 from tests.conftest import MakeSettings
@@ -23,18 +19,6 @@ from tests.support.streams import LINES, Stream
 
 WASHOE = "32031"
 Cells = dict[tuple[str, str, str], int]
-
-
-@pytest.fixture
-def ingest(settings: MakeSettings, tmp_path: Path) -> Iterator[Service]:
-    made = settings()
-    variables = {"DDOR_KAFKA_BOOTSTRAP": made.kafka_bootstrap, "DDOR_AGENCIES_FILE": str(made.agencies_file)}
-    one = processes.service("ingest", tmp_path / "ingest", variables)
-    one.start()
-    try:
-        yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
 
 
 def told() -> list[tuple[str, Document]]:

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
-from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
 from services.ingest.routes import BODY_SECONDS
 from services.runtime.connections import HEAD_SECONDS
-from tests.support import processes, streams
-from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
+from tests.support import streams
+from tests.support.agencies import LAS_VEGAS, key_of
 from tests.support.processes import BATCH, SINGLE
 from tests.support.streams import Stream
 
 _MARGIN = 10.0
 HEAD = f"POST /v1/events HTTP/1.1\r\nHost: ingest\r\nAuthorization: Bearer {key_of(LAS_VEGAS)}\r\n".encode()
-
-
-@pytest.fixture(scope="module")
-def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    state = tmp_path_factory.mktemp("ingest")
-    agencies = write_agencies(state / "agencies.toml")
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    one = processes.service("ingest", state, variables)
-    one.start()
-    try:
-        yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
 
 
 class Connection:

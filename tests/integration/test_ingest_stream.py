@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,14 @@ import zstandard
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
 from schemas.acceptance import accept
-from tests.integration.test_ingest_answers import NO_JSON, REFUSED
 from tests.support import events, kafka_log, processes, streams
-from tests.support.agencies import NEW_YORK, write_agencies
+from tests.support.agencies import NEW_YORK
 from tests.support.processes import BATCH, post
+from tests.support.refused_bodies import NO_JSON, REFUSED
 from tests.support.streams import LINES, Stream
 
 MEGABYTE = 1_048_576
 PACKED = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
-
-
-@pytest.fixture(scope="module")
-def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    state = tmp_path_factory.mktemp("ingest")
-    agencies = write_agencies(state / "agencies.toml")
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    one = processes.service("ingest", state, variables)
-    one.start()
-    try:
-        yield one
-    finally:
-        assert one.stop(), "SIGTERM ended it"
-
-
-@pytest.fixture
-async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with processes.client(ingest) as client:
-        yield client
 
 
 def told(response: httpx.Response) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -64,7 +44,7 @@ def memory(service: Service, name: str = "VmRSS") -> int:
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip", "zstd"])
-async def test_a_stream_is_on_the_log_with_the_same_bytes(
+async def test_invariant_3_a_stream_is_on_the_log_with_the_same_bytes(
     http: httpx.AsyncClient, kafka: KafkaPart, encoding: str
 ) -> None:
     before = await kafka_log.ends(kafka.bootstrap)
@@ -174,7 +154,7 @@ async def test_a_bomb_is_refused_in_little_memory(http: httpx.AsyncClient, inges
     assert (await post(http, streams.value(1))).status_code == 202
 
 
-async def test_fifty_megabytes_of_lines_pass_in_flat_memory(ingest: Service, kafka: KafkaPart) -> None:
+async def test_fifty_megabytes_of_lines_pass_in_flat_memory(ingest: Service) -> None:
     template = events.encoded(events.envelope("issued", events.issued(1), id="event/NUMBER"))
     template = template.replace(events.detainer_id(1).encode(), b"00000000-0000-4000-8000-IDENTITY....")
     template = template.replace(b'"operator"', b'"facility":"A-LONG-CODE-16CH","form":"I-247D","operator"')

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,35 +14,16 @@ import pytest
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
 from tests.support import kafka_log, processes, streams
-from tests.support.agencies import write_agencies
-from tests.support.processes import BATCH, post
+from tests.support.processes import BATCH, DRAIN_SECONDS, post
 from tests.support.streams import Stream
 from tests.support.waiting import until
 
-_DRAIN_SECONDS = 40.0
-
 
 @pytest.fixture
-def ingest(own_kafka: KafkaPart, tmp_path: Path) -> Iterator[Service]:
-    """Ingest, ready. Kafka runs before and after each test."""
-    variables = {
-        "DDOR_KAFKA_BOOTSTRAP": own_kafka.bootstrap,
-        "DDOR_AGENCIES_FILE": str(write_agencies(tmp_path / "agencies.toml")),
-    }
-    one = processes.service("ingest", tmp_path, variables)
-    try:
-        one.start()
-        yield one
-    finally:
-        own_kafka.resume()
-        one.stop(_DRAIN_SECONDS)
-        own_kafka.start()
-
-
-@pytest.fixture
-async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with processes.client(ingest) as client:
-        yield client
+def ingest(own_ingest: Service) -> Service:
+    """Ready."""
+    own_ingest.start()
+    return own_ingest
 
 
 class Sending:
@@ -85,7 +65,7 @@ class Sending:
 
 async def begin(ingest: Service) -> Sending:
     sending = Sending(await Stream.open(ingest))
-    await until(lambda: sending.more_than(2_000), "lines accepted", 30)
+    await until(lambda: sending.more_than(2_000), "lines accepted")
     return sending
 
 
@@ -96,7 +76,7 @@ async def assert_in_the_log(kafka: KafkaPart, accepted: dict[streams.Place, byte
 
 @pytest.mark.parametrize("how", ["stopped", "paused", "killed"])
 async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored(
-    ingest: Service, own_kafka: KafkaPart, how: str, request: pytest.FixtureRequest
+    ingest: Service, own_kafka: KafkaPart, how: str
 ) -> None:
     if how == "killed" and own_kafka.kind == "embedded":
         pytest.skip("the embedded broker loses acknowledged records on kill -9")
@@ -107,10 +87,10 @@ async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored
     async def told() -> bool:
         return any(line.get("status") == "unavailable" for line in sending.lines)
 
-    await until(told, "a line answered unavailable", 30)
+    await until(told, "a line answered unavailable")
     before = len(sending.accepted)
     await asyncio.to_thread(own_kafka.resume if how == "paused" else own_kafka.start)
-    await until(lambda: sending.more_than(before + 1_000), "lines accepted again", 60)
+    await until(lambda: sending.more_than(before + 1_000), "lines accepted again")
     sending.enough.set()
     await sending.ended()
     *receipts, last = sending.lines
@@ -140,9 +120,7 @@ async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
     sending = await begin(ingest)
     if paused:
         await asyncio.to_thread(own_kafka.pause)
-    began = time.monotonic()
-    assert await asyncio.to_thread(ingest.stop, _DRAIN_SECONDS), "it ended by itself"
-    assert time.monotonic() - began < 25
+    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
     await sending.ended()
     assert sending.stream.complete, "an orderly end"
     assert all("summary" not in line for line in sending.lines), "no summary: it was cut off"
@@ -156,7 +134,7 @@ async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
 
 @pytest.mark.parametrize("how", ["stopped", "paused", "killed"])
 async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
-    ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart, how: str
+    http: httpx.AsyncClient, own_kafka: KafkaPart, how: str
 ) -> None:
     if how == "killed" and own_kafka.kind == "embedded":
         pytest.skip("the embedded broker loses acknowledged records on kill -9")
@@ -187,4 +165,4 @@ async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
     async def stored() -> bool:
         return (await post(http, streams.value(3))).status_code == 202
 
-    await until(stored, "stored again once Kafka is there", 60)
+    await until(stored, "stored again once Kafka is there")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +15,7 @@ from deploy.local import kafka_jars, parts
 from deploy.local.kafka_jars import console_consumer
 from deploy.local.parts import KafkaPart
 from deploy.local.probes import kafka_answers, wait_until
+from tests.support.local_parts import started
 
 KAFKAS = [source for source in parts.kafka_sources() if source.kind != "settings"]
 
@@ -25,12 +25,8 @@ KAFKAS = [source for source in parts.kafka_sources() if source.kind != "settings
 def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaPart]:
     if lacking := request.param.missing():
         pytest.skip(" ".join(lacking))
-    part: KafkaPart = request.param.build(tmp_path_factory.mktemp("kafka"), 0)
-    part.start()
-    try:
+    with started(request.param.build(tmp_path_factory.mktemp("kafka"), 0)) as part:
         yield part
-    finally:
-        part.destroy()
     assert not part.running()
 
 
@@ -106,10 +102,15 @@ async def test_a_topic_that_nobody_created_is_not_created_by_asking(
 
 
 async def test_start_of_a_running_kafka_changes_nothing(kafka: KafkaPart) -> None:
-    address, began = kafka.bootstrap, time.monotonic()
-    kafka.start()
-    assert kafka.bootstrap == address
-    assert time.monotonic() - began < 2
+    host, _, port = (address := kafka.bootstrap).rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        kafka.start()
+        assert kafka.bootstrap == address
+        with pytest.raises(TimeoutError):  # a connection to a server that was ended would be closed
+            await asyncio.wait_for(reader.read(1), 0.5)
+    finally:
+        writer.close()
 
 
 async def test_kafkas_own_console_consumer_reads_a_topic(kafka: KafkaPart) -> None:

@@ -12,6 +12,7 @@ from deploy.local import parts
 from deploy.local.databases import database_dsn, drop_database, ensure_database
 from deploy.local.parts import PostgresPart
 from deploy.local.probes import postgres_answers, wait_until
+from tests.support.local_parts import started
 
 POSTGRESES = [source for source in parts.postgres_sources() if source.kind != "settings"]
 
@@ -21,12 +22,8 @@ POSTGRESES = [source for source in parts.postgres_sources() if source.kind != "s
 def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresPart]:
     if lacking := request.param.missing():
         pytest.skip(" ".join(lacking))
-    part: PostgresPart = request.param.build(tmp_path_factory.mktemp("postgres"), 0)
-    part.start()
-    try:
+    with started(request.param.build(tmp_path_factory.mktemp("postgres"), 0)) as part:
         yield part
-    finally:
-        part.destroy()
     assert not part.running()
 
 

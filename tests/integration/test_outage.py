@@ -8,11 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
-import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from deploy import migrations
 from deploy.local.databases import ensure_database
 from deploy.local.parts import KafkaPart, PostgresPart
 from deploy.local.service import Service
@@ -22,12 +20,13 @@ from services.publisher.store import Store
 from services.runtime.settings import Settings
 from tests.support import events, kafka_log, processes
 from tests.support.agencies import write_agencies
+from tests.support.local_parts import migrated
 from tests.support.positions import Connection
-from tests.support.publishing import new_week, rules
+from tests.support.processes import DRAIN_SECONDS
+from tests.support.publishing import all_sent, new_week, rules
 from tests.support.stacks import looking
 from tests.support.waiting import until
 
-_DRAIN_SECONDS = 40.0
 Part: TypeAlias = "KafkaPart | PostgresPart"
 PARTS = ["Kafka", "PostgreSQL"]
 ROLES = ["aggregator", "publisher"]
@@ -35,13 +34,7 @@ ROLES = ["aggregator", "publisher"]
 
 @pytest.fixture(scope="module")
 async def dsn(own_postgres: PostgresPart) -> str:
-    database = ensure_database(own_postgres.dsn, "outage")
-    connection = await asyncpg.connect(database)
-    try:
-        await migrations.apply(connection)
-    finally:
-        await connection.close()
-    return database
+    return await migrated(ensure_database(own_postgres.dsn, "outage"))
 
 
 @pytest.fixture
@@ -70,7 +63,7 @@ def service(
         for part in (own_kafka, own_postgres):
             part.resume()
             part.start()
-        one.stop(_DRAIN_SECONDS)
+        one.stop(DRAIN_SECONDS)
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ async def test_sigterm_ends_it_while_a_part_is_away(
     await asyncio.to_thread(service.start)
     part: Part = own_kafka if what == "Kafka" else own_postgres
     await asyncio.to_thread(part.stop if how == "stopped" else part.pause)
-    assert await asyncio.to_thread(service.stop, _DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(service.stop, DRAIN_SECONDS), "it ended by itself"
 
 
 @pytest.mark.real_kafka("loses acknowledged records when it is ended while clients write")
@@ -141,14 +134,10 @@ async def test_sigterm_ends_a_publisher_whose_message_cannot_be_sent_and_the_nex
         await store.set_barrier(week.first, State.OPEN, {}, now)
         await store.publish(week, Close(State.DRAINING, {}), rules(chosen), now, now)
     await until(lambda: _has_unsent(service), "a message that is late")
-    assert await asyncio.to_thread(service.stop, _DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(service.stop, DRAIN_SECONDS), "it ended by itself"
     await asyncio.to_thread(own_kafka.resume)
     await asyncio.to_thread(service.start)
-
-    async def sent() -> bool:
-        return bool(await connection.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
-
-    await until(sent, "the message sent")
+    await until(lambda: all_sent(connection), "the message sent")
     records = await kafka_log.read(own_kafka.bootstrap, REPORT_READY)
     assert [record.key for record in records].count(str(week).encode()) == 1
 

@@ -25,7 +25,7 @@ from tests.support.batches import accepted
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import EVENT_PARTITIONS, Message
 from tests.support.life import both, told
-from tests.support.positions import Connection, next_offsets, owners
+from tests.support.positions import Connection, owners
 from tests.support.processes import BATCH, batch
 from tests.support.publishing import Publisher, new_week, publishing
 from tests.support.waiting import until
@@ -61,16 +61,6 @@ def regrown(messages: list[Message]) -> list[Message]:
     ]
 
 
-async def counted(connection: Connection, bootstrap: str, places: list[tuple[str, int]]) -> None:
-    """Wait until every position is at the end of its partition."""
-    goal = await kafka_log.ends(bootstrap, places)
-
-    async def at_the_end() -> bool:
-        return await next_offsets(connection) == goal
-
-    await until(at_the_end, "every position at the log's end", 60)
-
-
 async def report(connection: Connection, week: ReportingWeek) -> dict[str, Any]:
     figures: dict[str, Any] = await connection.fetchval(
         "SELECT figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1", week.first
@@ -89,7 +79,7 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         running(aggregator.create(chosen.model_copy(update={"worker": "two"}))),
     ):
         await until(lambda: is_ready(one), "the aggregator ready")
-        await counted(connection, bootstrap, EVENT_PARTITIONS)
+        await kafka_log.counted(connection, bootstrap)
         publisher.clock.now = week.ends_at + chosen.grace
         assert await publisher.step(), "the barrier, of twelve partitions"
 
@@ -103,7 +93,7 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         )
         assert any(one.place in ADDED for one in moved)
         await kafka_log.append(bootstrap, moved)
-        await counted(connection, bootstrap, EVENT_PARTITIONS + ADDED)
+        await kafka_log.counted(connection, bootstrap, places=EVENT_PARTITIONS + ADDED)
         assert await publisher.steps() == 1
 
         second = chosen.calendar.next(week)
@@ -113,7 +103,7 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         assert await publisher.step(), "the barrier of the next week, of all partitions"
         barrier = await connection.fetchval("SELECT barrier FROM week_close WHERE week = $1", second.first)
         assert len(barrier[DETAINER_ISSUED]) == GROWN
-        await counted(connection, bootstrap, EVENT_PARTITIONS + ADDED)
+        await kafka_log.counted(connection, bootstrap, places=EVENT_PARTITIONS + ADDED)
         first = await report(connection, week)
         assert await publisher.steps() == 1
         assert sorted(Counter((await owners(connection)).values()).values()) == [15, 16], "the new ones are shared too"
@@ -131,7 +121,7 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
 
 
 async def test_ingest_uses_added_partitions(
-    chosen: Settings, connection: Connection, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
+    chosen: Settings, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "_METADATA_MS", 200)
     grown = GROWN + 3
@@ -145,7 +135,7 @@ async def test_ingest_uses_added_partitions(
         async def used() -> bool:
             return any(place[1] >= GROWN for place in await _send(http, values))
 
-        await until(used, "an added partition used", 60)
+        await until(used, "an added partition used")
     assert {place for place in before if place[0] == DETAINER_ISSUED} <= {(DETAINER_ISSUED, n) for n in range(GROWN)}
 
 

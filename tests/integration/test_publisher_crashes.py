@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from datetime import date, timedelta
 
-from deploy.local.parts import KafkaPart
 from services.publisher.snapshot import SQL
 from tests.conftest import MakeSettings
 from tests.support.batches import CALENDAR
@@ -16,7 +15,7 @@ _STRIDE = int(os.environ.get("CRASH_STRIDE", "7"))
 """1 tries every moment there is (it takes three minutes)."""
 
 
-async def test_invariant_5_killed_at_any_moment(settings: MakeSettings, kafka: KafkaPart) -> None:
+async def test_invariant_5_killed_at_any_moment(settings: MakeSettings) -> None:
     """Week after week, each killed a few calls later than the last, until one lives to its end."""
     first = CALENDAR.week(date(1980, 1, 5))  # many weeks on end, which no other test uses
     async with living(settings(first_week=first.first, restatement_weeks=1), first) as life:

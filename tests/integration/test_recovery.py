@@ -114,7 +114,7 @@ async def test_what_was_published_and_is_lost_stops_publishing_until_it_is_recov
     newest = await life.report(week)
     assert newest["revision"] == 3
     assert changes(newest) == {(CLARK, "declined"): (4, 5, {"late": 1})}
-    assert await prove_chain(life.connection) >= 5
+    assert await prove_chain(life.connection) == 5
     await life.send()
     await recovery.check(life.connection, client(life.settings))
     assert [one.revision for one in await life.announced() if one.week == week.first] == [1, 2, 3]

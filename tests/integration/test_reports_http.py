@@ -6,7 +6,6 @@ import asyncio
 import csv
 import io
 import json
-import secrets
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,10 +16,8 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 from pydantic import SecretStr
 
-from deploy import migrations
 from deploy.local import kafka_jars
-from deploy.local.databases import drop_database, ensure_database
-from deploy.local.parts import KafkaPart, PostgresPart
+from deploy.local.parts import KafkaPart
 from schemas.report import report_id
 from schemas.topics import REPORT_READY
 from schemas.week import ReportingWeek
@@ -33,7 +30,7 @@ from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
 from tests.support.model import ZONE
 from tests.support.positions import Connection
-from tests.support.publishing import Hands, new_week
+from tests.support.publishing import Hands, all_sent, new_week
 from tests.support.waiting import until
 
 
@@ -51,35 +48,28 @@ class Served:
 
 @pytest.fixture(scope="module")
 async def served(
-    own_kafka: KafkaPart, postgres: PostgresPart, tmp_path_factory: pytest.TempPathFactory
+    own_kafka: KafkaPart, module_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
     """A Kafka of the module's own: a publisher closes nothing while the topic has reports that its database lacks."""
-    database = f"ddor_test_{secrets.token_hex(6)}"
-    dsn = ensure_database(postgres.dsn, database)
     week = new_week()
     chosen = Settings(
-        postgres_dsn=SecretStr(dsn),
+        postgres_dsn=SecretStr(module_database),
         kafka_bootstrap=own_kafka.bootstrap,
         agencies_file=write_agencies(tmp_path_factory.mktemp("agencies") / "agencies.toml"),
         first_week=week.first,
     )
-    async with kafka_log.connected(chosen) as connection:
-        await migrations.apply(connection)
     await kafka_log.append(own_kafka.bootstrap, _told(week))
     async with counting(chosen) as counter:
         await counter.count()
     next_week = chosen.calendar.next(week)
     clock = Hands(week.ends_at + timedelta(hours=24))
-    try:
-        async with running(publisher.create(chosen, clock)) as http, kafka_log.connected(chosen) as connection:
-            await until(lambda: is_ready(http), "the publisher ready")
-            await until(lambda: _listed(http, 1), "the week published by itself")
-            clock.now = next_week.ends_at + timedelta(hours=25)
-            await until(lambda: _listed(http, 2), "the next week, which is empty")
-            await until(lambda: _all_sent(connection), "all messages sent")
-            yield Served(http, week, next_week, chosen, clock, connection)
-    finally:
-        drop_database(postgres.dsn, database)
+    async with running(publisher.create(chosen, clock)) as http, kafka_log.connected(chosen) as connection:
+        await until(lambda: is_ready(http), "the publisher ready")
+        await until(lambda: _listed(http, 1), "the week published by itself")
+        clock.now = next_week.ends_at + timedelta(hours=25)
+        await until(lambda: _listed(http, 2), "the next week, which is empty")
+        await until(lambda: all_sent(connection), "all messages sent")
+        yield Served(http, week, next_week, chosen, clock, connection)
 
 
 def _told(week: ReportingWeek) -> list[Message]:
@@ -92,10 +82,6 @@ def _told(week: ReportingWeek) -> list[Message]:
 
 async def _listed(http: httpx.AsyncClient, count: int) -> bool:
     return len((await http.get("/v1/reports")).json()["reports"]) >= count
-
-
-async def _all_sent(connection: Connection) -> bool:
-    return bool(await connection.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
 
 
 async def test_a_report_is_found_by_list_latest_week_and_revision(served: Served) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from schemas.topics import REPORT_READY
+from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher.routes import Reports
 from services.publisher.snapshot import SQL
@@ -61,7 +61,7 @@ async def test_the_next_close_restates_with_exact_causes(life: Life, week: Repor
         told("declined", 5, week, version=3),
         redriven,
     )
-    await _mark_redriven(life, bad, life.places[-1])
+    await life.mark_redriven(bad, life.places[-1])
     assert await life.close(after) == 2
     document = await life.report(week)
     assert (document["revision"], document["cause"]) == (2, "scheduled")
@@ -78,17 +78,7 @@ async def test_the_next_close_restates_with_exact_causes(life: Life, week: Repor
     assert await prove_chain(life.connection) == 3
 
 
-async def _mark_redriven(life: Life, bad: tuple[str, int, int], again: tuple[str, int, int]) -> None:
-    done = await life.connection.execute(
-        "UPDATE rejected SET redriven_at = now(), redriven_to = $4"
-        " WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
-        *bad,
-        "/".join(map(str, again)),
-    )
-    assert done == "UPDATE 1"
-
-
-async def test_no_revision_without_a_changed_figure(life: Life, week: ReportingWeek) -> None:
+async def test_invariant_5_no_revision_without_a_changed_figure(life: Life, week: ReportingWeek) -> None:
     calendar = life.settings.calendar
     second = calendar.next(week)
     third = calendar.next(second)
@@ -261,7 +251,7 @@ async def test_the_topic_of_the_latest_has_the_newest_revision_of_each_week(life
         await life.close(last)
         last = life.settings.calendar.next(last)
     await life.send()
-    for topic in (REPORT_READY, "report-latest"):
+    for topic in (REPORT_READY, REPORT_LATEST):
         numbers = [one async for one in _numbers(life, topic, week)]
         assert numbers == sorted(numbers)
         assert numbers[-1] == (await life.report(week))["revision"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local import postgres_install
-from deploy.local.databases import drop_database, ensure_database
 from deploy.local.errors import PartUnavailableError
 from deploy.local.parts import KafkaPart, PostgresPart
 from schemas.week import ReportingWeek
@@ -22,6 +20,7 @@ from tests.conftest import MakeSettings
 from tests.support import commands, database_outcome, events, model
 from tests.support.batches import accepted
 from tests.support.life import both, changes, living, prove_chain, told
+from tests.support.local_parts import new_database
 from tests.support.publishing import client, new_week
 
 
@@ -47,11 +46,8 @@ def chosen(store_settings: MakeSettings, own_kafka: KafkaPart, week: ReportingWe
 @pytest.fixture
 def another(chosen: Settings, postgres: PostgresPart) -> Iterator[Settings]:
     """The same settings on another, empty database."""
-    name = f"ddor_test_{secrets.token_hex(6)}"
-    try:
-        yield chosen.model_copy(update={"postgres_dsn": SecretStr(ensure_database(postgres.dsn, name))})
-    finally:
-        drop_database(postgres.dsn, name)
+    with new_database(postgres) as dsn:
+        yield chosen.model_copy(update={"postgres_dsn": SecretStr(dsn)})
 
 
 async def _run(*command: str | Path) -> None:
@@ -59,7 +55,7 @@ async def _run(*command: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-async def test_a_restored_backup_goes_on_from_what_was_published(
+async def test_invariant_5_a_restored_backup_goes_on_from_what_was_published(
     chosen: Settings, another: Settings, week: ReportingWeek, tools: Path, tmp_path: Path
 ) -> None:
     second, third = chosen.calendar.next(week), chosen.calendar.next(chosen.calendar.next(week))
@@ -77,9 +73,7 @@ async def test_a_restored_backup_goes_on_from_what_was_published(
         await life.send()
         lost = await life.report(week)
         assert lost["revision"] == 2
-    await _run(
-        tools / "pg_restore", "--exit-on-error", f"--dbname={another.postgres_dsn.get_secret_value()}", backup
-    )  # fmt: skip
+    await _run(tools / "pg_restore", "--exit-on-error", f"--dbname={another.postgres_dsn.get_secret_value()}", backup)
     async with living(another, week) as life:
         assert await life.revisions() == [(str(week), 1, "initial")]
         with pytest.raises(recovery.RecoveryNeededError, match="2 announcements"):

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
-import sys
-
 import pytest
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local.parts import KafkaPart
 from schemas.topics import TOPICS
+from services.runtime.settings import Settings
 from tests.support import kafka_log
+from tests.support.commands import ddor
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.real_kafka("keeps no topic configuration and creates topics by itself")
 
 
-async def _apply(kafka: KafkaPart, *more: str, replication: str = "1") -> tuple[int, str]:
-    env = {
-        **os.environ,
-        "DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap,
-        "DDOR_KAFKA_REPLICATION": replication,
-        "COLUMNS": "200",
-    }
-    command = [sys.executable, "-m", "services.cli.main", "topics", "apply", *more]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=env, capture_output=True, text=True, timeout=120, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+async def _apply(kafka: KafkaPart, *more: str, **variables: str) -> tuple[int, str]:
+    done = await ddor(Settings(kafka_bootstrap=kafka.bootstrap), "topics", "apply", *more, **variables)
+    return done.exit_code, done.output
 
 
 async def _delete(kafka: KafkaPart, *names: str) -> None:
@@ -88,7 +76,7 @@ async def test_more_partitions_are_drift_that_is_never_put_right_silently(own_ka
 async def test_too_few_brokers_are_said_in_words(own_kafka: KafkaPart) -> None:
     await _delete(own_kafka, "week-attested")
     try:
-        code, said = await _apply(own_kafka, replication="3")
+        code, said = await _apply(own_kafka, DDOR_KAFKA_REPLICATION="3")
         assert code == 2
         assert "DDOR_KAFKA_REPLICATION" in said
         assert "Traceback" not in said

@@ -82,7 +82,7 @@ async def test_a_detainer_is_told_with_all_its_versions(
     ]
 
 
-async def test_what_is_not_there_is_said_so(settings: MakeSettings, kafka: KafkaPart) -> None:
+async def test_what_is_not_there_is_said_so(settings: MakeSettings) -> None:
     unknown = await ddor(settings(), "trace", events.detainer_id(1))
     assert (unknown.exit_code, "no fact" in unknown.err) == (1, True)
     for wrong in ("Clark County", "report-ready/0/1", f"{ISSUED}/1"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -12,22 +11,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-import deploy
-from deploy import migrations
-from deploy.local.databases import drop_database, ensure_database
-from deploy.local.parts import KafkaPart, PostgresPart
-from services.importer import acceptance_week
-from services.importer.sending import Envelopes
+from deploy.local.parts import KafkaPart
 from services.publisher.rendering import as_json
 from services.publisher.snapshot import SQL
 from services.runtime.settings import Settings
 from tests.support import commands, events, kafka_log
 from tests.support.batches import CALENDAR
+from tests.support.golden import first_week
 from tests.support.kafka_log import Message
 from tests.support.life import Life, living
-from tests.support.model import ZONE
 
-FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
 WEEK = CALENDAR.week(date(2017, 1, 28))
 RESTATEMENTS = 20
 _AGENCY = (
@@ -48,62 +41,52 @@ class Published:
 
 def acceptance() -> list[Message]:
     """What the importer sends of the first report's week."""
-    envelopes = Envelopes("demo", "first-week")
-    told = []
-    for row in acceptance_week.read(FILE, "demo", "first-week", ZONE):
-        for event in row.events:
-            document = envelopes.document(row.number, event)
-            key = document["subject"].encode()
-            told.append(Message(document["type"], json.dumps(document).encode(), key, headers=events.HEADERS))
-    return told
+    return [
+        Message(one["type"], json.dumps(one).encode(), one["subject"].encode(), headers=events.HEADERS)
+        for one in first_week()
+    ]
 
 
 @pytest.fixture(scope="module")
 async def published(
-    own_kafka: KafkaPart, postgres: PostgresPart, tmp_path_factory: pytest.TempPathFactory
+    own_kafka: KafkaPart, module_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Published]:
     agencies = tmp_path_factory.mktemp("agencies") / "agencies.toml"
     agencies.write_text(_AGENCY.format(name="demo", key="0" * 64, scope="*"))
-    database = f"ddor_test_{secrets.token_hex(6)}"
     settings = Settings(
-        postgres_dsn=SecretStr(ensure_database(postgres.dsn, database)),
+        postgres_dsn=SecretStr(module_database),
         kafka_bootstrap=own_kafka.bootstrap,
         agencies_file=agencies,
         first_week=WEEK.first,
     )
-    async with kafka_log.connected(settings) as connection:
-        await migrations.apply(connection)
-    try:
-        async with living(settings, WEEK) as life:
-            log = [
-                *acceptance(),
-                events.attesting(events.attested(str(WEEK), issued=3083, declined=207), agency="demo"),
-            ]
-            await life.tell(*log)
-            log.append(failing := events.message("issued", events.issued(9_000), agency="demo"))
-            (place,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
-            await life.counter.fail(*place)
-            await life.close(WEEK)
-            if await life.state(WEEK) == "held":
-                await life.publisher.store.release(WEEK.first, "Ada", "looked at", life.publisher.clock.now)
-                await life.publisher.steps()
-            for number in range(RESTATEMENTS):
-                log.append(late := _late(number))
-                await life.tell(late)
-                if number == 5:
-                    agencies.write_text(
-                        _AGENCY.format(name="west", key="1" * 64, scope="3*")
-                        + _AGENCY.format(name="demo", key="0" * 64, scope="1*")
-                    )
-                life.publisher.clock.now += timedelta(minutes=1)
-                await life.connection.execute(
-                    SQL["request_restatement"], WEEK.first, "Ada", f"number {number}", life.publisher.clock.now
+    async with living(settings, WEEK) as life:
+        log = [
+            *acceptance(),
+            events.attesting(events.attested(str(WEEK), issued=3083, declined=207), agency="demo"),
+        ]
+        await life.tell(*log)
+        log.append(failing := events.message("issued", events.issued(9_000), agency="demo"))
+        (place,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
+        await life.counter.fail(*place)
+        await life.close(WEEK)
+        if await life.state(WEEK) == "held":
+            await life.publisher.store.release(WEEK.first, "Ada", "looked at", life.publisher.clock.now)
+            await life.publisher.steps()
+        for number in range(RESTATEMENTS):
+            log.append(late := _late(number))
+            await life.tell(late)
+            if number == 5:
+                agencies.write_text(
+                    _AGENCY.format(name="west", key="1" * 64, scope="3*")
+                    + _AGENCY.format(name="demo", key="0" * 64, scope="1*")
                 )
-                await life.publisher.step()
-            await life.send()
-            yield Published(life, log)
-    finally:
-        drop_database(postgres.dsn, database)
+            life.publisher.clock.now += timedelta(minutes=1)
+            await life.connection.execute(
+                SQL["request_restatement"], WEEK.first, "Ada", f"number {number}", life.publisher.clock.now
+            )
+            await life.publisher.step()
+        await life.send()
+        yield Published(life, log)
 
 
 def _late(number: int) -> Message:

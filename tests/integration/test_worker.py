@@ -17,32 +17,12 @@ from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
 from tests.support.in_process import is_ready, running
-from tests.support.kafka_log import Message
 from tests.support.positions import Connection, accounts, next_offsets, owners
 from tests.support.waiting import until
 
 
-def _some(count: int, first: int = 0) -> list[Message]:
-    """Events of both kinds with versions, moves, withdrawals and repetitions among them."""
-    told = []
-    for number in range(first, first + count):
-        told.append(events.message("issued", events.issued(number)))
-        if number % 3 == 0:
-            told.append(events.message("declined", events.declined(number, reason="policy")))
-        if number % 5 == 0:
-            told.append(events.message("issued", events.issued(number, version=2, jurisdiction="32031")))
-        if number % 7 == 0:
-            told.append(
-                events.message(
-                    "issued", events.issued(number, version=3, withdrawn=True, withdrawn_reason="wrong-person")
-                )
-            )
-            told.append(told[-1])
-    return told
-
-
 async def test_events_on_the_log_are_counted(settings: MakeSettings, connection: Connection, kafka: KafkaPart) -> None:
-    told = _some(120)
+    told = events.mixed(range(120))
     async with running(app.create(settings(worker="one"))) as client:
         await until(lambda: is_ready(client), "the aggregator ready")
         await kafka_log.append(kafka.bootstrap, told)
@@ -56,7 +36,7 @@ async def test_events_on_the_log_are_counted(settings: MakeSettings, connection:
 async def test_a_restart_goes_on_exactly_where_it_was(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    told = [_some(40), _some(40, first=20), _some(40, first=50)]
+    told = [events.mixed(range(first, first + 40)) for first in (0, 20, 50)]
     for part in told:
         await kafka_log.append(kafka.bootstrap, part[::2])
         async with running(app.create(settings(worker="one"))):
@@ -71,7 +51,7 @@ async def test_a_restart_in_the_middle_loses_and_repeats_nothing(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     """Ended several times while records stream in, wherever that happens to be."""
-    told = _some(400)
+    told = events.mixed(range(400))
 
     async def stream() -> None:
         async with kafka_log.producer(kafka.bootstrap) as producer:
@@ -94,7 +74,7 @@ async def test_a_restart_in_the_middle_loses_and_repeats_nothing(
 async def test_two_workers_share_the_partitions_and_the_sums_are_exact(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    told = _some(600)
+    told = events.mixed(range(600))
     third = len(told) // 3
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(app.create(settings(worker="one"))))
@@ -114,7 +94,7 @@ async def test_positions_are_shown_in_a_consumer_group_for_lag_tools(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     places = [TopicPartition(topic.name, n) for topic in EVENT_TOPICS for n in range(topic.partitions)]
-    await kafka_log.append(kafka.bootstrap, _some(30))
+    await kafka_log.append(kafka.bootstrap, events.mixed(range(30)))
     async with running(app.create(settings(worker="one"))) as client:
         await kafka_log.counted(connection, kafka.bootstrap)
         positions = await next_offsets(connection)

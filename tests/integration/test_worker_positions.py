@@ -20,7 +20,7 @@ from tests.support.batches import accepted
 from tests.support.commands import ddor
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
-from tests.support.positions import Connection, next_offsets
+from tests.support.positions import Connection, halted, next_offsets
 from tests.support.publishing import new_week, publishing
 from tests.support.waiting import until
 
@@ -128,7 +128,7 @@ class TestPositionLost:
                 await until(lambda: _position(connection, ISSUED, 5, 1), "the partition without a past counted")
                 await until(lambda: _position(connection, ISSUED, 4, 5), "the partition with the same past counted")
                 await until(lambda: _position(connection, DECLINED, 3, 4), "the other topic counted")
-                assert list((await _halted(connection)).items()) == [
+                assert list((await halted(connection)).items()) == [
                     ((ISSUED, 3), "PositionLost: the record at 4 is not the one that was read: the topic was made anew")
                 ]
         assert (await next_offsets(connection))[ISSUED, 3] == before[ISSUED, 3]
@@ -145,9 +145,9 @@ class TestPositionLost:
         await kafka_log.make_anew(own_kafka.bootstrap, DECLINED)
         await kafka_log.append(own_kafka.bootstrap, _at(0, range(300, 302), "declined"))
         async with running(app.create(own_settings(worker="one"))):
-            await until(lambda: _halted(connection), "a halt")
+            await until(lambda: halted(connection), "a halt")
         end = start[DECLINED, 0] + 6
-        assert (await _halted(connection))[DECLINED, 0] == (
+        assert (await halted(connection))[DECLINED, 0] == (
             f"PositionLost: the log ends at 2, before the position {end}: records were lost"
         )
 
@@ -188,7 +188,7 @@ class TestPositionLost:
             await kafka_log.make_anew(own_kafka.bootstrap, ISSUED)
             await kafka_log.append(own_kafka.bootstrap, _at(6, range(500, 505)))
             await until(lambda: _is_halted(connection, ISSUED, 6), "the partition halted")
-            assert "before the position" in (await _halted(connection))[ISSUED, 6]
+            assert "before the position" in (await halted(connection))[ISSUED, 6]
 
 
 @pytest.fixture
@@ -203,13 +203,8 @@ async def own_settings(store_settings: MakeSettings, own_kafka: KafkaPart) -> Ma
     return make
 
 
-async def _halted(connection: Connection) -> dict[tuple[str, int], str]:
-    rows = await connection.fetch("SELECT * FROM partition_position WHERE halted_reason IS NOT NULL")
-    return {(row["topic"], row["partition"]): row["halted_reason"] for row in rows}
-
-
 async def _is_halted(connection: Connection, topic: str, partition: int) -> bool:
-    return (topic, partition) in await _halted(connection)
+    return (topic, partition) in await halted(connection)
 
 
 async def _position(connection: Connection, topic: str, partition: int, at: int) -> bool:

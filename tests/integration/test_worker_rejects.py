@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 
-from aiokafka import AIOKafkaProducer
-
 from deploy.local.parts import KafkaPart
 from schemas.rejected import DetainerRejected
 from services.aggregator import app
@@ -145,7 +143,6 @@ async def test_a_valid_event_counts_whatever_its_key_and_headers(
 async def test_a_batch_of_nothing_but_poison_moves_the_positions(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    producer: AIOKafkaProducer
     async with running(app.create(settings(worker="one"))), kafka_log.producer(kafka.bootstrap) as producer:
         await kafka_log.send(producer, [Message(ISSUED, b"{", partition=n % 12) for n in range(300)])
         await kafka_log.counted(connection, kafka.bootstrap)

@@ -31,8 +31,8 @@ class Record:
     topic: str
     partition: int
     offset: int
-    key: bytes | None
-    value: bytes | None
+    key: bytes | None = None
+    value: bytes | None = None
 
     @property
     def at(self) -> Partition:

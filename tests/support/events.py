@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -68,6 +68,21 @@ def message(kind: str, data: Document, *, agency: str = LAS_VEGAS) -> Message:
     """A record as ingest would write it."""
     value = encoded(envelope(kind, data, agency=agency))
     return Message(f"detainer-{kind}", value, data["detainer_id"].lower().encode(), headers=HEADERS)
+
+
+def mixed(numbers: Iterable[int]) -> list[Message]:
+    """For each detainer an issued event, and among them declines, moves, withdrawals and repetitions."""
+    told = []
+    for number in numbers:
+        told.append(message("issued", issued(number)))
+        if number % 3 == 0:
+            told.append(message("declined", declined(number, reason="policy")))
+        if number % 5 == 0:
+            told.append(message("issued", issued(number, version=2, jurisdiction="32031")))
+        if number % 7 == 0:
+            told.append(message("issued", issued(number, version=3, withdrawn=True, withdrawn_reason="wrong-person")))
+            told.append(told[-1])
+    return told
 
 
 def attested(week: str = "2017-01-28", version: int = 1, **counts: int) -> Document:

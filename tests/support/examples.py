@@ -22,6 +22,7 @@ from deploy.local.parts import KafkaPart
 from schemas.detainer import Kind
 from schemas.report import Report, announcement
 from tests.support import kafka_log, processes
+from tests.support.local_parts import started
 from tests.support.processes import BATCH, SINGLE
 from tests.support.waiting import until
 from tests.unit.sample_reports import Declined, report, snapshot
@@ -33,7 +34,6 @@ LINES = "application/x-ndjson"
 KEY = "the-key-of-the-agency-demo"
 
 _ISSUED, _OTHER = "3f0c1d2e-6a7b-4c8d-9e0f-1a2b3c4d5e6f", "7d9e8f70-1b2c-4d3e-8f4a-5b6c7d8e9f0a"
-_DRAIN_SECONDS = 40.0
 _REPORTED = "2017-02-05T05:00:00Z"
 
 Document = dict[str, Any]
@@ -182,8 +182,7 @@ async def asking(kafka: KafkaPart, directory: Path) -> AsyncIterator[httpx.Async
         f'[[agency]]\nname = "demo"\nkey_sha256 = ["{hashlib.sha256(KEY.encode()).hexdigest()}"]\n'
         'kinds = ["issued", "declined"]\njurisdictions = ["32*", "36*"]\n'
     )
-    variables = {"DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap, "DDOR_AGENCIES_FILE": str(agencies)}
-    one = processes.service("ingest", directory, variables)
+    one = processes.ingest(kafka.bootstrap, agencies, directory)
     try:
         one.start()
         async with httpx.AsyncClient(base_url=one.url, timeout=60, trust_env=False) as client:
@@ -191,7 +190,7 @@ async def asking(kafka: KafkaPart, directory: Path) -> AsyncIterator[httpx.Async
             yield client
     finally:
         kafka.resume()
-        one.stop(_DRAIN_SECONDS)
+        one.stop(processes.DRAIN_SECONDS)
 
 
 async def asked(kafka: KafkaPart, directory: Path) -> dict[str, str]:
@@ -222,14 +221,9 @@ def write(files: Mapping[str, str]) -> None:
 def main() -> None:
     """The command."""
     write(requests() | reports())
-    with tempfile.TemporaryDirectory() as place:
-        kafka = parts.choose_kafka(Path(place) / "kafka")
-        kafka.start()
-        try:
-            kafka_log.make_topics(kafka)
-            write(asyncio.run(asked(kafka, Path(place))))
-        finally:
-            kafka.destroy()
+    with tempfile.TemporaryDirectory() as place, started(parts.choose_kafka(Path(place) / "kafka")) as kafka:
+        kafka_log.make_topics(kafka)
+        write(asyncio.run(asked(kafka, Path(place))))
 
 
 if __name__ == "__main__":

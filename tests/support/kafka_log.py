@@ -189,9 +189,14 @@ async def begin_at_the_ends(connection: Connection, bootstrap: str) -> Offsets:
     return found
 
 
-async def counted(connection: Connection, bootstrap: str, seconds: float = 90) -> None:
-    """Wait until every position is at the end of its partition."""
-    goal = await ends(bootstrap)
+async def counted(
+    connection: Connection,
+    bootstrap: str,
+    seconds: float = 90,
+    places: Iterable[tuple[str, int]] = EVENT_PARTITIONS,
+) -> None:
+    """Wait until every position is at the end of its partition; these are all partitions."""
+    goal = await ends(bootstrap, places)
 
     async def at_the_end() -> bool:
         return await next_offsets(connection) == goal

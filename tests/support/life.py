@@ -55,6 +55,29 @@ class Life:
         await self.counter.count(leave)
         return self.places
 
+    async def halt(self, partition: Partition, reason: str) -> None:
+        """Halt a partition, as the aggregator does."""
+        await self.connection.execute(
+            "UPDATE partition_position SET halted_reason = $1 WHERE (topic, partition) = ($2, $3)",
+            reason,
+            partition.topic,
+            partition.number,
+        )
+
+    async def resume(self) -> None:
+        """Let every partition go on, as an operator does."""
+        await self.connection.execute("UPDATE partition_position SET halted_reason = NULL")
+
+    async def mark_redriven(self, rejected: tuple[str, int, int], again: tuple[str, int, int]) -> None:
+        """Note that a rejected record was sent again, as `ddor rejected redrive` does."""
+        done = await self.connection.execute(
+            "UPDATE rejected SET redriven_at = now(), redriven_to = $4"
+            " WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
+            *rejected,
+            "/".join(map(str, again)),
+        )
+        assert done == "UPDATE 1"
+
     def due(self, week: ReportingWeek) -> None:
         """Put the clock to the week's end and grace."""
         self.publisher.clock.now = week.ends_at + GRACE

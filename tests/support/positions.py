@@ -30,6 +30,12 @@ async def owners(connection: Connection) -> dict[tuple[str, int], str | None]:
     return {(row["topic"], row["partition"]): row["owner"] for row in rows}
 
 
+async def halted(connection: Connection) -> dict[tuple[str, int], str]:
+    """The partitions that are halted, and why."""
+    rows = await connection.fetch("SELECT * FROM partition_position WHERE halted_reason IS NOT NULL")
+    return {(row["topic"], row["partition"]): row["halted_reason"] for row in rows}
+
+
 async def accounts(connection: Connection) -> dict[tuple[str, int], dict[str, int]]:
     """For each partition with records: how many, and how many facts, duplicates and rejects they became."""
     facts = {(row["topic"], row["partition"]): row["n"] for row in await connection.fetch(_FACTS)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from tests.support.agencies import LAS_VEGAS, key_of
 
 SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
+DRAIN_SECONDS = 30.0
+"""What docker-compose.yml gives a service to end, also while Kafka or PostgreSQL is away."""
 
 
 def service(role: str, state: Path, variables: Mapping[str, str], name: str | None = None) -> Service:
@@ -27,6 +29,21 @@ def service(role: str, state: Path, variables: Mapping[str, str], name: str | No
     argv = [sys.executable, "-m", "services.cli.main", role, "serve"]
     env = {**os.environ, **variables, **listening}
     return Service(name or role, argv, env=env, port=port, state=state)
+
+
+def ingest(bootstrap: str, agencies: Path, state: Path) -> Service:
+    """Ingest on this Kafka for the agencies of this file, not started."""
+    return service("ingest", state, {"DDOR_KAFKA_BOOTSTRAP": bootstrap, "DDOR_AGENCIES_FILE": str(agencies)})
+
+
+@contextmanager
+def started(one: Service) -> Iterator[Service]:
+    """The service, ready; SIGTERM must end it."""
+    one.start()
+    try:
+        yield one
+    finally:
+        assert one.stop(), "SIGTERM ended it"
 
 
 def start_unready(one: Service) -> None:

@@ -20,6 +20,7 @@ from services.runtime import kafka, postgres
 from services.runtime.agencies import AgenciesFile
 from services.runtime.settings import Settings
 from tests.support.batches import CALENDAR
+from tests.support.positions import Connection
 
 _FIRST = date(2010, 1, 2)
 _unused = itertools.count()
@@ -59,6 +60,11 @@ class Publisher:
             if not await self.step():
                 return done
         raise AssertionError("count never ends")
+
+
+async def all_sent(connection: Connection) -> bool:
+    """Whether no message waits in the outbox."""
+    return bool(await connection.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
 
 
 def rules(settings: Settings, *notes: str) -> Rules:

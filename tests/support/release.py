@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 import schemas
 from schemas import export, taxonomy
 from schemas.acceptance import Refused, accept
-from tests.contract.test_golden_schemas import Document, events, mutated
+from tests.support.golden import Document, first_week, mutated
 
 RELEASED: Final = Path(schemas.__path__[0]) / "released"
 SUMS: Final = RELEASED / "SHA256SUMS"
@@ -36,7 +36,7 @@ def digests() -> str:
 
 def accepted() -> list[str]:
     """Lines of events that are accepted now, each with its fingerprint: generated ones and some of the first report."""
-    told = [*islice(_generated(), _GENERATED), *islice(events(), 0, None, _EVERY)]
+    told = [*islice(_generated(), _GENERATED), *islice(first_week(), 0, None, _EVERY)]
     reasons = sorted(taxonomy.withdrawal_reasons())
     for number, event in enumerate(told[::6]):
         taken_back = event["data"] | {"withdrawn": True, "withdrawn_reason": reasons[number % len(reasons)]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from aiokafka import TopicPartition
@@ -21,6 +22,7 @@ from services.aggregator.writer import Writer
 from tests.support.batches import WEEKS, Record
 
 ISSUED_0, ISSUED_1 = Partition("detainer-issued", 0), Partition("detainer-issued", 1)
+DECLINED_0 = Partition("detainer-declined", 0)
 
 
 class Quiet:
@@ -80,17 +82,27 @@ class WriterSession:
         for partition in (ISSUED_0, ISSUED_1):
             self.reader.gain(lease(partition))
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """The writer at work; it is cancelled afterwards."""
+        task = asyncio.create_task(self.writer.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     def spans(self, partition: Partition, *offsets: int) -> list[Span]:
         """What the reader makes of a delivery."""
         return self.reader.spans(records(partition, *offsets))
 
 
 def lease(partition: Partition, at: int = 0, epoch: int = 1) -> Lease:
-    """A lease."""
+    """A lease that begins at a position."""
     return Lease(Position(partition, at, None, None), epoch, None)
 
 
-def records(partition: Partition, *offsets: int) -> Sequence[Record]:
+def records(partition: Partition, *offsets: int) -> list[Record]:
     """Records that are no events, so that all are rejects."""
     return [Record(partition.topic, partition.number, one, None, b"{}") for one in offsets]
 

@@ -26,7 +26,7 @@ class Stream:
     async def run(self) -> None:
         """Write batches of events with versions, moves and repetitions among them."""
         while not self.ending:
-            some = _some(self.sent, 60)
+            some = events.mixed(range(self.sent, self.sent + 60))
             try:
                 async with asyncio.timeout(20):
                     await kafka_log.append(self._bootstrap, some)
@@ -58,16 +58,3 @@ async def streaming(connection: Connection, bootstrap: str) -> AsyncIterator[Str
     finally:
         stream.ending = True  # not cancelled: a client that is cancelled while it connects leaves its sockets open
         await task
-
-
-def _some(first: int, count: int) -> list[Message]:
-    told = []
-    for number in range(first, first + count):
-        told.append(events.message("issued", events.issued(number)))
-        if number % 4 == 0:
-            told.append(events.message("declined", events.declined(number, reason="policy")))
-        if number % 5 == 0:
-            told.append(events.message("issued", events.issued(number, version=2, jurisdiction="32031")))
-        if number % 7 == 0:
-            told.append(told[-1])
-    return told

@@ -18,13 +18,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import structlog
 from aiokafka.errors import IllegalOperation, ProducerFenced
 from pydantic import SecretStr
 from rich.console import Console
 
-from deploy import migrations
 from deploy.local import parts
 from deploy.local.databases import ensure_database
 from schemas.week import ReportingWeek
@@ -38,6 +36,7 @@ from tests.support.agencies import LAS_VEGAS, write_agencies
 from tests.support.batches import CALENDAR
 from tests.support.kafka_log import Message
 from tests.support.life import WASHOE, Life, both, living, told
+from tests.support.local_parts import migrated, started
 from tests.support.publisher_lives import session
 from tests.support.publishing import client
 from tests.system import proof
@@ -133,17 +132,14 @@ class TenWeeks:
         facts = both(range(400, 430), week)
         stuck = Partition(*facts[1].place)
         await self.tell(*facts, told("declined", 300, self.weeks[3], version=2), leave=[stuck])
-        await self.life.connection.execute(
-            "UPDATE partition_position SET halted_reason = 'TooManyRejects: 201' WHERE (topic, partition) = ($1, $2)",
-            stuck.topic, stuck.number,
-        )  # fmt: skip
+        await self.life.halt(stuck, "TooManyRejects: 201")
         await self.life.close(week)
         assert await self.life.state(week) == "held"
         self.life.publisher.clock.now += self.life.settings.hold
         await self.life.publisher.steps()
         await self.life.send()
         assert [one["gate"] for one in (await self.life.report(week))["flags"]] == ["halted-partition"]
-        await self.life.connection.execute("UPDATE partition_position SET halted_reason = NULL")
+        await self.life.resume()
         await self.life.counter.count()
 
     async def empty(self, week: ReportingWeek, _: ReportingWeek) -> None:
@@ -190,11 +186,7 @@ class TenWeeks:
         (bad,) = self.life.places
         await self.tell(told("declined", 620, before), *both(range(700, 710), week))
         again = next(place for place in self.life.places if place[0] == bad[0])
-        await self.life.connection.execute(
-            "UPDATE rejected SET redriven_at = now(), redriven_to = $4"
-            " WHERE (topic, partition, kafka_offset) = ($1, $2, $3)",
-            *bad, "/".join(map(str, again)),
-        )  # fmt: skip
+        await self.life.mark_redriven(bad, again)
         await self.life.close(week)
         old = Relay(client(self.life.settings), self.life.connection)
         await old.start(self.life.publisher.clock.now)
@@ -229,17 +221,12 @@ class TenWeeks:
 async def beginning(dsn: str, bootstrap: str, directory: Path) -> AsyncIterator[Life]:
     """A life on an empty database and empty topics."""
     settings = Settings(
-        postgres_dsn=SecretStr(dsn),
+        postgres_dsn=SecretStr(await migrated(dsn)),
         kafka_bootstrap=bootstrap,
         agencies_file=write_agencies(directory / "agencies.toml"),
         first_week=FIRST.first,
         restatement_weeks=PROVISIONAL,
     )
-    connection = await asyncpg.connect(dsn)
-    try:
-        await migrations.apply(connection)
-    finally:
-        await connection.close()
     async with living(settings, FIRST) as life:
         yield life
 
@@ -261,16 +248,13 @@ def main() -> int:
     began = datetime.now().astimezone()
     with tempfile.TemporaryDirectory(prefix="ddor-ten-weeks-") as scratch:
         directory = Path(scratch)
-        kafka, postgres = parts.choose_kafka(directory / "kafka"), parts.choose_postgres(directory / "postgres")
-        try:
-            kafka.start()
-            postgres.start()
+        with (
+            started(parts.choose_kafka(directory / "kafka")) as kafka,
+            started(parts.choose_postgres(directory / "postgres")) as postgres,
+        ):
             kafka_log.make_topics(kafka)
             console.print(f"on {kafka.name} and {postgres.name}")
             asyncio.run(run(ensure_database(postgres.dsn, "ten_weeks"), kafka.bootstrap, directory, console))
-        finally:
-            kafka.destroy()
-            postgres.destroy()
     console.print(f"ten weeks in {(datetime.now().astimezone() - began).seconds} s")
     return 0
 

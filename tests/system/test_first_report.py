@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,11 @@ from schemas.topics import REPORT_READY
 from tests.support import kafka_log
 from tests.support.positions import accounts, everything
 from tests.support.schemathesis_run import assert_as_described
-from tests.support.stacks import looking, stack
+from tests.support.stacks import looking
 from tests.support.waiting import until
 
 WEEK = "2017-01-28"
 FIGURES = Path(__file__).parents[2] / "deploy" / "demo" / f"{WEEK}.csv"
-
-
-@pytest.fixture
-def system(tmp_path: Path, own_kafka: KafkaPart, empty_database: str) -> Iterator[Stack]:
-    with stack(tmp_path, own_kafka, empty_database, first_week="2030-01-05") as up:
-        yield up
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -26,7 +25,7 @@ from services.importer import acceptance_week, ice_foia
 from tests.support import kafka_log
 from tests.support.model import ZONE, week_of
 from tests.support.positions import Connection, accounts
-from tests.support.stacks import looking, stack
+from tests.support.stacks import looking
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.real_kafka("is not asked to stand in where processes are killed")
@@ -65,12 +64,6 @@ def _data_sets() -> list[DataSet]:
     if named or beside:
         return [DataSet(Path(named) if named else beside[0], "ice-foia", "kills")]
     return [DataSet(_FIGURES, "acceptance-week", f"kills-{number}") for number in range(5)]
-
-
-@pytest.fixture
-def system(tmp_path: Path, own_kafka: KafkaPart, empty_database: str) -> Iterator[Stack]:
-    with stack(tmp_path, own_kafka, empty_database, first_week="2030-01-05") as up:
-        yield up
 
 
 async def test_kill_9_of_each_service_changes_no_sum(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,18 +12,12 @@ from deploy.local.stack import Stack
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from tests.support import kafka_log
 from tests.support.positions import Connection
-from tests.support.stacks import looking, stack
+from tests.support.stacks import looking
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.real_kafka("is not asked to fence processes that were stopped")
 
 WEEKS = ("2017-01-28", "2017-02-04", "2017-02-11")
-
-
-@pytest.fixture
-def system(tmp_path: Path, own_kafka: KafkaPart, empty_database: str) -> Iterator[Stack]:
-    with stack(tmp_path, own_kafka, empty_database, first_week="2030-01-05") as up:
-        yield up
 
 
 async def _leader(connection: Connection) -> int | None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from starlette.routing import BaseRoute
 
-from services.ingest.framing import SINGLE
 from services.ingest.intake import PARTITIONS, Accepted, Judged, Rejected
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
@@ -72,38 +72,17 @@ def door(directory: Path, producer: Producer, time: Time | None = None) -> Door:
 
 
 @asynccontextmanager
-async def connected(made: Door) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the key of an agency."""
+async def connected(made: Door, more: Sequence[BaseRoute] = ()) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of an agency; `more` are routes to serve beside the door's own."""
 
     async def ready() -> str | None:
         return None
 
-    app = http.application(made.routes, ready, cast("http.Lifespan", None), made.stopping)
+    app = http.application([*made.routes, *more], ready, cast("http.Lifespan", None), made.stopping)
     headers = {"Authorization": f"Bearer {key_of(LAS_VEGAS)}"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://ingest", headers=headers) as client:
         yield client
-
-
-async def post(client: httpx.AsyncClient, content: Any, media_type: str = SINGLE, **headers: str) -> httpx.Response:
-    """POST events."""
-    return await client.post("/v1/events", content=content, headers={"Content-Type": media_type, **headers})
-
-
-def batch(*values: bytes) -> bytes:
-    """A batch of events as they are."""
-    return b"[" + b",".join(values) + b"]"
-
-
-def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Check that the answer is problem+json (RFC 9457) with this status and code; its members."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
-    assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
-    assert body["detail"]
-    assert body["title"]
-    return body
 
 
 class Exchange:

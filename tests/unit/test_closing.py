@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.week import ReportingCalendar
 from services.publisher import closing
 from services.publisher.closing import CaptureBarrier, Close, Drain, Known, Offsets, Publish, State, Step, Wait
+from tests.support.batches import CALENDAR
 
-CALENDAR = ReportingCalendar(ZoneInfo("America/New_York"))
 GRACE = timedelta(hours=24)
 FIRST = date(2017, 1, 28)
 SECOND = date(2017, 2, 4)

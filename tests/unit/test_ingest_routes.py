@@ -16,27 +16,11 @@ from services.ingest.routes import Door
 from services.runtime import http
 from services.runtime.agencies import AgenciesFile
 from tests.support.agencies import EXPIRED, LAS_VEGAS, key_of
-from tests.unit import sample_door
-from tests.unit.sample_door import NOW, Producer, assert_problem, batch, post
+from tests.support.problems import assert_problem
+from tests.support.processes import batch, post
+from tests.unit.sample_door import NOW, Producer
 from tests.unit.sample_events import changed, encoded, event
 from tests.unit.sample_reports import CALENDAR
-
-
-@pytest.fixture
-def producer() -> Producer:
-    return Producer()
-
-
-@pytest.fixture
-def door(tmp_path: Path, producer: Producer) -> Door:
-    return sample_door.door(tmp_path, producer)
-
-
-@pytest.fixture
-async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
-    async with sample_door.connected(door) as client:
-        yield client
-
 
 GOOD, BAD, OURS_NOT = encoded(event()), encoded(event(version=0)), encoded(event(jurisdiction="06037"))
 
@@ -129,8 +113,8 @@ async def test_a_body_that_grows_too_large_is_413(client: httpx.AsyncClient, pro
 
 
 async def test_a_body_of_exactly_the_limit_is_read(client: httpx.AsyncClient) -> None:
-    assert (await post(client, batch(GOOD).ljust(MAX_BODY_BYTES), BATCH)).status_code == 200
-    assert_problem(await post(client, batch(GOOD).ljust(MAX_BODY_BYTES + 1), BATCH), 413, "too-large")
+    assert (await post(client, batch([GOOD]).ljust(MAX_BODY_BYTES), BATCH)).status_code == 200
+    assert_problem(await post(client, batch([GOOD]).ljust(MAX_BODY_BYTES + 1), BATCH), 413, "too-large")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +139,7 @@ async def test_a_single_event_that_is_refused_has_the_status_of_its_code(
 
 
 async def test_a_batch_that_is_all_stored_is_200(client: httpx.AsyncClient) -> None:
-    answer = await post(client, batch(GOOD, GOOD), BATCH)
+    answer = await post(client, batch([GOOD, GOOD]), BATCH)
     assert answer.status_code == 200
     assert [one["offset"] for one in answer.json()["receipts"]] == [101, 102]
     assert answer.json()["summary"] == {"lines": 2, "accepted": 2, "rejected": 0, "unavailable": 0}
@@ -165,7 +149,7 @@ async def test_a_batch_that_is_all_stored_is_200(client: httpx.AsyncClient) -> N
 async def test_a_batch_with_refusals_is_207_and_the_rest_is_stored(
     client: httpx.AsyncClient, producer: Producer
 ) -> None:
-    answer = await post(client, batch(BAD, GOOD, b"1", OURS_NOT, GOOD), BATCH)
+    answer = await post(client, batch([BAD, GOOD, b"1", OURS_NOT, GOOD]), BATCH)
     assert answer.status_code == 207
     receipts = answer.json()["receipts"]
     assert [(one["line"], one["status"], one.get("code")) for one in receipts] == [
@@ -181,7 +165,7 @@ async def test_a_batch_with_refusals_is_207_and_the_rest_is_stored(
 
 async def test_one_bad_event_does_not_take_the_batch_with_it(client: httpx.AsyncClient) -> None:
     deep = b'{"x": ' + b"[" * 900 + b"]" * 900 + b"}"
-    answer = await post(client, batch(GOOD, deep), BATCH)
+    answer = await post(client, batch([GOOD, deep]), BATCH)
     assert answer.status_code == 207
     assert [one["status"] for one in answer.json()["receipts"]] == ["accepted", "rejected"]
 
@@ -192,7 +176,7 @@ async def test_a_body_that_is_no_batch_is_400(client: httpx.AsyncClient, body: b
 
 
 async def test_a_batch_of_too_many_events_is_413_and_says_what_to_send_instead(client: httpx.AsyncClient) -> None:
-    assert LINES in assert_problem(await post(client, batch(*[b"1"] * 1_001), BATCH), 413, "batch-too-long")["detail"]
+    assert LINES in assert_problem(await post(client, batch([b"1"] * 1_001), BATCH), 413, "batch-too-long")["detail"]
 
 
 async def test_while_kafka_is_away_it_is_503_with_a_time_to_retry(
@@ -219,7 +203,7 @@ async def test_a_batch_that_was_not_all_acknowledged_is_207_and_says_which(
     client: httpx.AsyncClient, producer: Producer
 ) -> None:
     producer.lost = {2}
-    answer = await post(client, batch(GOOD, GOOD, BAD), BATCH)
+    answer = await post(client, batch([GOOD, GOOD, BAD]), BATCH)
     assert answer.status_code == 207
     assert [one["status"] for one in answer.json()["receipts"]] == ["accepted", "unavailable", "rejected"]
     assert answer.json()["summary"] == {"lines": 3, "accepted": 1, "rejected": 1, "unavailable": 1}
@@ -240,7 +224,7 @@ async def test_without_an_agencies_file_it_is_503(tmp_path: Path) -> None:
 
 
 async def test_what_was_answered_is_counted(client: httpx.AsyncClient) -> None:
-    await post(client, batch(GOOD, OURS_NOT), BATCH)
+    await post(client, batch([GOOD, OURS_NOT]), BATCH)
     lines = (await client.get("/metrics")).text.splitlines()
     counted = [line for line in lines if line.startswith("ddor_ingest_events_total{")]
     assert any('kind="issued"' in line and 'outcome="accepted"' in line and 'code=""' in line for line in counted)

@@ -89,12 +89,14 @@ def test_nothing_that_is_installed_needs_the_tests(path: Path) -> None:
 
 PURE = {
     "services/ingest/intake.py",
+    "services/ingest/receipts.py",
     "services/aggregator/leases.py",
     "services/aggregator/sizing.py",
     "services/aggregator/spans.py",
     "services/aggregator/tally.py",
     "services/publisher/closing.py",
     "services/publisher/gates.py",
+    "services/publisher/line_list.py",
     "services/publisher/report.py",
     "services/publisher/rendering.py",
     "services/publisher/restating.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -36,11 +35,9 @@ def java(directory: Path, version: str) -> None:
 
 
 def test_without_docker_and_java_the_embedded_broker_is_what_is_left(tools: Path, tmp_path: Path) -> None:
-    began = time.monotonic()
     assert parts.choose_kafka(tmp_path).kind == "embedded"
     assert not parts.choose_kafka(tmp_path).real
     assert parts.choose_postgres(tmp_path).kind == "native"
-    assert time.monotonic() - began < 1
 
 
 def test_it_says_what_to_install(tools: Path) -> None:

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from deploy.local.probes import wait_until
 from deploy.local.process import BackgroundProcess
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -84,14 +84,14 @@ def test_a_paused_process_is_alive_and_can_be_stopped(process: BackgroundProcess
     process.pause()
     found = process.find()
     assert found is not None
-    _wait_for(lambda: found.status() == psutil.STATUS_STOPPED)
+    wait_until(lambda: found.status() == psutil.STATUS_STOPPED, seconds=60, what="a paused process")
     assert process.alive()
-    assert process.stop(seconds=5)
+    assert process.stop(seconds=60)
 
 
 def test_one_that_does_not_hear_is_killed_after_the_time_limit(process: BackgroundProcess) -> None:
     process.spawn(STUBBORN)
-    _wait_for(lambda: "deaf" in process.log.read_text())
+    wait_until(lambda: "deaf" in process.log.read_text(), seconds=60, what="a process that does not hear")
     assert not process.stop(signal.SIGTERM, seconds=0.2)
     assert not process.alive()
 
@@ -99,22 +99,17 @@ def test_one_that_does_not_hear_is_killed_after_the_time_limit(process: Backgrou
 def test_kill_takes_the_children_along(process: BackgroundProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.local.process._ORPHANS_SECONDS", 0.1)
     process.spawn(PARENT)
-    _wait_for(lambda: "born" in process.log.read_text())
+    wait_until(lambda: "born" in process.log.read_text(), seconds=60, what="a child")
     found = process.find()
     assert found is not None
     (child,) = found.children()
     process.kill()
-    _wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    wait_until(
+        lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=60, what="the child's end"
+    )
 
 
 def test_a_program_that_ended_by_itself_is_not_alive(process: BackgroundProcess) -> None:
     process.spawn([sys.executable, "-c", "print('said')"])
-    _wait_for(lambda: not process.alive())
+    wait_until(lambda: not process.alive(), seconds=60, what="its end")
     assert process.log.read_text() == "said\n"
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.aggregator.log import Position, position_lost, theirs
-from tests.unit.sample_records import ISSUED_0
+from tests.support.sessions import ISSUED_0
 
 READ, OTHER = b"digest of the record that was read", b"digest of another record"
 

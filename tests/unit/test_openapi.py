@@ -22,32 +22,15 @@ from services.ingest.routes import Door
 from services.publisher.openapi import document as publisher_document
 from services.publisher.routes import Reports
 from services.runtime import http, openapi
-from tests.support.agencies import LAS_VEGAS, key_of
 from tests.unit import sample_door
-from tests.unit.sample_door import Producer
 
 DOCUMENTS = {"ingest": ingest_document(), "publisher": publisher_document()}
 both = pytest.mark.parametrize("name", DOCUMENTS)
 
 
 @pytest.fixture
-def producer() -> Producer:
-    return Producer()
-
-
-@pytest.fixture
-def door(tmp_path: Path, producer: Producer) -> Door:
-    return sample_door.door(tmp_path, producer)
-
-
-@pytest.fixture
 async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
-    async def ready() -> str | None:
-        return None
-
-    routes = [*door.routes, *openapi.routes(DOCUMENTS["ingest"])]
-    app = http.application(routes, ready, cast("http.Lifespan", None))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+    async with sample_door.connected(door, openapi.routes(DOCUMENTS["ingest"])) as client:
         yield client
 
 
@@ -119,7 +102,7 @@ EXAMPLES = {
 async def test_an_example_is_answered_as_is_said_and_as_is_described(client: httpx.AsyncClient, name: str) -> None:
     media_type, example = EXAMPLES[name]
     post = DOCUMENTS["ingest"]["paths"]["/v1/events"]["post"]
-    headers = {"Content-Type": media_type, "Authorization": f"Bearer {key_of(LAS_VEGAS)}"}
+    headers = {"Content-Type": media_type}
     if media_type == framing.BINARY:
         headers |= {one["name"]: one["example"] for one in post["parameters"] if one["name"].startswith("ce-")}
     value = example["value"]

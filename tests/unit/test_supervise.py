@@ -12,6 +12,7 @@ import structlog
 
 from services.runtime import supervise
 from services.runtime.supervise import Supervisor
+from tests.support.sessions import turns
 
 Up = Callable[[], None]
 
@@ -88,9 +89,11 @@ async def test_it_says_what_it_waits_for_and_nothing_once_it_is_up(waits: list[f
 
 async def test_cancellation_ends_the_session_and_the_supervisor() -> None:
     ended: list[str] = []
+    began = asyncio.Event()
 
     async def session(up: Up) -> None:
         up()
+        began.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -98,7 +101,7 @@ async def test_cancellation_ends_the_session_and_the_supervisor() -> None:
 
     supervisor = Supervisor("Kafka", session)
     task = asyncio.create_task(supervisor.run())
-    await asyncio.sleep(0.01)
+    await began.wait()
     assert supervisor.waiting_for is None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -108,10 +111,11 @@ async def test_cancellation_ends_the_session_and_the_supervisor() -> None:
 
 async def test_cancellation_ends_a_wait() -> None:
     task = asyncio.create_task(Supervisor("Kafka", failing(OSError())).run())
-    await asyncio.sleep(0.01)
+    await turns()
+    assert not task.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 1)
+        await asyncio.wait_for(task, 60)
 
 
 async def test_only_what_waiting_cannot_mend_is_logged_with_a_traceback(

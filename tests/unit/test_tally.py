@@ -7,22 +7,20 @@ import random
 from datetime import date
 from itertools import pairwise
 from typing import NoReturn
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.fact import Fact
-from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator import spans, tally
 from services.aggregator.leases import Partition
 from services.aggregator.spans import Claim, Span
 from services.aggregator.tally import Placed
+from tests.support.batches import WEEKS, Record
+from tests.support.sessions import DECLINED_0, ISSUED_0, ISSUED_1, records
 from tests.unit.sample_events import changed, encoded, event, fact, quick
-from tests.unit.sample_records import DECLINED_0, ISSUED_0, ISSUED_1, Record, records
 
-WEEKS = WeekIndex(ReportingCalendar(ZoneInfo("America/New_York")))
 WEEK = date(2017, 1, 28)
 IDS = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
 
@@ -169,8 +167,8 @@ def test_a_batch_claims_each_span_from_its_start_to_behind_its_last_record() -> 
     )
     assert found.claims == (
         Claim(DECLINED_0, 2, 6, 10, 2, 1, 9, spans.digest(b"bad")),
-        Claim(ISSUED_0, 1, 40, 45, 2, 2, 44, spans.digest(None)),
-        Claim(ISSUED_1, 5, 0, 1, 1, 1, 0, spans.digest(None)),
+        Claim(ISSUED_0, 1, 40, 45, 2, 2, 44, spans.digest(b"{}")),
+        Claim(ISSUED_1, 5, 0, 1, 1, 1, 0, spans.digest(b"{}")),
     )
     assert [one.offset for one in found.winners] == [8]
     assert len(found.rejects) == 4

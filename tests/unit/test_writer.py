@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import asyncpg
 import pytest
@@ -21,16 +20,6 @@ async def session() -> WriterSession:
     return WriterSession()
 
 
-@asynccontextmanager
-async def running(session: WriterSession) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(session.writer.run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 def poison(*offsets: int, error: Exception | None = None) -> Callable[[Batch], None]:
     """Fails on each batch with one of these records, unless it is rejected as internal_error."""
 
@@ -43,7 +32,7 @@ def poison(*offsets: int, error: Exception | None = None) -> Callable[[Batch], N
 
 
 async def test_a_batch_that_is_written_moves_the_position(session: WriterSession) -> None:
-    async with running(session):
+    async with session.running():
         await session.writer.put(session.spans(ISSUED_0, 0, 1, 2))
         assert session.writer.busy == {ISSUED_0}
         await session.writer.settled()
@@ -54,7 +43,7 @@ async def test_a_batch_that_is_written_moves_the_position(session: WriterSession
 
 async def test_batches_are_written_in_order_one_decoded_ahead(session: WriterSession) -> None:
     session.store.open.clear()
-    async with running(session):
+    async with session.running():
         puts = []
         for offset in range(4):
             puts.append(asyncio.create_task(session.writer.put(session.spans(ISSUED_0, offset))))
@@ -67,7 +56,7 @@ async def test_batches_are_written_in_order_one_decoded_ahead(session: WriterSes
 
 async def test_a_small_batch_does_not_overtake_a_large_one_that_is_being_decoded(session: WriterSession) -> None:
     many = 10 * module._FEW
-    async with running(session):
+    async with session.running():
         puts = [
             asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(many)))),
             asyncio.create_task(session.writer.put(session.spans(ISSUED_0, many))),
@@ -78,7 +67,7 @@ async def test_a_small_batch_does_not_overtake_a_large_one_that_is_being_decoded
 
 
 async def test_others_go_on_while_a_large_batch_is_decoded(session: WriterSession) -> None:
-    async with running(session):
+    async with session.running():
         put = asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(10 * module._FEW))))
         await turns(3)
         assert not put.done(), "each turn of the loop decodes a few"
@@ -103,7 +92,7 @@ async def test_a_write_not_known_to_be_committed_ends_the_session(
 ) -> None:
     """Nor does a missing table make a record wrong."""
     session.store.judge = poison(0, error=error)
-    async with running(session) as task:
+    async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, *offsets))
         await asyncio.wait([task])
         assert task.exception() is error
@@ -114,7 +103,7 @@ async def test_a_write_not_known_to_be_committed_ends_the_session(
 async def test_what_was_decoded_behind_a_failure_is_not_written(session: WriterSession) -> None:
     session.store.open.clear()
     session.store.judge = poison(0, error=OSError("planted"))
-    async with running(session) as task:
+    async with session.running() as task:
         puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
         await turns()
         session.store.open.set()
@@ -127,29 +116,29 @@ async def test_what_was_decoded_behind_a_failure_is_not_written(session: WriterS
 
 async def test_a_handler_that_waits_is_let_go_when_the_session_ends(session: WriterSession) -> None:
     session.store.open.clear()
-    async with running(session):
+    async with session.running():
         puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
         await turns()
     await session.writer.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*puts)
 
 
 async def test_a_handler_that_is_cancelled_leaves_nothing_to_wait_for(session: WriterSession) -> None:
     session.store.open.clear()
-    async with running(session):
+    async with session.running():
         puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
         await turns()
         puts[2].cancel()
         session.store.open.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await session.writer.settled()
     assert session.store.ends == [(0, 1), (1, 2)]
 
 
 async def test_settled_waits_for_what_was_taken_and_for_no_more(session: WriterSession) -> None:
     session.store.open.clear()
-    async with running(session):
+    async with session.running():
         await session.writer.put(session.spans(ISSUED_0, 0))
         settled = asyncio.create_task(session.writer.settled())
         await turns()
@@ -158,7 +147,7 @@ async def test_settled_waits_for_what_was_taken_and_for_no_more(session: WriterS
         session.store.open.set()
         await turns(3)
         session.store.open.clear()
-        await asyncio.wait_for(settled, 5)
+        await asyncio.wait_for(settled, 60)
         session.store.open.set()
         await asyncio.gather(*later)
 
@@ -166,12 +155,12 @@ async def test_settled_waits_for_what_was_taken_and_for_no_more(session: WriterS
 async def test_a_fenced_batch_loses_its_partitions_and_what_is_decoded_behind_it(session: WriterSession) -> None:
     session.store.open.clear()
     session.store.judge = poison(0, error=Fenced("detainer-issued/0"))
-    async with running(session) as task:
+    async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, 0))
         await turns()
         await session.writer.put(session.spans(ISSUED_0, 1))
         session.store.open.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await session.writer.settled()
         assert session.reader.next_offsets == {ISSUED_1: 0}
         assert not task.done()
@@ -186,7 +175,7 @@ async def test_a_fenced_batch_loses_its_partitions_and_what_is_decoded_behind_it
 
 async def test_one_poison_record_is_rejected_and_all_others_are_written_once(session: WriterSession) -> None:
     session.store.judge = poison(37)
-    async with running(session):
+    async with session.running():
         await session.writer.put([*session.spans(ISSUED_0, *range(64)), *session.spans(ISSUED_1, *range(30))])
         await session.writer.settled()
     written = sorted((claim.partition, claim.start, claim.end) for one in session.store.batches for claim in one.claims)
@@ -208,9 +197,9 @@ async def test_a_halt_in_the_middle_of_a_bisect_drops_the_rest(session: WriterSe
             session.store.halts = {ISSUED_0: "InternalErrors: a test"}
 
     session.store.judge = judge
-    async with running(session) as task:
+    async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, *range(8)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await session.writer.settled()
         assert not task.done()
     assert session.store.ends == [(0, 1), (1, 2)]
@@ -222,7 +211,7 @@ async def test_an_error_without_records_is_no_records_fault(session: WriterSessi
         raise InvariantError("planted")
 
     session.store.judge = fail
-    async with running(session) as task:
+    async with session.running() as task:
         gap = session.reader.skip(ISSUED_0, 0, 5)
         assert gap is not None
         await session.writer.put([gap])
@@ -231,7 +220,7 @@ async def test_an_error_without_records_is_no_records_fault(session: WriterSessi
 
 
 async def test_an_error_that_came_up_elsewhere_ends_the_session(session: WriterSession) -> None:
-    async with running(session) as task:
+    async with session.running() as task:
         await session.writer.fail(OSError("first"))
         await session.writer.fail(OSError("second"))
         await asyncio.wait([task])
@@ -240,68 +229,9 @@ async def test_an_error_that_came_up_elsewhere_ends_the_session(session: WriterS
 
 async def test_cancellation_is_not_swallowed(session: WriterSession) -> None:
     session.store.open.clear()
-    async with running(session) as task:
+    async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, 0))
         await turns()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-
-
-async def test_a_batch_that_is_always_too_slow_shrinks_until_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each session reads the same records again, in batches of half the size; then they grow, slowly."""
-    now = 0.0
-    monkeypatch.setattr(module, "perf_counter", lambda: now)
-
-    def judge(batch: Batch) -> None:
-        nonlocal now
-        records = sum(claim.records for claim in batch.claims)
-        now += records * 0.02
-        if records > 120:
-            raise asyncpg.PostgresError.new({"C": "25P04", "M": "terminating connection due to transaction timeout"})
-
-    size, sessions = None, 0
-    while True:
-        session = WriterSession(most=1_000)
-        session.writer._size = size = size or session.size
-        session.store.judge = judge
-        sessions += 1
-        async with running(session) as task:
-            putting = asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(1_000))))
-            await asyncio.wait([putting, task], return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                await session.writer.settled()
-                break
-            await session.writer.close()
-            await putting
-    assert sessions == 5, "1,000, 500, 250, 125, and then it went"
-    assert session.store.ends[0] == (0, 62)
-    assert session.store.ends[-1][1] == 1_000
-    assert 62 <= size.limit < 1_000
-
-
-async def test_batches_grow_back_slowly_while_they_are_quick() -> None:
-    session = WriterSession(most=100)
-    session.size.too_slow(25)
-    seen = []
-    async with running(session):
-        for start in range(0, 4_000, 100):
-            seen.append(session.size.limit)
-            await session.writer.put(session.spans(ISSUED_0, *range(start, start + 100)))
-            await session.writer.settled()
-    assert seen[0] == 12
-    assert seen[-1] == 100
-    assert max(claim.records for one in session.store.batches for claim in one.claims) <= 100
-
-
-def test_a_batch_holds_at_least_one_record() -> None:
-    size = WriterSession(most=3).size
-    for records in (3, 1, 0):
-        size.too_slow(records)
-    assert size.limit == 1
-    size.committed(1, quick=True)
-    assert size.limit == 2
-    size.committed(1, quick=True)
-    assert size.limit == 2, "a batch that was half empty says nothing"
-    size.committed(2, quick=False)
-    assert size.limit == 2

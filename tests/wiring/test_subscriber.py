@@ -133,7 +133,7 @@ async def test_a_delivery_of_several_partitions_is_one_call_in_the_same_order(
 
 
 async def test_what_write_raises_would_be_lost_without_a_word(stream: BatchSubscriber, written: Written) -> None:
-    """So `Worker.write` must not raise (see test_worker_write): the stream would go on behind the failed batch."""
+    """So `Worker.take` must not raise (see test_worker_write): the stream would go on behind the failed batch."""
     written.error = RuntimeError("planted")
     await stream.consume((record(offset=5),))
     written.error = None

@@ -3,125 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from services.aggregator import worker as module
-from services.aggregator.leases import Partition
-from services.aggregator.reader import Consumer
 from services.aggregator.store import Fenced
 from services.aggregator.tally import Batch
-from services.aggregator.tenancy import Lease
-from services.aggregator.worker import Worker, _Session
-from services.runtime.settings import Settings
 from services.runtime.supervise import Supervisor
-from tests.support.sessions import ISSUED_0, ISSUED_1, WriterSession, lease, records
+from tests.support.planted_worker import Planted, Running
+from tests.support.sessions import ISSUED_0, ISSUED_1, lease, records, turns
 from tests.support.waiting import until
-
-
-class FakeTenancy:
-    """Leases both partitions; counts rounds, and hangs in one when told to."""
-
-    def __init__(self) -> None:
-        self.rounds = 0
-        self.leases = {partition: lease(partition) for partition in (ISSUED_0, ISSUED_1)}
-        self.answers = asyncio.Event()
-        self.answers.set()
-        self.ends: Exception | None = None
-
-    async def round(self, _busy: Collection[Partition]) -> dict[Partition, int]:
-        await self.answers.wait()
-        self.rounds += 1
-        return {partition: one.epoch for partition, one in self.leases.items()}
-
-    async def held(self) -> dict[Partition, Lease]:
-        return self.leases
-
-    async def sign_off(self) -> None:
-        if self.ends is not None:
-            raise self.ends
-
-
-class FakeLog:
-    """A log whose partitions begin at `first` when asked, and are where they were."""
-
-    def __init__(self) -> None:
-        self.first: dict[Partition, int] = {}
-        self.error: Exception | None = None
-
-    async def begins_at(self, partition: Partition, start: int) -> int | None:
-        if self.error is not None:
-            raise self.error
-        return self.first.get(partition, start)
-
-    async def partitions(self) -> set[Partition]:
-        return {ISSUED_0, ISSUED_1}
-
-    async def lost(self, _positions: object) -> dict[Partition, str]:
-        return {}
-
-    async def ends(self, positions: dict[Partition, int]) -> dict[Partition, int]:
-        return dict(positions)
-
-
-class FakeLag:
-    """Shows nothing."""
-
-    async def show(self, _positions: object, _ends: object) -> None: ...
-
-
-class Planted(Worker):
-    """A worker whose sessions hold the fakes of a test."""
-
-    def __init__(self) -> None:
-        super().__init__(Settings(), {}, self._running)
-        self.inner = WriterSession()
-        self.tenancy, self.log = FakeTenancy(), FakeLog()
-        self.opened = 0
-
-    async def _running(self) -> Consumer:
-        return self.inner.consumer
-
-    async def _open(self, _stack: AsyncExitStack) -> _Session:
-        self.opened += 1
-        if self.opened > 1:
-            self.inner = WriterSession()
-        self.inner.reader.lose_all()
-        tenancy, log, lag = (cast("Any", one) for one in (self.tenancy, self.log, FakeLag()))
-        return _Session(tenancy, self.inner.reader, self.inner.writer, log, lag)
-
-    @property
-    def ended(self) -> bool:
-        return self._session is None
-
-
-class Running:
-    """A planted worker in the middle of a session, both partitions held from offset 0."""
-
-    def __init__(self, worker: Planted) -> None:
-        self.worker = worker
-        self.task = asyncio.create_task(worker.session(lambda: None))
-
-    async def begun(self) -> None:
-        async def held() -> bool:
-            return len(self.worker.inner.reader.next_offsets) == 2
-
-        await until(held, "both partitions read", seconds=10)
-
-    async def deliver(self, partition: Partition, *offsets: int) -> None:
-        await self.worker.take(records(partition, *offsets))
-
-    async def failed(self) -> BaseException:
-        """The one error that ended the session."""
-        await asyncio.wait([self.task], timeout=10)
-        group = self.task.exception()
-        assert isinstance(group, BaseExceptionGroup)
-        (error,) = group.exceptions
-        return error
 
 
 @pytest.fixture
@@ -176,12 +70,13 @@ async def test_a_handler_that_outlives_its_session_writes_nothing_into_the_next(
     await running.deliver(ISSUED_0, 0)
     await running.deliver(ISSUED_0, 1)
     waiting = asyncio.create_task(running.deliver(ISSUED_0, 2))
-    await asyncio.sleep(0.01)
+    await turns()
+    assert not waiting.done()
     running.task.cancel()
     await asyncio.gather(running.task, return_exceptions=True)
     again = Running(running.worker)
     await again.begun()
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 60)
     store.open.set()
     await again.deliver(ISSUED_0, 0)
     await again.worker.inner.writer.settled()
@@ -265,7 +160,7 @@ class TestHeartbeats:
         async def beats() -> bool:
             return running.worker.tenancy.rounds > before + 5
 
-        await until(beats, "heartbeats go on", seconds=10)
+        await until(beats, "heartbeats go on")
         assert ISSUED_1 not in inner.reader.next_offsets, "it waits for what was decoded"
         inner.store.open.set()
         await running.begun()
@@ -273,9 +168,8 @@ class TestHeartbeats:
     async def test_that_get_no_answer_for_as_long_as_a_lease_lives_end_the_session(
         self, running: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "EXPIRY", timedelta(seconds=0.05))
-        await asyncio.sleep(0.05)
         running.worker.tenancy.answers.clear()
+        monkeypatch.setattr(module, "EXPIRY", timedelta(seconds=0.05))
         assert isinstance(await running.failed(), TimeoutError)
         assert running.worker.ended
 
@@ -299,10 +193,10 @@ async def test_a_process_that_is_ended_begins_no_new_session_though_closing_fail
     async def up() -> bool:
         return not worker.ended
 
-    await until(up, "a session", seconds=10)
+    await until(up, "a session")
     worker.tenancy.ends = OSError("planted")
     supervising.cancel()
-    done, _ = await asyncio.wait([supervising], timeout=10)
+    done, _ = await asyncio.wait([supervising], timeout=60)
     assert supervising in done
     assert supervising.cancelled()
     assert worker.opened == 1

@@ -1,0 +1,28 @@
+"""What the benchmarks run on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.local.parts import choose_kafka, choose_postgres
+from deploy.local.stack import Stack
+
+
+@contextmanager
+def native_stack() -> Iterator[Stack]:
+    """A native Kafka and PostgreSQL with topics and schema, and services that are not started; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
+        directory = Path(scratch)
+        stack = Stack(
+            directory / "stack",
+            choose_kafka(directory / "kafka", kind="native", real_only=True),
+            choose_postgres(directory / "postgres", kind="native"),
+        )
+        try:
+            stack.prepare()
+            yield stack
+        finally:
+            stack.down(delete=True)

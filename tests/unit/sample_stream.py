@@ -1,0 +1,113 @@
+"""Both ends of a stream of lines: a log that stores when it is let to, a client that sends and reads when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from services.ingest import spool, streaming
+from services.ingest.framing import inflator
+from services.ingest.intake import Accepted, Judged, Rejected
+from services.ingest.receipts import Receipt
+from services.ingest.spool import Shelf, Spool
+from services.ingest.windows import WINDOW, Turn
+
+
+def judge(line: int, value: bytes) -> Judged:
+    """Lines that begin with 'bad' are refused."""
+    if value.startswith(b"bad"):
+        return refused(line, "not-json")
+    return Accepted(line, None, "detainer-issued", 0, b"key", value)
+
+
+def refused(line: int, code: str) -> Rejected:
+    """A line that is refused with a code."""
+    return Rejected(Receipt(line, "rejected", False, None, code, "x"), None)
+
+
+class Log:
+    """Stores windows when it is let to; knows how many wait."""
+
+    def __init__(self) -> None:
+        self.stored: list[bytes] = []
+        self.windows: list[int] = []
+        self.waiting = 0
+        self.most = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.error: Exception | None = None
+
+    async def begin(self) -> Turn:
+        """Windows as large as may be."""
+        return Turn(WINDOW, judge, self.store)
+
+    async def store(self, judged: list[Judged]) -> list[Receipt]:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        self.windows.append(len(judged))
+        try:
+            await self.open.wait()
+            if self.error:
+                raise self.error
+        finally:
+            self.waiting -= 1
+        receipts = []
+        for one in judged:
+            if isinstance(one, Accepted):
+                receipts.append(one.stored(len(self.stored)))
+                self.stored.append(one.value)
+            else:
+                receipts.append(one.receipt)
+        return receipts
+
+
+class Client:
+    """Sends pieces when told to, and reads when told to."""
+
+    def __init__(self) -> None:
+        self.pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.sent: list[dict[str, Any]] = []
+        self.taken = 0
+
+    async def body(self) -> AsyncIterator[bytes]:
+        while (piece := await self.pieces.get()) is not None:
+            self.taken += 1
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.reads.wait()
+        self.sent.append(message)
+
+    def put(self, *pieces: bytes | Exception | None) -> None:
+        for piece in pieces:
+            self.pieces.put_nowait(piece)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        text = b"".join(message["body"] for message in self.sent[1:])
+        assert text == b"" or text.endswith(b"\n")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def start(client: Client, log: Log, encoding: str = "", limit: int = spool.LIMIT_BYTES) -> asyncio.Task[None]:
+    kept = Spool(Shelf(), limit)
+    return asyncio.create_task(streaming.answer(client.body(), inflator(encoding), log.begin, kept, client.send))
+
+
+async def answered(client: Client, log: Log, *pieces: bytes | Exception | None, encoding: str = "") -> None:
+    client.put(*pieces)
+    await asyncio.wait_for(start(client, log, encoding), 60)
+
+
+def assert_complete(client: Client) -> None:
+    first, *_, last = client.sent
+    assert (first["type"], first["status"]) == ("http.response.start", 207)
+    assert dict(first["headers"])[b"content-type"] == b"application/x-ndjson"
+    assert last == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert all(message["more_body"] for message in client.sent[1:-1])
