@@ -29,7 +29,8 @@ YEAR_2000_US = 946_684_800_000_000
 
 PARTITIONS: Mapping[str, int] = {topic.name: topic.partitions for topic in EVENT_TOPICS}
 """How many partitions each topic is made with."""
-_SCHEMA = re.compile(r"/schemas/([a-z-]{1,40})/[1-9][0-9]{0,2}").fullmatch
+_SCHEMAS = {name: f"/schemas/{name}/1" for name in PARTITIONS}
+_version_of = re.compile(r"/schemas/([a-z-]{1,40})/[1-9][0-9]{0,2}").fullmatch
 _TOPICS = {kind: f"detainer-{kind}" for kind in ("issued", "declined")}
 
 
@@ -79,17 +80,18 @@ def judge(
     try:
         event = accept_any_fast(value)
     except Refused as refused:
-        return _rejected(line, value, refused.code, refused.field, refused.detail)
+        return _rejected(line, _read(value), refused.code, refused.field, refused.detail)
+    told = _read(value)
     if isinstance(event, Attestation):
         refusal = _unfit(event, agency, now_us, calendar)
         topic = WEEK_ATTESTED
     else:
         refusal = _out_of_scope(event, agency) or _out_of_time(event, now_us)
         topic = _TOPICS[event.kind]
-    told = _read(value)
-    refusal = refusal or _of_no_schema(told.dataschema, topic)
+    if refusal is None and told.dataschema != _SCHEMAS[topic]:
+        refusal = _of_another_version(told.dataschema, topic)
     if refusal:
-        return _rejected(line, value, *refusal)
+        return _rejected(line, told, *refusal)
     key = event.key.encode()
     return Accepted(line, told.id, topic, partition_of(key, partitions[topic]), key, value)
 
@@ -121,18 +123,12 @@ def _out_of_time(fact: Fact, now_us: int) -> tuple[str, str, str] | None:
     return None
 
 
-def _of_no_schema(dataschema: str, topic: str) -> tuple[str, str, str] | None:
+def _of_another_version(dataschema: str, topic: str) -> tuple[str, str, str] | None:
     """Only the door asks which schema is named: the rules take any URI, which has room for words about a person."""
-    first = f"/schemas/{topic}/1"
-    if dataschema == first or _schema(dataschema) == topic:
+    match = _version_of(dataschema)
+    if match and match[1] == topic:
         return None
-    return "bad-format", "dataschema", f"must be {first}, or with the number of another version"
-
-
-def _schema(dataschema: str) -> str | None:
-    """The type that a reference to one of our schemas names."""
-    match = _SCHEMA(dataschema)
-    return match and match[1]
+    return "bad-format", "dataschema", f"must be {_SCHEMAS[topic]}, or with the number of another version"
 
 
 def _foreign(agency: Agency) -> tuple[str, str, str]:
@@ -154,8 +150,7 @@ def _unfit(event: Attestation, agency: Agency, now_us: int, calendar: ReportingC
     return None
 
 
-def _rejected(line: int, value: bytes, code: str, field: str | None, detail: str) -> Rejected:
-    told = _read(value)
+def _rejected(line: int, told: _Envelope, code: str, field: str | None, detail: str) -> Rejected:
     event_id = told.id if _may_be_echoed(told.id) else None
     topic = told.type if isinstance(told.type, str) and told.type in PARTITIONS else None
     said = f"{field}: {detail}" if field else detail

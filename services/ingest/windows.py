@@ -59,17 +59,25 @@ class Window:
     def __init__(self, turn: Turn, ends_at: float) -> None:
         self.judged: list[Judged] = []
         self.ends_at = ends_at
+        self.full = False
         self._turn = turn
         self._bytes = 0
 
-    def add(self, number: int, text: bytes | None) -> bool:
-        """Judge one more line; whether it was the last one."""
-        if text is None:
-            self.judged.append(intake.too_long(number, MAX_EVENT_BYTES))
-        else:
-            self.judged.append(self._turn.judge(number, text))
-            self._bytes += len(text)
-        return len(self.judged) >= self._turn.lines or self._bytes >= WINDOW_BYTES
+    def fill(self, lines: list[tuple[int, bytes | None]]) -> int:
+        """Judge lines until there are no more, or the window is full; how many were judged."""
+        most, judge, judged, size = self._turn.lines, self._turn.judge, self.judged, self._bytes
+        before = len(judged)
+        for number, text in lines:
+            if text is None:
+                judged.append(intake.too_long(number, MAX_EVENT_BYTES))
+            else:
+                judged.append(judge(number, text))
+                size += len(text)
+            if len(judged) >= most or size >= WINDOW_BYTES:
+                self.full = True
+                break
+        self._bytes = size
+        return len(judged) - before
 
     def store(self) -> Coroutine[Any, Any, list[Receipt]]:
         """A receipt for each line, in order, once those that are accepted are stored."""
@@ -84,10 +92,12 @@ async def windows(pieces: AsyncIterator[bytes], inflator: Inflator, begin: Begin
     try:
         while not reader.ended:
             found = await reader.lines(_MOMENT if window else None)
-            for number, text in found or ():
+            left = found or []
+            while left:
                 if window is None:
                     window = Window(await begin(), clock() + WINDOW_SECONDS)
-                if window.add(number, text):
+                left = left[window.fill(left) :]
+                if window.full:
                     yield window
                     window = None
             if window and (found is None or clock() >= window.ends_at):
