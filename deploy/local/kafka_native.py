@@ -1,10 +1,12 @@
-"""Apache Kafka itself: one KRaft node, broker and controller in one JVM."""
+"""Apache Kafka itself: a KRaft node in a JVM of its own, broker and controller in one unless its settings say else."""
 
 from __future__ import annotations
 
 import base64
 import subprocess
 import uuid
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from deploy.local.errors import PartFailedError
@@ -17,12 +19,25 @@ from deploy.local.process_part import ProcessPart
 _JVM = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
 
 
+def new_cluster() -> str:
+    """A random id for a cluster."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "a")
+
+
 class NativeKafka(ProcessPart):
     """Apache Kafka from Maven's jars, as a Java process on 127.0.0.1."""
 
     name = f"Apache Kafka {KAFKA_VERSION} (native, Maven jars)"
     kind: Literal["native"] = "native"
     real = True
+
+    def __init__(
+        self, directory: Path, *, port: int = 0, settings: Mapping[str, str] | None = None, cluster: str | None = None
+    ) -> None:
+        """`settings` go over those of a node that is alone; `cluster` is the id of the cluster that it is a node of."""
+        super().__init__(directory, port=port)
+        self._settings = dict(settings or {})
+        self._cluster = cluster or new_cluster()
 
     @property
     def bootstrap(self) -> str:
@@ -42,6 +57,7 @@ class NativeKafka(ProcessPart):
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             # Voters by setting, not in the log: so the controller may have another port at each start.
             "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
+            **self._settings,
         }
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if not (data / "meta.properties").exists():
@@ -49,10 +65,9 @@ class NativeKafka(ProcessPart):
         self.process.spawn(java_command("kafka.Kafka", str(properties), options=_JVM), cwd=self.directory)
 
     def _format(self, properties: str) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "a")
         command = java_command(
             "kafka.tools.StorageTool",
-            *("format", "--cluster-id", cluster, "--config", properties),
+            *("format", "--cluster-id", self._cluster, "--config", properties),
             options=QUICK_START,
             log_level="WARN",
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from schemas.topics import EVENT_TOPICS
 from services.aggregator.leases import Partition
@@ -15,7 +16,8 @@ from services.aggregator.spans import Record, digest
 from services.runtime import kafka
 
 _PATIENCE = 10.0
-"""Seconds that a look at the log may take; a broker that is away answers none."""
+"""Seconds that a look at the log may take; a broker that is away answers none. However many brokers are asked in turn:
+this bounds how long a worker that is cut off from Kafka keeps its leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,15 @@ class Log:
         await self._consumer.stop()
 
     async def partitions(self) -> set[Partition]:
-        """All partitions of the topics to read, as they are now."""
-        return {Partition(*tp) for tp in await kafka.partitions(self._consumer, EVENT_TOPICS)}
+        """All partitions of the topics to read, as they are now. KafkaError when no broker answers."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return {Partition(*tp) for tp in await kafka.partitions(self._consumer, EVENT_TOPICS)}
+        except TimeoutError:
+            raise KafkaTimeoutError(f"no broker has answered for {_PATIENCE:g} s") from None
 
     async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """The next offset of each partition."""
+        """The next offset of each partition. KafkaError when one has no leader, or its leader does not answer."""
         found = await self._consumer.end_offsets([theirs(one) for one in partitions])
         return {Partition(tp.topic, tp.partition): offset for tp, offset in found.items()}
 

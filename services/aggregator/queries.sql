@@ -116,17 +116,8 @@ ON CONFLICT DO NOTHING
 RETURNING partition
 
 -- name: keep_rejects
--- A place is rejected twice only after a topic was made anew and an operator let it go on: the newer log is what counts.
-WITH earlier AS (
-    DELETE FROM rejected_raw USING unnest($1::text[], $2::integer[], $3::bigint[]) AS again (topic, partition, kafka_offset)
-    WHERE (rejected_raw.topic, rejected_raw.partition, rejected_raw.kafka_offset)
-        = (again.topic, again.partition, again.kafka_offset)
-)
 INSERT INTO rejected (topic, partition, kafka_offset, reason, field, detail, sha256)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
-ON CONFLICT (topic, partition, kafka_offset) DO UPDATE SET
-    reason = EXCLUDED.reason, field = EXCLUDED.field, detail = EXCLUDED.detail, sha256 = EXCLUDED.sha256,
-    rejected_at = EXCLUDED.rejected_at, redriven_at = NULL, redriven_to = NULL
 
 -- name: keep_raw
 INSERT INTO rejected_raw (topic, partition, kafka_offset, value)

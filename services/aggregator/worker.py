@@ -128,6 +128,8 @@ class Worker:
             consumer.assign(list(map(theirs, partitions)))
             self._assigned = partitions
         consumer.pause(*map(theirs, partitions))
+        # Whoever cannot read every partition takes none: others may be able to.
+        await looking.ends(partitions)
         leasing = await postgres.connect(self._settings, "ddor-aggregator-lease")
         stack.push_async_callback(_end, leasing.close)
         writing = await postgres.connect(self._settings, "ddor-aggregator-writer")

@@ -12,6 +12,33 @@ UPDATE partition_position SET
 WHERE topic = $1 AND partition = $2 AND halted_reason IS NOT NULL
 RETURNING next_offset
 
+-- name: replace_log
+-- Another log takes the place of the one that was read up to $3.
+WITH counted AS (
+    UPDATE ledger_entry SET kafka_offset = kafka_offset - $3 WHERE 'detainer-' || kind::text = $1 AND partition = $2
+), displaced AS (
+    UPDATE history SET kafka_offset = kafka_offset - $3 WHERE 'detainer-' || kind::text = $1 AND partition = $2
+), attested AS (
+    UPDATE attestation SET kafka_offset = kafka_offset - $3 WHERE 'week-attested' = $1 AND partition = $2
+), redriven AS (
+    UPDATE rejected SET redriven_to = $1 || '/' || $2 || '/' || split_part(redriven_to, '/', 3)::bigint - $3
+    WHERE starts_with(redriven_to, $1 || '/' || $2 || '/')
+)
+INSERT INTO replaced_log (topic, partition, ended_at, after_report)
+VALUES ($1::text, $2::integer, $3::bigint, (SELECT COALESCE(max(sequence), 0) FROM report))
+
+-- name: move_places
+-- Where the offset is part of the key; by so much that no row comes to lie where another still is.
+WITH rejects AS (
+    UPDATE rejected SET kafka_offset = kafka_offset + $3::bigint WHERE topic = $1 AND partition = $2
+), raw AS (
+    UPDATE rejected_raw SET kafka_offset = kafka_offset + $3::bigint WHERE topic = $1 AND partition = $2
+)
+UPDATE acceptance_rules SET from_offset = from_offset + $3::bigint WHERE topic = $1 AND partition = $2
+
+-- name: replaced_logs
+SELECT topic || '/' || partition AS partition, replaced_at FROM replaced_log ORDER BY replaced_at
+
 -- name: add_action
 INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)
 
@@ -38,7 +65,7 @@ ORDER BY t.version DESC, t.fingerprint DESC
 SELECT id FROM agency ORDER BY id
 
 -- name: vectors
-SELECT week, revision, figures -> 'offsets' AS offsets FROM report WHERE week = ANY ($1::date[]) ORDER BY week, revision
+SELECT week, revision, offsets_now(figures -> 'offsets', sequence) AS offsets FROM report WHERE week = ANY ($1::date[]) ORDER BY week, revision
 
 -- name: reject
 SELECT r.topic, r.partition, r.kafka_offset, r.reason, r.field, r.detail, r.sha256, r.rejected_at, r.redriven_at,

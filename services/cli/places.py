@@ -9,7 +9,7 @@ from schemas.topics import EVENT_TOPICS
 from services.aggregator.leases import Partition
 from services.runtime.errors import CallerError
 
-_PLACE = re.compile(r"([a-z-]+)/([0-9]{1,5})(?:/([0-9]{1,18}))?")
+_PLACE = re.compile(r"([a-z-]+)/([0-9]{1,5})(?:/(-?[0-9]{1,18}))?")
 
 
 class NotAPlaceError(CallerError):
@@ -18,7 +18,7 @@ class NotAPlaceError(CallerError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One record: its partition and offset."""
+    """One record: its partition and offset, below 0 in a log that another has taken the place of."""
 
     partition: Partition
     offset: int

@@ -11,7 +11,7 @@ import typer
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher.closing import State
 from services.publisher.snapshot import SQL
-from services.publisher.store import NO_REPORT, Store
+from services.publisher.store import NO_REPORT, REFUSED, Store
 from services.runtime import postgres, settings
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
@@ -107,4 +107,4 @@ async def _restate(text: str, by: str, reason: str, wait: float) -> int:
     finally:
         await connection.close()
     out.print(f"{week}: {outcome}")
-    return FAILED if outcome == NO_REPORT else 0
+    return FAILED if outcome == NO_REPORT or outcome.startswith(REFUSED) else 0

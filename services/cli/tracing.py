@@ -70,7 +70,8 @@ async def _trace_record(connection: asyncpg.Connection[Any], loaded: Settings, p
         return 0
     found, value = await _read(loaded, place)
     if not found:
-        out.print(f"{place}: the log holds no record there (a transaction's marker, or an aborted one)")
+        why = "a transaction's marker, or an aborted one" if place.offset >= 0 else "another log has taken its place"
+        out.print(f"{place}: the log holds no record there ({why})")
         return 0
     try:
         event = accept_any(value, topic)

@@ -105,6 +105,11 @@ async def _verify(what: str) -> int:
             if not findings.differ:
                 raise
             findings.note(False, "replay", str(error))
+    for gone in beside.replaced if findings.differ else ():
+        on = gone["replaced_at"].date()
+        err.print(
+            f"{gone['partition']}: another log took its place on {on}; what was counted from it cannot be replayed"
+        )
     return FAILED if findings.differ else 0
 
 
@@ -112,13 +117,15 @@ async def _verify(what: str) -> int:
 class Beside:
     """What stands beside the log: the revision before, the line lists before, and what no replay can find out.
 
-    `failed` were rejected because the aggregator failed on them; `redriven` are rejects that were sent again.
+    `failed` were rejected because the aggregator failed on them; `redriven` are rejects that were sent again;
+    `replaced` are partitions of which an earlier log is gone.
     """
 
     former: dict[str, Any]
     lists: list[Kept] | None
     failed: Collection[Place]
     redriven: Sequence[asyncpg.Record]
+    replaced: Sequence[asyncpg.Record]
 
 
 async def _check_kept(connection: asyncpg.Connection[Any], row: asyncpg.Record, findings: Findings) -> Beside:
@@ -134,7 +141,8 @@ async def _check_kept(connection: asyncpg.Connection[Any], row: asyncpg.Record, 
         _check_changes(former, document, findings)
     lists = await _check_list(connection, week, revision, document, findings)
     failed = await replaying.failed(connection)
-    return Beside(former, lists, failed, await connection.fetch(CLI_SQL["redriven"]))
+    redriven, replaced = await connection.fetch(CLI_SQL["redriven"]), await connection.fetch(CLI_SQL["replaced_logs"])
+    return Beside(former, lists, failed, redriven, replaced)
 
 
 def _check_digests(document: dict[str, Any], findings: Findings) -> None:

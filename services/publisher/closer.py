@@ -74,8 +74,9 @@ class Closer:
             await ends.start()
             store = Store(connection, self._settings.calendar, self._settings.hold)
             while True:
-                acted = await self.step(store, ends)
+                # First, so that what is written goes out even while the next week cannot be proven.
                 await relay.run(self._clock())
+                acted = await self.step(store, ends)
                 up()
                 if not acted:
                     await asyncio.sleep(_TICK_SECONDS)
@@ -126,6 +127,7 @@ class Closer:
         restated = await store.restate_requested(self._rules, now)
         _say_written(restated)
         await store.finalise(now, since)
+        metrics.REFUSED_RESTATEMENTS.set(await store.refused())
         return acted or bool(restated)
 
     async def _publish(self, step: Publish, store: Store, close: closing.Close, since: datetime) -> bool:

@@ -110,11 +110,12 @@ WHERE week < $1 AND revision = (SELECT max(revision) FROM report n WHERE n.week 
 ORDER BY week DESC LIMIT 8
 
 -- name: changed_identities
--- Facts of the week that came since a vector, and all that had a fact of the week and were displaced.
+-- Facts of the week that came since a vector, and all that had a fact of the week and were displaced. A partition that
+-- the vector does not name was added since.
 SELECT kind::text AS kind, agency, detainer_id FROM ledger_entry l
-JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, next_offset)
-  ON seen.topic = 'detainer-' || l.kind::text AND seen.partition = l.partition AND l.kafka_offset >= seen.next_offset
-WHERE l.week = $1
+LEFT JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, next_offset)
+  ON seen.topic = 'detainer-' || l.kind::text AND seen.partition = l.partition
+WHERE l.week = $1 AND l.kafka_offset >= COALESCE(seen.next_offset, 0)
 UNION
 SELECT kind::text, agency, detainer_id FROM history WHERE week = $1
 
@@ -134,7 +135,7 @@ ORDER BY f.kind, f.agency, f.detainer_id
 
 -- name: newest
 -- The newest revision of each other week whose first was published since $2: those that are restated by themselves.
-SELECT r.week, r.revision, r.figures
+SELECT r.week, r.revision, r.figures, offsets_now(r.figures -> 'offsets', r.sequence) AS offsets
 FROM report r
 JOIN week_close c ON c.week = r.week AND c.state IN ('closed', 'published')
 JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at >= $2
@@ -150,7 +151,8 @@ JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at < $1
 ORDER BY r.week, r.revision DESC
 
 -- name: newest_of
-SELECT week, revision, figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1
+SELECT week, revision, figures, offsets_now(figures -> 'offsets', sequence) AS offsets
+FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1
 
 -- name: tip
 SELECT sequence, digest FROM report ORDER BY sequence DESC LIMIT 1
@@ -192,6 +194,17 @@ SELECT id, week, by, reason FROM restatement_request WHERE outcome IS NULL ORDER
 
 -- name: finish_restatement
 UPDATE restatement_request SET outcome = $2 WHERE id = $1
+
+-- name: add_refusal
+INSERT INTO restatement_request (week, by, reason, requested_at, outcome) VALUES ($1, $2, 'scheduled', $3, $4)
+
+-- name: refused
+SELECT count(*) FROM (
+    SELECT DISTINCT ON (week) week, requested_at, outcome FROM restatement_request
+    WHERE outcome IS NOT NULL ORDER BY week, id DESC
+) AS last
+WHERE starts_with(outcome, $1)
+  AND requested_at >= (SELECT max(published_at) FROM report r WHERE r.week = last.week)
 
 -- name: restatement_outcome
 SELECT outcome FROM restatement_request WHERE id = $1

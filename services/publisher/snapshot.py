@@ -64,7 +64,6 @@ class Snapshots:
             )
         if self._accounted:  # of all partitions, in this snapshot
             return
-        self._accounted = True
         if missing := await self._connection.fetch(SQL["unaccounted"]):
             row = missing[0]
             raise InvariantError(
@@ -72,6 +71,7 @@ class Snapshots:
                 f"{row['topic']}/{row['partition']}: {row['records']} records, {row['facts']} facts, "
                 f"{row['duplicates']} duplicates, {row['rejected']} rejected of which {row['rejects']} kept"
             )
+        self._accounted = True
 
     async def read(self, week: date, vector: Offsets) -> Snapshot:
         """All that the figures of one week need."""

@@ -30,9 +30,18 @@ from services.publisher.report import Draft, Standing
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, vector_of
 from services.runtime.errors import InvariantError
+from services.runtime.logs import get
+
+log = get(__name__)
 
 SYSTEM = "publisher"
 NO_REPORT = "there is no report of this week"
+REFUSED = "refused: "
+
+
+def refusal(error: InvariantError) -> str:
+    """The outcome of a restatement that could not be proven."""
+    return f"{REFUSED}{error}"
 
 
 class _Held(Exception):  # noqa: N818  # leaves the transaction without writing
@@ -124,29 +133,55 @@ class Store:
         written = [await self._write(report.draft(week, snapshot, rules), standing, now)]
         await self.move(week.first, close.state, State.CLOSED, now)
         for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
-            next_one = Standing(row["revision"] + 1, "scheduled", None)
-            restated = await self._restate(row, vector, rules, next_one, now)
+            restated = await self._restate_scheduled(row, vector, rules, now)
             written += [restated] if restated else []
         return written
+
+    async def _restate_scheduled(
+        self, row: asyncpg.Record, vector: Offsets, rules: Rules, now: datetime
+    ) -> Report | None:
+        """The restatement of another week that is due. One that cannot be proven holds up no other."""
+        try:
+            async with self._connection.transaction():
+                return await self._restate(row, vector, rules, Standing(row["revision"] + 1, "scheduled", None), now)
+        except InvariantError as error:
+            log.exception("restatement-refused", week=str(row["week"]))
+            await self._connection.execute(SQL["add_refusal"], row["week"], SYSTEM, now, refusal(error))
+            return None
 
     async def restate_requested(self, rules: Callable[[], Rules], now: datetime) -> list[Report]:
         """Write the revisions that operators asked for. A request waits while the positions are behind its report."""
         written: list[Report] = []
         for request in await self._connection.fetch(SQL["restatements"]):
-            async with self._connection.transaction(isolation="repeatable_read"):
-                vector, _ = await self._snapshots.vector()
-                row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
-                outcome = NO_REPORT
-                if row is not None:
-                    if closing.shortfall(row["figures"]["offsets"], vector):
-                        continue
-                    reason = f"{request['by']}: {request['reason']}"
-                    standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
-                    restated = await self._restate(row, vector, rules(), standing, now)
-                    outcome = f"revision {restated.revision}" if restated else "no figure has changed"
-                    written += [restated] if restated else []
-                await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
+            try:
+                async with self._connection.transaction(isolation="repeatable_read"):
+                    written += await self._restate_requested(request, rules, now)
+            except InvariantError as error:
+                log.exception("restatement-refused", week=str(request["week"]))
+                await self._connection.execute(SQL["finish_restatement"], request["id"], refusal(error))
         return written
+
+    async def _restate_requested(
+        self, request: asyncpg.Record, rules: Callable[[], Rules], now: datetime
+    ) -> list[Report]:
+        vector, _ = await self._snapshots.vector()
+        row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
+        if row is None:
+            await self._connection.execute(SQL["finish_restatement"], request["id"], NO_REPORT)
+            return []
+        if closing.shortfall(row["offsets"], vector):
+            return []
+        reason = f"{request['by']}: {request['reason']}"
+        standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
+        restated = await self._restate(row, vector, rules(), standing, now)
+        outcome = f"revision {restated.revision}" if restated else "no figure has changed"
+        await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
+        return [restated] if restated else []
+
+    async def refused(self) -> int:
+        """How many weeks have a restatement that could not be proven, and none that could since."""
+        refused: int = await self._connection.fetchval(SQL["refused"], REFUSED)
+        return refused
 
     async def _restate(
         self, row: asyncpg.Record, vector: Offsets, rules: Rules, standing: Standing, now: datetime
@@ -155,15 +190,15 @@ class Store:
 
         After a restore from a backup the positions may be behind a revision that was recovered: then it stands.
         """
-        former = row["figures"]
-        if closing.shortfall(former["offsets"], vector):
+        former, known = row["figures"], row["offsets"]
+        if closing.shortfall(known, vector):
             return None
         week = self._calendar.week(row["week"])
         draft = report.draft(week, await self._snapshots.read(week.first, vector), rules)
         if draft.figures.digest == former["figures_digest"]:
             return None
         await self._snapshots.prove(week.first)
-        standing = await self._explained(standing, week.first, former, draft.figures)
+        standing = await self._explained(standing, week.first, former, known, draft.figures)
         # A recovered revision has no tables to compare: its digest tells whether they changed, but for a line list that
         # may have been in it.
         comparable = "tables" in former or rules.line_list_mode != "off"
@@ -171,12 +206,15 @@ class Store:
             return None
         return await self._write(draft, standing, now)
 
-    async def _explained(self, standing: Standing, week: date, former: Mapping[str, Any], figures: Figures) -> Standing:
+    async def _explained(
+        self, standing: Standing, week: date, former: Mapping[str, Any], known: Offsets, figures: Figures
+    ) -> Standing:
+        """With what differs from the `former` revision, which knew the facts below `known`, and why."""
         if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
             return standing
         rows = [JurisdictionRow.model_validate(one) for one in former["jurisdictions"]]
-        identities = await self._snapshots.changed(week, former["offsets"])
-        listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, former["offsets"]))
+        identities = await self._snapshots.changed(week, known)
+        listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, known))
         if wrong := restating.unexplained(listed):
             one = wrong[0]
             raise InvariantError(f"{week}: causes do not sum to the difference of {one.geoid} {one.kind}")

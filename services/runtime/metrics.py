@@ -35,6 +35,9 @@ WEEK_DUE = Gauge(
     "ddor_publisher_week_due_timestamp_seconds",
     "End and grace of the earliest week that closes by itself and is not published; 0 before this process has led.",
 )
+REFUSED_RESTATEMENTS = Gauge(
+    "ddor_publisher_refused_restatements", "Weeks of which a restatement could not be proven, and none could since."
+)
 SESSION_UP = Gauge(
     "ddor_session_up", "1 while the service has what it needs for this part of its work, else 0.", ["what"]
 )

@@ -1,17 +1,24 @@
-"""Ingest as a process of its own, and a client of it, for the tests that send events over HTTP."""
+"""Ingest as a process of its own and a client of it; and stores of aggregators."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import pytest
 
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
+from services.aggregator.store import Store
+from services.runtime import postgres
+from tests.conftest import MakeSettings
 from tests.support import processes
 from tests.support.agencies import write_agencies
+
+OpenStore: TypeAlias = Callable[[str], Awaitable[Store]]
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +47,18 @@ async def http(ingest: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the module's `ingest`, with an agency's key."""
     async with processes.client(ingest) as client:
         yield client
+
+
+@pytest.fixture
+async def open_store(store_settings: MakeSettings) -> AsyncIterator[OpenStore]:
+    """`await open_store("one")`: the store of a worker of that name."""
+    async with AsyncExitStack() as stack:
+
+        async def open_one(worker: str) -> Store:
+            connection = await postgres.connect(store_settings(), "ddor-test-writer")
+            stack.callback(connection.terminate)
+            store = Store(connection, worker)
+            await store.prepare()
+            return store
+
+        yield open_one

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from typing import Any
 
 import asyncpg
 import pytest
@@ -17,9 +14,10 @@ from services.aggregator.tally import Batch
 from services.runtime import postgres
 from services.runtime.errors import is_transient
 from tests.conftest import MakeSettings
+from tests.integration.conftest import OpenStore
 from tests.support import events
 from tests.support.batches import OWNER, Record, batch, lease, logged
-from tests.support.positions import Connection, accounts, everything, next_offsets
+from tests.support.positions import Connection, everything, next_offsets
 from tests.support.waiting import until
 
 
@@ -33,21 +31,6 @@ PARTITIONS = sorted({record.at for record in RECORDS})
 LOST = PARTITIONS[3]
 
 
-@pytest.fixture
-async def open_store(store_settings: MakeSettings) -> AsyncIterator[Callable[[str], Any]]:
-    """`await open_store("one")`: the store of a worker of that name."""
-    async with AsyncExitStack() as stack:
-
-        async def open_one(worker: str = OWNER) -> Store:
-            connection = await postgres.connect(store_settings(), "ddor-test-writer")
-            stack.callback(connection.terminate)
-            store = Store(connection, worker)
-            await store.prepare()
-            return store
-
-        yield open_one
-
-
 async def _refused(connection: Connection, store: Store, refused: Batch) -> None:
     before = await everything(connection)
     with pytest.raises(Fenced):
@@ -55,24 +38,22 @@ async def _refused(connection: Connection, store: Store, refused: Batch) -> None
     assert await everything(connection) == before
 
 
-async def test_invariant_4_what_the_lease_allows_is_written(
-    connection: Connection, open_store: Callable[..., Any]
-) -> None:
+async def test_invariant_4_what_the_lease_allows_is_written(connection: Connection, open_store: OpenStore) -> None:
     await lease(connection, PARTITIONS)
-    written = await (await open_store()).write(batch(RECORDS))
+    written = await (await open_store(OWNER)).write(batch(RECORDS))
     assert written.outcomes["detainer-issued", "ledger"] == len(RECORDS)
     ends = {(one.topic, one.number): sum(r.at == one for r in RECORDS) for one in PARTITIONS}
     assert await next_offsets(connection) == ends
 
 
-async def test_invariant_4_another_owner_writes_nothing(connection: Connection, open_store: Callable[..., Any]) -> None:
+async def test_invariant_4_another_owner_writes_nothing(connection: Connection, open_store: OpenStore) -> None:
     await lease(connection, PARTITIONS, owner="two")
-    await _refused(connection, await open_store(), batch(RECORDS))
+    await _refused(connection, await open_store(OWNER), batch(RECORDS))
 
 
 @pytest.mark.parametrize("column_and_value", [("owner", "two"), ("owner", None), ("epoch", 2), ("next_offset", 1)])
 async def test_invariant_4_one_lost_partition_of_several_writes_nothing(
-    connection: Connection, open_store: Callable[..., Any], column_and_value: tuple[str, object]
+    connection: Connection, open_store: OpenStore, column_and_value: tuple[str, object]
 ) -> None:
     column, value = column_and_value
     await lease(connection, PARTITIONS)
@@ -82,59 +63,57 @@ async def test_invariant_4_one_lost_partition_of_several_writes_nothing(
         LOST.topic,
         LOST.number,
     )
-    await _refused(connection, await open_store(), batch(RECORDS))
+    await _refused(connection, await open_store(OWNER), batch(RECORDS))
 
 
 async def test_invariant_4_an_older_or_newer_epoch_writes_nothing(
-    connection: Connection, open_store: Callable[..., Any]
+    connection: Connection, open_store: OpenStore
 ) -> None:
     await lease(connection, PARTITIONS, epoch=5)
-    store = await open_store()
+    store = await open_store(OWNER)
     await _refused(connection, store, batch(RECORDS, epoch=4))
     await _refused(connection, store, batch(RECORDS, epoch=6))
 
 
 async def test_invariant_4_a_batch_from_another_position_writes_nothing(
-    connection: Connection, open_store: Callable[..., Any]
+    connection: Connection, open_store: OpenStore
 ) -> None:
     """Neither one that begins too early, which would count twice, nor one that begins too late, which would lose."""
     await lease(connection, PARTITIONS)
     await connection.execute("UPDATE partition_position SET next_offset = 1")
-    store = await open_store()
+    store = await open_store(OWNER)
     await _refused(connection, store, batch([r for r in RECORDS if r.at == LOST]))
     await _refused(connection, store, batch([r for r in RECORDS if r.at == LOST and r.offset >= 2], start=2))
 
 
-async def test_invariant_4_a_halted_partition_writes_nothing(
-    connection: Connection, open_store: Callable[..., Any]
-) -> None:
+async def test_invariant_4_a_halted_partition_writes_nothing(connection: Connection, open_store: OpenStore) -> None:
     await lease(connection, PARTITIONS)
     await connection.execute("UPDATE partition_position SET halted_reason = 'a test' WHERE partition = $1", LOST.number)
-    await _refused(connection, await open_store(), batch(RECORDS))
+    await _refused(connection, await open_store(OWNER), batch(RECORDS))
 
 
 async def test_invariant_4_a_partition_without_a_position_writes_nothing(
-    connection: Connection, open_store: Callable[..., Any]
+    connection: Connection, open_store: OpenStore
 ) -> None:
     await lease(connection, [one for one in PARTITIONS if one != LOST])
-    await _refused(connection, await open_store(), batch(RECORDS))
+    await _refused(connection, await open_store(OWNER), batch(RECORDS))
 
 
-async def test_invariant_4_an_empty_batch_is_fenced_too(connection: Connection, open_store: Callable[..., Any]) -> None:
+async def test_invariant_4_an_empty_batch_is_fenced_too(connection: Connection, open_store: OpenStore) -> None:
     await lease(connection, [LOST], owner="two")
     over_a_gap = Batch((), (), (), (Claim(LOST, 1, 0, 5),))
-    await _refused(connection, await open_store(), over_a_gap)
+    await _refused(connection, await open_store(OWNER), over_a_gap)
     await lease(connection, [LOST])
-    await (await open_store()).write(over_a_gap)
+    await (await open_store(OWNER)).write(over_a_gap)
     assert (await next_offsets(connection))[LOST.topic, LOST.number] == 5
 
 
 async def test_invariant_4_a_lease_taken_while_a_batch_waits_is_seen(
-    connection: Connection, open_store: Callable[..., Any], store_settings: MakeSettings
+    connection: Connection, open_store: OpenStore, store_settings: MakeSettings
 ) -> None:
     """The fence is read after the lock is got, not before: a take that commits first wins."""
     await lease(connection, PARTITIONS)
-    store = await open_store()
+    store = await open_store(OWNER)
     taker = await postgres.connect(store_settings(), "ddor-test-taker")
     try:
         async with taker.transaction():
@@ -150,72 +129,13 @@ async def test_invariant_4_a_lease_taken_while_a_batch_waits_is_seen(
     assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
 
 
-async def test_two_workers_with_the_same_counters_write_at_once_and_never_deadlock(
-    connection: Connection, open_store: Callable[..., Any]
-) -> None:
-    """Different partitions, the same cells, in opposite orders of arrival; every sum exact."""
-    told = [
-        events.message("issued", events.issued(number, jurisdiction=code))
-        for number in range(300)
-        for code in [("32003", "32031", "36059", "36103")[number % 4]]
-    ]
-    records = logged(told)
-    partitions = sorted({record.at for record in records})
-    halves = {"one": partitions[::2], "two": partitions[1::2]}
-    for worker, mine in halves.items():
-        await lease(connection, mine, owner=worker)
-
-    async def write(worker: str) -> None:
-        store = await open_store(worker)
-        mine = [record for record in records if record.at in halves[worker]]
-        ordered = mine if worker == "one" else sorted(mine, key=lambda one: (-one.partition, one.offset))
-        for position in range(max(record.offset for record in mine) + 1):
-            await store.write(batch([record for record in ordered if record.offset == position]))
-
-    await asyncio.gather(write("one"), write("two"))
-    counted = await connection.fetch("SELECT jurisdiction, n FROM weekly_counter ORDER BY jurisdiction")
-    assert [tuple(row) for row in counted] == [(code, 75) for code in ("32003", "32031", "36059", "36103")]
-    for account in (await accounts(connection)).values():
-        assert account["records"] == account["facts"]
-
-
-async def test_two_workers_with_the_same_detainers_at_once_keep_every_fact_once(
-    connection: Connection, open_store: Callable[..., Any]
-) -> None:
-    """A sender that keys its records otherwise may spread one detainer over partitions."""
-    versions = {
-        worker: [events.message("issued", events.issued(n, version=v)) for n in range(40) for v in order]
-        for worker, order in (("one", (1, 3, 5)), ("two", (4, 3, 2)))
-    }
-    placed = {"one": 0, "two": 1}
-    records = {
-        worker: [
-            Record("detainer-issued", placed[worker], offset, one.key, one.value) for offset, one in enumerate(told)
-        ]
-        for worker, told in versions.items()
-    }
-    for worker, mine in records.items():
-        await lease(connection, [mine[0].at], owner=worker)
-
-    async def write(worker: str) -> None:
-        store = await open_store(worker)
-        for start in range(0, 120, 8):
-            await store.write(batch(records[worker][start : start + 8]))
-
-    await asyncio.gather(write("one"), write("two"))
-    assert await connection.fetchval("SELECT count(*) FROM ledger WHERE version = 5") == 40
-    assert await connection.fetchval("SELECT count(*) FROM history") == 4 * 40
-    assert await connection.fetchval("SELECT sum(duplicates) FROM partition_position") == 40
-    assert await connection.fetchval("SELECT n FROM weekly_counter") == 40
-
-
 async def test_a_batch_that_hangs_ends_before_the_lease_expires(
-    connection: Connection, open_store: Callable[..., Any], store_settings: MakeSettings
+    connection: Connection, open_store: OpenStore, store_settings: MakeSettings
 ) -> None:
     """transaction_timeout: a worker that is held up writes nothing, and knows that it may try again."""
     assert TIMEOUT < EXPIRY
     await lease(connection, PARTITIONS)
-    store = await open_store()
+    store = await open_store(OWNER)
     blocker = await postgres.connect(store_settings(), "ddor-test-blocker")
     try:
         async with blocker.transaction():

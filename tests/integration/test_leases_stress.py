@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import pytest
 
+from deploy.local import kafka_jars
 from deploy.local.parts import KafkaPart
 from deploy.local.ports import free_port
 from deploy.local.service import Service
@@ -19,10 +20,11 @@ from services.aggregator.leases import EXPIRY
 from services.aggregator.worker import PARTITIONS
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
-from tests.support import processes
+from tests.support import kafka_log, processes
+from tests.support.clusters import two_doors
 from tests.support.positions import Connection, owners
 from tests.support.proxies import Line, in_front
-from tests.support.streaming import Stream, streaming
+from tests.support.streaming import streaming
 from tests.support.waiting import until
 
 LONGER = EXPIRY.total_seconds() * 1.7
@@ -64,20 +66,6 @@ async def _share(connection: Connection, *names: str) -> None:
     await until(shared, f"shares {shares}")
 
 
-async def _more(stream: Stream, connection: Connection, count: int = 300) -> None:
-    """Wait until so many more events are written and so many more records counted."""
-    sent, counted = stream.sent, await _records(connection)
-
-    async def done() -> bool:
-        return stream.sent >= sent + count and await _records(connection) >= counted + count
-
-    await until(done, f"{count} more events")
-
-
-async def _records(connection: Connection) -> int:
-    return int(await connection.fetchval("SELECT sum(records) FROM partition_position"))
-
-
 async def test_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_of_what_it_had(
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
@@ -85,13 +73,13 @@ async def test_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothin
     await _share(connection, "one", "two", "three")
     async with streaming(connection, kafka.bootstrap) as stream:
         for _ in range(2):
-            await _more(stream, connection)
+            await stream.more(connection)
             one.pause()
             await _share(connection, "two", "three")
-            await _more(stream, connection)
+            await stream.more(connection)
             one.resume()
             await _share(connection, "one", "two", "three")
-            await _more(stream, connection)
+            await stream.more(connection)
     await stream.check(connection)
 
 
@@ -101,18 +89,18 @@ async def test_a_successor_of_the_same_name_takes_over_from_one_that_is_stopped(
     old = start("one")
     await _share(connection, "one")
     async with streaming(connection, kafka.bootstrap) as stream:
-        await _more(stream, connection)
+        await stream.more(connection)
         epochs = await _epochs(connection)
         old.pause()
         successor = start("one", process="successor")
         await asyncio.to_thread(successor.wait_ready)
-        await _more(stream, connection)
+        await stream.more(connection)
         assert all(after > before for before, after in zip(epochs, await _epochs(connection), strict=True))
         old.resume()
         await asyncio.sleep(LONGER)
         assert not old.ready(), "its name is another's now"
         assert successor.ready()
-        await _more(stream, connection)
+        await stream.more(connection)
     await stream.check(connection)
 
 
@@ -123,7 +111,7 @@ async def test_kill_9_and_a_successor_of_the_same_name_waits_for_no_expiry(
     await _share(connection, "one", "two")
     async with streaming(connection, kafka.bootstrap) as stream:
         for _ in range(3):
-            await _more(stream, connection)
+            await stream.more(connection)
             await asyncio.to_thread(one.kill)
             one.spawn()
             await _share(connection, "one", "two")
@@ -141,7 +129,7 @@ async def test_workers_restarted_in_turn_under_load(start: Start, connection: Co
             worker.spawn()
             await asyncio.to_thread(worker.wait_ready)
             await _share(connection, "one", "two", "three")
-            await _more(stream, connection, 100)
+            await stream.more(connection, 100)
     await stream.check(connection)
 
 
@@ -149,14 +137,14 @@ async def test_one_then_three_then_one_under_load(start: Start, connection: Conn
     start("one")
     await _share(connection, "one")
     async with streaming(connection, kafka.bootstrap) as stream:
-        await _more(stream, connection)
+        await stream.more(connection)
         others = [start("two"), start("three")]
         await _share(connection, "one", "two", "three")
-        await _more(stream, connection)
+        await stream.more(connection)
         assert await asyncio.to_thread(others[0].stop)
         await asyncio.to_thread(others[1].kill)
         await _share(connection, "one")
-        await _more(stream, connection)
+        await stream.more(connection)
     await stream.check(connection)
 
 
@@ -170,7 +158,7 @@ async def test_a_worker_that_cannot_reach_kafka_or_postgresql_holds_nothing_and_
     lost = start("three", DDOR_POSTGRES_DSN=f"postgresql://ddor@{nowhere}/ddor")
     async with streaming(connection, kafka.bootstrap) as stream:
         await asyncio.sleep(LONGER)
-        await _more(stream, connection)
+        await stream.more(connection)
         for service in (blind, lost):
             assert service.running(), "it waits; it does not end"
             assert not service.ready()
@@ -190,17 +178,59 @@ async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases
         await _share(connection, "one", "two")
         async with streaming(connection, kafka.bootstrap) as stream:
             for _ in range(2):
-                await _more(stream, connection)
+                await stream.more(connection)
                 line.open.clear()
                 await _share(connection, "one")
-                await _more(stream, connection)
+                await stream.more(connection)
                 await until(partial(_is_unready, two), "not ready")
                 assert two.running(), "it waits; it does not end"
                 line.open.set()
                 await _share(connection, "one", "two")
-                await _more(stream, connection)
+                await stream.more(connection)
         await stream.check(connection)
         assert await asyncio.to_thread(two.stop)
+
+
+@pytest.mark.real_kafka("has one listener")
+async def test_a_worker_that_is_cut_off_from_kafka_at_work_leaves_its_leases_to_those_that_can_read(
+    start: Start, connection: Connection, tmp_path: Path
+) -> None:
+    """It still reaches PostgreSQL, and no connection to Kafka is closed: it could go on holding what it cannot read."""
+    if lacking := kafka_jars.missing():
+        pytest.skip(" ".join(lacking))
+    line = Line()
+    async with two_doors(tmp_path / "own-kafka", line) as (kafka, proxied):
+        kafka_log.make_topics(kafka)
+        await connection.execute("UPDATE partition_position SET next_offset = 0")
+        start("one", DDOR_KAFKA_BOOTSTRAP=kafka.bootstrap)
+        two = start("two", DDOR_KAFKA_BOOTSTRAP=proxied)
+        start("three", DDOR_KAFKA_BOOTSTRAP=kafka.bootstrap)
+        await _share(connection, "one", "two", "three")
+        async with streaming(connection, kafka.bootstrap) as stream:
+            for _ in range(2):
+                await stream.more(connection)
+                attempts = _attempts(two)
+                line.open.clear()
+                await _share(connection, "one", "three")
+                in_vain = partial(_tries_in_vain, two, connection, attempts + 2)
+                await until(in_vain, "the end of its session, and one more attempt")
+                await stream.more(connection)
+                assert await _is_unready(two)
+                assert two.running(), "it waits; it does not end"
+                line.open.set()
+                await _share(connection, "one", "two", "three")
+                await stream.more(connection)
+        await stream.check(connection)
+        assert await asyncio.to_thread(two.stop)
+
+
+async def _tries_in_vain(service: Service, connection: Connection, least: int) -> bool:
+    assert service.name not in (await owners(connection)).values()
+    return _attempts(service) >= least
+
+
+def _attempts(service: Service) -> int:
+    return service.process.log.read_text().count("session-ended")
 
 
 async def _is_unready(service: Service) -> bool:

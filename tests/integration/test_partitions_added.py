@@ -6,13 +6,12 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import pytest
 
 from deploy.local.parts import KafkaPart
-from schemas.topics import DETAINER_ISSUED, partition_of
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, partition_of
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
 from services.ingest import app as ingest
@@ -24,8 +23,8 @@ from tests.support.agencies import LAS_VEGAS, key_of
 from tests.support.batches import accepted
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import EVENT_PARTITIONS, Message
-from tests.support.life import both, told
-from tests.support.positions import Connection, owners
+from tests.support.life import both, newest, told
+from tests.support.positions import Connection, next_offsets, owners
 from tests.support.processes import BATCH, batch
 from tests.support.publishing import Publisher, new_week, publishing
 from tests.support.waiting import until
@@ -59,13 +58,6 @@ def regrown(messages: list[Message]) -> list[Message]:
         replace(one, partition=partition_of(one.key or b"", GROWN)) if one.topic == DETAINER_ISSUED else one
         for one in messages
     ]
-
-
-async def report(connection: Connection, week: ReportingWeek) -> dict[str, Any]:
-    figures: dict[str, Any] = await connection.fetchval(
-        "SELECT figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1", week.first
-    )
-    return figures
 
 
 async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_and_the_close_is_exact(
@@ -104,20 +96,51 @@ async def test_partitions_added_after_the_barrier_are_read_from_their_beginning_
         barrier = await connection.fetchval("SELECT barrier FROM week_close WHERE week = $1", second.first)
         assert len(barrier[DETAINER_ISSUED]) == GROWN
         await kafka_log.counted(connection, bootstrap, places=EVENT_PARTITIONS + ADDED)
-        first = await report(connection, week)
+        first = await newest(connection, week)
         assert await publisher.steps() == 1
         assert sorted(Counter((await owners(connection)).values()).values()) == [15, 16], "the new ones are shared too"
     assert await database_outcome.outcome(connection) == model.outcome(accepted([*log, *moved, *late]))
     assert first["totals"] == {"issued": 80, "declined": 60}
     assert {row["geoid"]: row["issued"] for row in first["jurisdictions"]} == {"32003": 50, "32031": 30}
     assert len(first["offsets"][DETAINER_ISSUED]) == GROWN
-    again = await report(connection, week)
+    again = await newest(connection, week)
     assert (again["revision"], again["totals"]["issued"]) == (2, 90)
     assert [one["causes"] for one in again["changes"]] == [{"late": 10}]
     for what in (f"{week}@1", f"{week}@2"):
         done = await commands.ddor(chosen, "verify", what)
         assert "figures digest" in done.output, done.output
         assert "✓ replay" in done.output, done.output
+
+
+async def test_what_comes_late_in_a_partition_that_the_report_did_not_have_is_a_cause(
+    chosen: Settings, connection: Connection, publisher: Publisher, week: ReportingWeek
+) -> None:
+    bootstrap = chosen.kafka_bootstrap
+    async with running(aggregator.create(chosen)) as one:
+        await until(lambda: is_ready(one), "the aggregator ready")
+        places = [*await next_offsets(connection)]
+        await kafka_log.append(bootstrap, both(NUMBERS, week))
+        await kafka_log.counted(connection, bootstrap, places=places)
+        publisher.clock.now = week.ends_at + chosen.grace
+        assert await publisher.steps() == 2
+        before = await newest(connection, week)
+
+        done = await commands.ddor(chosen, "topics", "grow", DETAINER_DECLINED, str(GROWN))
+        assert done.exit_code == 0, done.output
+        late = [
+            replace(one, partition=partition_of(one.key or b"", GROWN))
+            for one in (told("declined", 300 + number, week) for number in NUMBERS)
+        ]
+        assert {str(one.partition) for one in late} - before["offsets"][DETAINER_DECLINED].keys()
+        await kafka_log.append(bootstrap, late)
+        added = [(DETAINER_DECLINED, number) for number in range(12, GROWN)]
+        await kafka_log.counted(connection, bootstrap, places=[*places, *added])
+        publisher.clock.now = chosen.calendar.next(week).ends_at + chosen.grace
+        assert await publisher.steps() == 2
+    again = await newest(connection, week)
+    assert (again["revision"], [one["causes"] for one in again["changes"]]) == (2, [{"late": len(NUMBERS)}])
+    done = await commands.ddor(chosen, "verify", f"{week}@2")
+    assert "✓ causes" in done.output, done.output
 
 
 async def test_ingest_uses_added_partitions(

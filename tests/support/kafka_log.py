@@ -78,11 +78,11 @@ def _in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-async def create_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> None:
-    """Create topics as the project wants them, on one broker."""
+async def create_topics(client: AIOKafkaAdminClient, names: Iterable[str], replication: int = 1) -> None:
+    """Create topics as the project wants them, with so many copies of each."""
     wanted = [topic for topic in TOPICS if topic.name in set(names)]
     response: Any = await client.create_topics(
-        [NewTopic(topic.name, topic.partitions, 1, topic_configs=topic.config(1)) for topic in wanted]
+        [NewTopic(one.name, one.partitions, replication, topic_configs=one.config(replication)) for one in wanted]
     )
     for name, code, *_ in response.topic_errors:
         if code:
@@ -109,9 +109,9 @@ async def make_anew(bootstrap: str, topic: str) -> None:
 
 
 @asynccontextmanager
-async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin(bootstrap: str, **more: Any) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **more)
     await client.start()
     try:
         yield client
@@ -154,7 +154,7 @@ async def send(client: AIOKafkaProducer, messages: Iterable[Message]) -> list[tu
         futures.append(
             await client.send(topic, value=one.value, key=one.key, partition=partition, headers=list(one.headers))
         )
-    written = [await future for future in futures]
+    written = await asyncio.gather(*futures)
     return [(one.topic, one.partition, one.offset) for one in written]
 
 

@@ -128,6 +128,14 @@ class Life:
         return [one for one in await recovery.announced(client(self.settings)) if one.week in weeks]
 
 
+async def newest(connection: Connection, week: ReportingWeek) -> dict[str, Any]:
+    """The document of a week's newest revision."""
+    figures: dict[str, Any] = await connection.fetchval(
+        "SELECT figures FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1", week.first
+    )
+    return figures
+
+
 def changes(report: dict[str, Any]) -> dict[tuple[str, str], tuple[int | None, int | None, dict[str, int]]]:
     """The changed cells of a report: old, new, causes."""
     return {(one["geoid"], one["kind"]): (one["old"], one["new"], one["causes"]) for one in report["changes"]}

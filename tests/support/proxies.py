@@ -1,4 +1,4 @@
-"""TCP proxies in front of PostgreSQL that break connections, or let nothing through, where a test wants it."""
+"""TCP proxies in front of a server that break connections, or let nothing through, where a test wants it."""
 
 from __future__ import annotations
 
@@ -89,15 +89,19 @@ _P = TypeVar("_P", bound=Proxy)
 
 
 @asynccontextmanager
+async def carrying(proxy: Proxy, host: str, port: int) -> AsyncIterator[int]:
+    """The port of 127.0.0.1 from which the proxy carries connections to a server, which may come later."""
+    server = await asyncio.start_server(lambda *client: proxy.serve(client, host, port), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@asynccontextmanager
 async def in_front(dsn: str, proxy: _P) -> AsyncIterator[tuple[str, _P]]:
     """The DSN of a proxy in front of the server that `dsn` names."""
     parts = urlsplit(dsn)
-    server = await asyncio.start_server(
-        lambda *client: proxy.serve(client, parts.hostname or "127.0.0.1", parts.port or 5432), "127.0.0.1", 0
-    )
-    port = server.sockets[0].getsockname()[1]
-    netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
-    try:
+    async with carrying(proxy, parts.hostname or "127.0.0.1", parts.port or 5432) as port:
+        netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
         yield urlunsplit(parts._replace(netloc=netloc)), proxy
-    finally:
-        server.close()

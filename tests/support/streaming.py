@@ -12,6 +12,10 @@ from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
 from tests.support.kafka_log import Message
 from tests.support.positions import Connection, accounts, next_offsets
+from tests.support.waiting import until
+
+_ANSWER_MS = 3_000
+"""After this the producer asks who leads now: a broker that was stopped does not say that it does not."""
 
 
 class Stream:
@@ -28,13 +32,23 @@ class Stream:
         while not self.ending:
             some = events.mixed(range(self.sent, self.sent + 60))
             try:
-                async with asyncio.timeout(20):
-                    await kafka_log.append(self._bootstrap, some)
+                async with kafka_log.producer(self._bootstrap, request_timeout_ms=_ANSWER_MS) as client:
+                    async with asyncio.timeout(20):  # not its end, which would leave connections open
+                        await kafka_log.send(client, some)
             except (KafkaError, OSError, TimeoutError):
                 await asyncio.sleep(0.2)
                 continue
             self.sent += len(some)
             await asyncio.sleep(0.02)
+
+    async def more(self, connection: Connection, count: int = 300) -> None:
+        """Wait until so many more events are written and so many more records counted."""
+        sent, counted = self.sent, await _records(connection)
+
+        async def done() -> bool:
+            return self.sent >= sent + count and await _records(connection) >= counted + count
+
+        await until(done, f"{count} more events")
 
     async def check(self, connection: Connection) -> None:
         """All is counted, exactly once: the database is the model of the log since the stream began."""
@@ -58,3 +72,7 @@ async def streaming(connection: Connection, bootstrap: str) -> AsyncIterator[Str
     finally:
         stream.ending = True  # not cancelled: a client that is cancelled while it connects leaves its sockets open
         await task
+
+
+async def _records(connection: Connection) -> int:
+    return int(await connection.fetchval("SELECT sum(records) FROM partition_position"))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from typing import NoReturn
 
-from services.aggregator.log import Position, position_lost, theirs
+import pytest
+from aiokafka.errors import KafkaTimeoutError
+
+from services.aggregator import log as module
+from services.aggregator.log import Log, Position, position_lost, theirs
+from services.runtime import kafka
 from tests.support.sessions import ISSUED_0
 
 READ, OTHER = b"digest of the record that was read", b"digest of another record"
@@ -58,3 +64,20 @@ def test_a_position_is_lost_when_the_log_is_not_the_one_that_was_read(
 def test_a_partition_has_the_client_librarys_name() -> None:
     assert theirs(ISSUED_0) == ("detainer-issued", 0)
     assert str(ISSUED_0) == "detainer-issued/0"
+
+
+async def test_brokers_that_do_not_answer_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client asks one broker after another, each for as long as a request may take."""
+
+    async def silent(*_: object) -> NoReturn:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(module, "_PATIENCE", 0.01)
+    monkeypatch.setattr(kafka, "partitions", silent)
+    log = Log({})
+    try:
+        with pytest.raises(KafkaTimeoutError):
+            await log.partitions()
+    finally:
+        await log.stop()

@@ -155,7 +155,8 @@ async def test_what_is_not_acknowledged_in_time_is_unavailable_and_what_was_not_
     kafka.away.clear()
     first = asyncio.create_task(producer.store([event(1)]))
     await until(lambda: waiting(kafka), "a batch that waits to be sent")
-    second = await producer.store([event(2)])
+    async with asyncio.timeout(60):
+        second = await producer.store([event(2)])
     assert [one.status for one in (*await first, *second)] == ["unavailable"] * 2
     assert second[0].retryable
     kafka.away.set()
