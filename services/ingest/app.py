@@ -70,7 +70,9 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
 
     async def ready() -> str | None:
         agencies.current()
-        return supervisor.waiting_for or agencies.problem
+        if door.producer is None:  # the session may still be ending: the supervisor hears of that seconds later
+            return supervisor.waiting_for or "Kafka: no broker answers"
+        return agencies.problem
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

@@ -98,17 +98,19 @@ ENTRIES: tuple[Entry, ...] = (
           "Leave `Accept` out, or allow `application/json` and `application/x-ndjson`."),
     Entry("not-found", "404", "There is nothing at this address.", "Look the address up in the OpenAPI document."),
     Entry("not-ready", "503", "`/readyz` says what the service waits for.", "Ask again; see the runbook."),
-    Entry("receipts-not-read", STREAM, "The client left 64 MB of receipts unread. What has a receipt was stored; of "
-          "what came later nothing can be said.",
+    Entry("receipts-not-read", STREAM, "The client left 64 MB of receipts unread, or all clients together 128 MB. What "
+          "has a receipt was stored; of what came later nothing can be said.",
           "Read receipts while you send, or send at most 10,000 lines a request; resend from the last receipt."),
     Entry("refused", "4xx", "The request is refused for a reason that has no code of its own.",
           "`status` and `detail` say more."),
-    Entry("too-many-events", "429", "The agency sends more events a second than it may. Nothing of the body was read.",
-          _AGAIN),
+    Entry("too-many-events", f"429 {STREAM}", "The agency sends more events a second than it may. Nothing of the body "
+          "was read; or a stream was held back for 300 seconds while other requests used the rate up.",
+          "Send again, after the seconds that `Retry-After` names, what has no receipt. It cannot count twice."),
     Entry("too-slow", f"408 {STREAM}", "The client kept us waiting: 10 seconds for the headers, 20 for the body of an "
           "event or a batch, 300 for the end of a line of a stream.",
           "Send it again. A stream that has nothing to say sends an empty line now and then, or ends and begins anew."),
-    Entry("unknown-key", "401", "There is no key, an unknown or expired one, or one whose agency may not send now.",
+    Entry("unknown-key", f"401 {STREAM}", "There is no key, an unknown or expired one, or one whose agency may not "
+          "send now. A stream that has begun ends by it too; of what came behind its last receipt nothing was stored.",
           "Send `Authorization: Bearer KEY`; ask the operator for a new key if it has expired or was revoked."),
     Entry("unsupported-encoding", "415", "`Content-Encoding` is not gzip, zstd or absent.", "Use one of these."),
     Entry("unsupported-media-type", "415", "`Content-Type` is not one that ingest reads.",

@@ -6,13 +6,16 @@ duplicate is the aggregator's to know.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from schemas.acceptance import Refused
+from schemas.acceptance import A_NUMBER, Refused
 from schemas.acceptance_fast import accept_any_fast
 from schemas.attestation import Attestation
+from schemas.envelope import EVENT_ID_PATTERN
 from schemas.fact import Fact
 from schemas.instant import microseconds
 from schemas.topics import EVENT_TOPICS, WEEK_ATTESTED, partition_of
@@ -26,6 +29,8 @@ YEAR_2000_US = 946_684_800_000_000
 
 PARTITIONS: Mapping[str, int] = {topic.name: topic.partitions for topic in EVENT_TOPICS}
 """How many partitions each topic is made with."""
+_SCHEMAS = {name: f"/schemas/{name}/1" for name in PARTITIONS}
+_version_of = re.compile(r"/schemas/([a-z-]{1,40})/[1-9][0-9]{0,2}").fullmatch
 _TOPICS = {kind: f"detainer-{kind}" for kind in ("issued", "declined")}
 
 
@@ -49,6 +54,16 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         return Receipt(self.line, "unavailable", True, self.event_id, "not-acknowledged", detail)
 
 
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """An event that is refused, and the topic that its type names, None where the type cannot be told."""
+
+    receipt: Receipt
+    topic: str | None
+
+
+Judged = Accepted | Rejected
+
+
 def judge(
     line: int,
     value: bytes,
@@ -57,7 +72,7 @@ def judge(
     calendar: ReportingCalendar,
     *,
     partitions: Mapping[str, int] = PARTITIONS,
-) -> Accepted | Receipt:
+) -> Judged:
     """Accept one event from `agency`, or say on a receipt why not. `now_us` is in microseconds since 1970.
 
     `partitions` says how many each topic has. Where a fact lies never decides whether it counts, so it may be behind.
@@ -65,22 +80,26 @@ def judge(
     try:
         event = accept_any_fast(value)
     except Refused as refused:
-        return _rejected(line, value, refused.code, refused.field, refused.detail)
+        return _rejected(line, _read(value), refused.code, refused.field, refused.detail)
+    told = _read(value)
     if isinstance(event, Attestation):
         refusal = _unfit(event, agency, now_us, calendar)
         topic = WEEK_ATTESTED
     else:
         refusal = _out_of_scope(event, agency) or _out_of_time(event, now_us)
         topic = _TOPICS[event.kind]
+    if refusal is None and told.dataschema != _SCHEMAS[topic]:
+        refusal = _of_another_version(told.dataschema, topic)
     if refusal:
-        return _rejected(line, value, *refusal)
+        return _rejected(line, told, *refusal)
     key = event.key.encode()
-    return Accepted(line, _event_id(value), topic, partition_of(key, partitions[topic]), key, value)
+    return Accepted(line, told.id, topic, partition_of(key, partitions[topic]), key, value)
 
 
-def too_long(line: int, most: int) -> Receipt:
-    """The receipt of a line that was not kept to its end."""
-    return Receipt(line, "rejected", False, None, "too-large", f"an event has at most {most} bytes")
+def too_long(line: int, most: int) -> Rejected:
+    """What becomes of a line that was not kept to its end."""
+    detail = f"an event has at most {most} bytes"
+    return Rejected(Receipt(line, "rejected", False, None, "too-large", detail), None)
 
 
 def _out_of_scope(fact: Fact, agency: Agency) -> tuple[str, str, str] | None:
@@ -104,6 +123,14 @@ def _out_of_time(fact: Fact, now_us: int) -> tuple[str, str, str] | None:
     return None
 
 
+def _of_another_version(dataschema: str, topic: str) -> tuple[str, str, str] | None:
+    """Only the door asks which schema is named: the rules take any URI, which has room for words about a person."""
+    match = _version_of(dataschema)
+    if match and match[1] == topic:
+        return None
+    return "bad-format", "dataschema", f"must be {_SCHEMAS[topic]}, or with the number of another version"
+
+
 def _foreign(agency: Agency) -> tuple[str, str, str]:
     return "source-not-allowed", "source", f"must be /agencies/{agency.name} with this key"
 
@@ -123,21 +150,32 @@ def _unfit(event: Attestation, agency: Agency, now_us: int, calendar: ReportingC
     return None
 
 
-def _rejected(line: int, value: bytes, code: str, field: str | None, detail: str) -> Receipt:
-    return Receipt(line, "rejected", False, _event_id(value), code, f"{field}: {detail}" if field else detail)
+def _rejected(line: int, told: _Envelope, code: str, field: str | None, detail: str) -> Rejected:
+    event_id = told.id if _may_be_echoed(told.id) else None
+    topic = told.type if isinstance(told.type, str) and told.type in PARTITIONS else None
+    said = f"{field}: {detail}" if field else detail
+    return Rejected(Receipt(line, "rejected", False, event_id, code, said), topic)
 
 
-class _Id(msgspec.Struct, gc=False):
-    id: str | None = None
+class _Envelope(msgspec.Struct, gc=False):
+    """What is looked at for a receipt; anything, in an event that is refused."""
+
+    id: Any = None
+    type: Any = None
+    dataschema: Any = None
 
 
-_decode_id = msgspec.json.Decoder(_Id).decode
+_decode = msgspec.json.Decoder(_Envelope).decode
+_event_id = re.compile(EVENT_ID_PATTERN).fullmatch
 
 
-def _event_id(value: bytes) -> str | None:
-    """The event's id for its receipt, where it can be read and may be echoed."""
+def _read(value: bytes) -> _Envelope:
     try:
-        event_id = _decode_id(value).id
+        return _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return event_id if event_id is not None and len(event_id) <= 128 and event_id.isprintable() else None
+        return _Envelope()
+
+
+def _may_be_echoed(event_id: object) -> bool:
+    """Whether it is an identifier as the rules want it: what is refused may be personal."""
+    return isinstance(event_id, str) and _event_id(event_id) is not None and not A_NUMBER.search(event_id)

@@ -146,7 +146,7 @@ def _answers() -> Document:
         "properties": {"receipts": {"type": "array", "items": reference("Receipt")}, "summary": reference("Summary")},
     }
     lines = {"type": "string", "description": 'A Receipt a line; the last line is `{"summary": Summary}`, or '
-             '`{"error": {"code": .., "detail": ..}}` when the body could not be read to its end.'}  # fmt: skip
+             '`{"error": {"code": .., "detail": ..}}` when it ended before the body did.'}  # fmt: skip
     return {
         "200": {"description": "All events of a batch are stored.", "content": content("application/json", many)},
         "202": {"description": "The event is stored.", "content": content("application/json", reference("Receipt"))},

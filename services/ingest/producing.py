@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from schemas.topics import CONTENT_TYPE, EVENT_TOPICS
-from services.ingest.intake import PARTITIONS, Accepted
+from services.ingest.intake import PARTITIONS, Accepted, Judged, Rejected
 from services.ingest.receipts import Receipt
 from services.runtime.logs import get
 
@@ -67,7 +67,7 @@ class EventProducer:
         except TimeoutError:
             log.warning("producer-closed-with-unsent-events")
 
-    async def store(self, judged: Sequence[Accepted | Receipt]) -> list[Receipt]:
+    async def store(self, judged: Sequence[Judged]) -> list[Receipt]:
         """Write what was accepted; answers a receipt for each, in the order given."""
         groups: dict[tuple[str, int], list[Accepted]] = {}
         for one in judged:
@@ -76,7 +76,7 @@ class EventProducer:
         offsets: dict[int, int] = {}
         if groups:
             await self._send(groups, offsets)
-        return [one if type(one) is Receipt else _receipt(one, offsets) for one in judged]
+        return [_receipt(one, offsets) for one in judged]
 
     async def _send(self, groups: Mapping[tuple[str, int], list[Accepted]], offsets: dict[int, int]) -> None:
         """Send events and note the offset of each line that is acknowledged before the deadline."""
@@ -229,8 +229,8 @@ def _fail(parts: Sequence[_Part], error: Exception) -> None:
         part.share.fail(error)
 
 
-def _receipt(one: Accepted | Receipt, offsets: Mapping[int, int]) -> Receipt:
-    if isinstance(one, Receipt):
-        return one
+def _receipt(one: Judged, offsets: Mapping[int, int]) -> Receipt:
+    if isinstance(one, Rejected):
+        return one.receipt
     offset = offsets.get(one.line)
     return one.unavailable() if offset is None else one.stored(offset)

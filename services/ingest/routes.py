@@ -13,12 +13,14 @@ from starlette.routing import Route
 from schemas.instant import microseconds
 from schemas.week import ReportingCalendar
 from services.ingest import binary, framing, intake, streaming
+from services.ingest.admission import Admission
 from services.ingest.framing import FramingError, Inflator
-from services.ingest.intake import Accepted
+from services.ingest.intake import Judged, Rejected
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
 from services.ingest.receipts import Receipt, Summary, encode
-from services.ingest.streaming import CutOffError
+from services.ingest.spool import Shelf, Spool
+from services.ingest.windows import CutOffError, Judge, Store, Turn
 from services.runtime import metrics
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock
@@ -53,12 +55,12 @@ class Door:
     """The ASGI application of `POST /v1/events`. `producer` is None while Kafka cannot be reached."""
 
     def __init__(self, agencies: AgenciesFile, clock: Clock, rates: Rates, calendar: ReportingCalendar) -> None:
-        self._agencies = agencies
         self._clock = clock
-        self._rates = rates
         self._calendar = calendar
+        self._shelf = Shelf()
         self.producer: EventProducer | None = None
         self.stopping = asyncio.Event()
+        self._admission = Admission(agencies, clock, rates, self.stopping)
 
     @property
     def routes(self) -> list[Route]:
@@ -69,8 +71,10 @@ class Door:
         """Take one event, a batch, or lines without end."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         named = dict(headers)
+        client = scope["client"][0] if scope.get("client") else None
+        key = _key(named)
         try:
-            agency = self._authenticate(named, scope)
+            agency = self._authenticate(key, client)
             media_type = _media_type(headers, named)
             _check_accept(named)
             self._check_rate(agency)
@@ -78,7 +82,7 @@ class Door:
             inflator = framing.inflator(named.get(b"content-encoding", b"").decode("latin-1"))
             if media_type == framing.LINES:
                 pieces = self._pieces(lambda: self._unless_stopping(receive))
-                await streaming.answer(pieces, inflator, self._judge(agency), self._store(agency), send)
+                await streaming.answer(pieces, inflator, lambda: self._turn(key, client), Spool(self._shelf), send)
                 return
             body = await self._body(receive, named, inflator)
             if media_type == framing.BINARY:
@@ -95,30 +99,39 @@ class Door:
             return
         await response(scope, receive, send)
 
-    def _judge(self, agency: Agency) -> streaming.Judge:
-        clock, calendar = self._clock, self._calendar
+    async def _turn(self, key: str, client: str | None) -> Turn:
+        agency, lines = await self._admission.window(key, client)
+        return Turn(lines, self._judge(agency), self._store(agency))
+
+    def _judge(self, agency: Agency) -> Judge:
+        calendar, now = self._calendar, microseconds(self._clock())
         partitions = self.producer.partitions() if self.producer else intake.PARTITIONS
 
-        def judge(line: int, value: bytes) -> Accepted | Receipt:
+        def judge(line: int, value: bytes) -> Judged:
             return intake.judge(line, value, agency, now, calendar, partitions=partitions)
 
-        now = microseconds(clock())
         return judge
 
-    def _store(self, agency: Agency) -> streaming.Store:
-        async def store(judged: list[Accepted | Receipt]) -> list[Receipt]:
-            producer = self.producer
-            if producer is None:
-                receipts = [one.unavailable() if isinstance(one, Accepted) else one for one in judged]
-            else:
-                receipts = await producer.store(judged)
-            self._count(agency, receipts)
-            return receipts
+    def _store(self, agency: Agency) -> Store:
+        def store(judged: list[Judged]) -> Coroutine[Any, Any, list[Receipt]]:
+            self._admission.took(agency, len(judged))  # at once: the next window is asked for before this one is stored
+            return self._stored(agency, judged)
 
         return store
 
-    def _count(self, agency: Agency, receipts: list[Receipt]) -> None:
-        outcomes = Counter([(one.topic, one.status, one.code) for one in receipts])
+    async def _stored(self, agency: Agency, judged: list[Judged]) -> list[Receipt]:
+        producer = self.producer
+        if producer is None:
+            receipts = [one.receipt if isinstance(one, Rejected) else one.unavailable() for one in judged]
+        else:
+            receipts = await producer.store(judged)
+        self._count(agency, judged, receipts)
+        return receipts
+
+    def _count(self, agency: Agency, judged: list[Judged], receipts: list[Receipt]) -> None:
+        outcomes = Counter(
+            [(one.topic, receipt.status, receipt.code) for one, receipt in zip(judged, receipts, strict=True)]
+        )
         for (topic, status, code), count in outcomes.items():
             kind = topic.rpartition("-")[2] if topic else "unknown"
             metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)
@@ -126,22 +139,15 @@ class Door:
                 log.warning("refused", code=code, agency=agency.name, events=count)
         if any(status == "accepted" for _, status, _ in outcomes):
             metrics.AGENCY_LAST_EVENT.labels(agency.name).set(self._clock().timestamp())
-        self._rates.took(agency, len(receipts))
 
-    def _authenticate(self, headers: dict[bytes, bytes], scope: Scope) -> Agency:
-        agencies = self._agencies.current()
-        if agencies is None:
+    def _authenticate(self, key: str, client: str | None) -> Agency:
+        if not self._admission.knows_agencies:
             raise Answered(problem(503, "agencies-unknown", "The agencies file cannot be read.", _RETRY))
-        scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        holder = agencies.by_key(key.strip()) if scheme.lower() == "bearer" else None
-        if holder is None or not holder.may_send(self._clock()):
-            client = scope.get("client")
-            known = holder.agency.name if holder else None
-            log.warning("refused", code="unknown-key", client=client[0] if client else None, agency=known)
-            metrics.INGEST_EVENTS.labels("unknown", "refused", "unknown-key").inc()
+        agency = self._admission.agency(key, client)
+        if agency is None:
             detail = "Send 'Authorization: Bearer KEY' with a key of an agency that may send now."
             raise Answered(problem(401, "unknown-key", detail, {"WWW-Authenticate": 'Bearer realm="ddor"'}))
-        return holder.agency
+        return agency
 
     def _check_kafka(self) -> None:
         if self.producer is None:
@@ -149,7 +155,7 @@ class Door:
             raise Answered(problem(503, "kafka-unavailable", "Events cannot be stored now; send them again.", _RETRY))
 
     def _check_rate(self, agency: Agency) -> None:
-        wait = self._rates.wait(agency)
+        wait = self._admission.wait(agency)
         if wait:
             metrics.INGEST_EVENTS.labels("unknown", "refused", "too-many-events").inc()
             detail = f"{agency.name} may send {agency.events_per_second:,} events a second; wait, then go on."
@@ -203,6 +209,12 @@ class Door:
         finally:
             message.cancel()
             stopping.cancel()
+
+
+def _key(headers: dict[bytes, bytes]) -> str:
+    """The bearer key; nothing, which is nobody's, when there is none."""
+    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def _too_large() -> Answered:

@@ -1,4 +1,7 @@
-"""Receipts on their way to a client that may not read yet: in memory, then in temporary files, up to a limit.
+"""Receipts on their way to a client that may not read yet: in memory, then in temporary files, up to two limits.
+
+One is for each client, the other for what all clients of this process have in files: these may be memory too, where
+/tmp is. A client that reads in time needs no file, and is never refused for what others leave unread.
 
 A client that sends its whole body before it reads (as many HTTP libraries do) must not stop us from reading the body,
 or both would wait for ever.
@@ -15,20 +18,34 @@ from typing import IO
 
 MEMORY_BYTES = 1_048_576
 LIMIT_BYTES = 64 * 1_048_576
+SHELF_BYTES = 128 * 1_048_576
 _FILE_BYTES = 16 * 1_048_576
 _READ = 65_536
 
 
 class NotReadError(Exception):
-    """The client has left more receipts unread than are kept."""
+    """The client, or all of them together, have left more receipts unread than are kept."""
+
+
+class Shelf:
+    """The room for files of all spools of a process; `used` in bytes, what has been read of a file included."""
+
+    def __init__(self, limit: int = SHELF_BYTES) -> None:
+        self._limit = limit
+        self.used = 0
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more may be kept."""
+        return self.used + size <= self._limit
 
 
 class _Segment:
     """A part of what waits, full at about `size` bytes; its space is given back when all of it has been read."""
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self.file = file
+    def __init__(self, file: IO[bytes], size: int, shelf: Shelf | None = None) -> None:
+        self._file = file
         self._size = size
+        self._shelf = shelf
         self._written = 0
         self._taken = 0
 
@@ -37,22 +54,31 @@ class _Segment:
         return self._written >= self._size
 
     def write(self, data: bytes) -> None:
-        self.file.seek(self._written)
-        self._written += self.file.write(data)
+        self._file.seek(self._written)
+        self._written += self._file.write(data)
+        if self._shelf:
+            self._shelf.used += len(data)
 
     def read(self) -> bytes:
         """The next piece; it ends with a line where one ends in it. Nothing when all has been read."""
-        self.file.seek(self._taken)
-        piece = self.file.read(min(_READ, self._written - self._taken))
+        self._file.seek(self._taken)
+        piece = self._file.read(min(_READ, self._written - self._taken))
         piece = piece[: piece.rfind(b"\n") + 1] or piece
         self._taken += len(piece)
         return piece
+
+    def close(self) -> None:
+        """Give back the space."""
+        self._file.close()
+        if self._shelf:
+            self._shelf.used -= self._written
 
 
 class Spool:
     """One writer, one reader, in order. `put` never waits."""
 
-    def __init__(self, limit: int = LIMIT_BYTES) -> None:
+    def __init__(self, shelf: Shelf, limit: int = LIMIT_BYTES) -> None:
+        self._shelf = shelf
         self._segments: deque[_Segment] = deque()
         self._limit = limit
         self._kept = 0
@@ -60,8 +86,9 @@ class Spool:
         self._more = asyncio.Event()
 
     def put(self, data: bytes) -> None:
-        """Keep data for the reader; NotReadError, and nothing kept of it, above the limit."""
-        if self._kept + len(data) > self._limit:
+        """Keep data for the reader; NotReadError, and nothing kept of it, above a limit."""
+        kept = self._kept + len(data)
+        if kept > self._limit or (kept > MEMORY_BYTES and not self._shelf.has_room(len(data))):
             raise NotReadError
         self._append(data)
 
@@ -80,7 +107,7 @@ class Spool:
     def _segment(self) -> _Segment:
         if self._kept < MEMORY_BYTES:
             return _Segment(io.BytesIO(), MEMORY_BYTES)
-        return _Segment(tempfile.TemporaryFile(), _FILE_BYTES)
+        return _Segment(tempfile.TemporaryFile(), _FILE_BYTES, self._shelf)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """What was put, in pieces, until the end."""
@@ -98,10 +125,10 @@ class Spool:
             if piece := self._segments[0].read():
                 self._kept -= len(piece)
                 return piece
-            self._segments.popleft().file.close()
+            self._segments.popleft().close()
         return b""
 
     def close(self) -> None:
         """Delete the temporary files."""
         while self._segments:
-            self._segments.popleft().file.close()
+            self._segments.popleft().close()

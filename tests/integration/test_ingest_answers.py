@@ -131,5 +131,5 @@ async def test_the_outcomes_are_in_the_metrics(http: httpx.AsyncClient) -> None:
     await post(http, REFUSED["version 0"][0])
     text = (await http.get("/metrics")).text
     assert 'ddor_ingest_events_total{code="",kind="issued",outcome="accepted"}' in text
-    assert 'ddor_ingest_events_total{code="out-of-range",kind="unknown",outcome="rejected"}' in text
+    assert 'ddor_ingest_events_total{code="out-of-range",kind="issued",outcome="rejected"}' in text
     assert 'ddor_agency_last_event_timestamp_seconds{agency="ice-las-vegas"}' in text

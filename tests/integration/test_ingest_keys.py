@@ -120,8 +120,8 @@ async def test_a_scope_is_handed_over_at_an_instant(ingest: Service, file: Path)
     assert {(202, 401), (401, 202)} <= seen
 
 
-async def test_a_stream_that_has_begun_ends_with_the_key_it_began_with(ingest: Service, file: Path) -> None:
-    """Who is asking is decided at the head of a request."""
+async def test_a_stream_that_has_begun_ends_when_its_key_is_revoked(ingest: Service, file: Path) -> None:
+    """What came before has its receipts, what comes later is not read, and the last line says why."""
     stream = await Stream.open(ingest, key="first")
     value = events.encoded(events.envelope("issued", events.issued(1), agency="old")) + b"\n"
     await stream.send(value)
@@ -131,7 +131,26 @@ async def test_a_stream_that_has_begun_ends_with_the_key_it_began_with(ingest: S
     write(file, table("old", "second"))
     await becomes(ingest, {"first": 401})
     await stream.send(value)
-    assert (await anext(answer))["status"] == "accepted"
+    (last,) = [line async for line in answer]
+    assert last["error"]["code"] == "unknown-key"
+    assert stream.complete
+    await stream.close()
+
+
+async def test_a_stream_is_slowed_to_the_rate_of_its_agency_and_told_all(ingest: Service, file: Path) -> None:
+    write(file, table("old", "first", "second") + "events_per_second = 50\n")
+    await becomes(ingest, {"first": 202, "second": 202})
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    stream = await Stream.open(ingest, key="first")
+    value = events.encoded(events.envelope("issued", events.issued(1), agency="old")) + b"\n"
+    sending = asyncio.create_task(stream.send(value * 750))
+    assert await stream.status() == 207
+    answer = stream.lines()
+    for _ in range(750):
+        assert (await anext(answer))["status"] == "accepted"
+    assert clock() - began > 4, "ten seconds' worth at once, the rest at its rate"
+    await sending
     await stream.end()
-    assert [line async for line in answer][-1]["summary"]["accepted"] == 2
+    assert (await anext(answer))["summary"]["accepted"] == 750
     await stream.close()

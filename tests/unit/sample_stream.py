@@ -7,17 +7,24 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from services.ingest import streaming
+from services.ingest import spool, streaming
 from services.ingest.framing import inflator
-from services.ingest.intake import Accepted
+from services.ingest.intake import Accepted, Judged, Rejected
 from services.ingest.receipts import Receipt
+from services.ingest.spool import Shelf, Spool
+from services.ingest.windows import WINDOW, Turn
 
 
-def judge(line: int, value: bytes) -> Accepted | Receipt:
+def judge(line: int, value: bytes) -> Judged:
     """Lines that begin with 'bad' are refused."""
     if value.startswith(b"bad"):
-        return Receipt(line, "rejected", False, None, "not-json", "x")
+        return refused(line, "not-json")
     return Accepted(line, None, "detainer-issued", 0, b"key", value)
+
+
+def refused(line: int, code: str) -> Rejected:
+    """A line that is refused with a code."""
+    return Rejected(Receipt(line, "rejected", False, None, code, "x"), None)
 
 
 class Log:
@@ -32,7 +39,11 @@ class Log:
         self.open.set()
         self.error: Exception | None = None
 
-    async def store(self, judged: list[Accepted | Receipt]) -> list[Receipt]:
+    async def begin(self) -> Turn:
+        """Windows as large as may be."""
+        return Turn(WINDOW, judge, self.store)
+
+    async def store(self, judged: list[Judged]) -> list[Receipt]:
         self.waiting += 1
         self.most = max(self.most, self.waiting)
         self.windows.append(len(judged))
@@ -48,7 +59,7 @@ class Log:
                 receipts.append(one.stored(len(self.stored)))
                 self.stored.append(one.value)
             else:
-                receipts.append(one)
+                receipts.append(one.receipt)
         return receipts
 
 
@@ -84,9 +95,9 @@ class Client:
         return [json.loads(line) for line in text.splitlines()]
 
 
-def start(client: Client, log: Log, encoding: str = "") -> asyncio.Task[None]:
-    answer = streaming.answer(client.body(), inflator(encoding), judge, log.store, client.send)
-    return asyncio.create_task(answer)
+def start(client: Client, log: Log, encoding: str = "", limit: int = spool.LIMIT_BYTES) -> asyncio.Task[None]:
+    kept = Spool(Shelf(), limit)
+    return asyncio.create_task(streaming.answer(client.body(), inflator(encoding), log.begin, kept, client.send))
 
 
 async def answered(client: Client, log: Log, *pieces: bytes | Exception | None, encoding: str = "") -> None:

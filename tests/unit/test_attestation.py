@@ -20,8 +20,7 @@ from services.aggregator.leases import Partition
 from services.aggregator.spans import Span
 from services.aggregator.tally import Attested
 from services.ingest import intake
-from services.ingest.intake import Accepted
-from services.ingest.receipts import Receipt
+from services.ingest.intake import Accepted, Judged, Rejected
 from tests.support import events
 from tests.support.batches import Record
 from tests.unit.sample_events import Document, changed, encoded, event
@@ -94,7 +93,7 @@ def test_the_door_reads_either_and_where_only_detainers_are_meant_it_is_refused(
         assert refused.value.code == "wrong-topic"
 
 
-def judged(told: Document, agency: Any = BOTH, now: datetime = SUNDAY) -> Accepted | Receipt:
+def judged(told: Document, agency: Any = BOTH, now: datetime = SUNDAY) -> Judged:
     return intake.judge(1, encoded(told), agency, microseconds(now), CALENDAR)
 
 
@@ -104,9 +103,9 @@ def test_at_the_door_it_goes_to_its_topic_by_its_week() -> None:
     assert (found.topic, found.partition, found.key) == (WEEK_ATTESTED, 0, b"2017-01-28")
 
 
-def _code(found: Accepted | Receipt) -> str | None:
-    assert isinstance(found, Receipt)
-    return found.code
+def _code(found: Judged) -> str | None:
+    assert isinstance(found, Rejected)
+    return found.receipt.code
 
 
 def test_at_the_door_only_weeks_that_are_over_and_kinds_of_the_agency_are_attested() -> None:

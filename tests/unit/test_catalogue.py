@@ -27,6 +27,7 @@ CALLS = {
     "FramingError": (1, 0),
     "problem": (1, 0),
     "_error": (0, None),
+    "StreamEndedError": (0, None),
     "Receipt": (4, None),
     "_rejected": (2, None),
 }
@@ -70,7 +71,7 @@ def called(node: ast.Call, function: str, path: Path) -> Iterator[tuple[str, str
     if status is not None:
         yield code, str(constant(node.args[status]))
     else:
-        yield code, STREAM if name == "_error" else EVENT
+        yield code, STREAM if name in {"_error", "StreamEndedError"} else EVENT
 
 
 def listed(node: ast.AnnAssign | ast.Assign) -> Iterator[tuple[str, str]]:

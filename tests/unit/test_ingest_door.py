@@ -15,7 +15,7 @@ import pytest
 import structlog
 import zstandard
 
-from services.ingest import routes
+from services.ingest import admission, routes
 from services.ingest.framing import BATCH, BINARY, LINES, MAX_BODY_BYTES, SINGLE
 from services.ingest.routes import Door
 from tests.support.agencies import LAS_VEGAS, key_of
@@ -23,7 +23,7 @@ from tests.support.problems import assert_problem
 from tests.support.processes import batch, post
 from tests.support.waiting import until
 from tests.unit import sample_door
-from tests.unit.sample_door import Producer
+from tests.unit.sample_door import Exchange, Producer
 from tests.unit.sample_events import changed, encoded, event
 
 GOOD, BAD = encoded(event()), encoded(event(version=0))
@@ -152,7 +152,8 @@ async def test_who_sends_what_it_may_not_is_in_the_log_and_no_key_is(
 ) -> None:
     forged = encoded(changed(event(), "source", "/agencies/other"))
     with structlog.testing.capture_logs() as logged:
-        monkeypatch.setattr(routes, "log", structlog.get_logger())
+        for module in (admission, routes):
+            monkeypatch.setattr(module, "log", structlog.get_logger())
         await post(client, forged + b"\n" + GOOD + b"\n" + forged, LINES)
         await post(client, GOOD, Authorization="Bearer not-a-key")
     told = [{name: one.get(name) for name in ("event", "code", "agency", "events")} for one in logged]
@@ -162,32 +163,6 @@ async def test_who_sends_what_it_may_not_is_in_the_log_and_no_key_is(
     ]
     assert "not-a-key" not in str(logged)
     assert key_of(LAS_VEGAS) not in str(logged)
-
-
-class Exchange:
-    """One request at the door, message by message, as a server would hand them over."""
-
-    def __init__(self, media_type: str) -> None:
-        self.scope: dict[str, Any] = {
-            "type": "http",
-            "client": None,
-            "headers": [
-                (b"content-type", media_type.encode()),
-                (b"authorization", f"Bearer {key_of(LAS_VEGAS)}".encode()),
-            ],
-        }
-        self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.sent: list[dict[str, Any]] = []
-
-    async def send(self, message: Any) -> None:
-        self.sent.append(message)
-
-    def put(self, body: bytes) -> None:
-        self.incoming.put_nowait({"type": "http.request", "body": body, "more_body": True})
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in b"".join(one["body"] for one in self.sent[1:]).splitlines()]
 
 
 async def test_when_the_process_is_to_stop_a_stream_ends_behind_what_was_read(door: Door) -> None:

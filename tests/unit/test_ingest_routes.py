@@ -228,7 +228,9 @@ async def test_what_was_answered_is_counted(client: httpx.AsyncClient) -> None:
     lines = (await client.get("/metrics")).text.splitlines()
     counted = [line for line in lines if line.startswith("ddor_ingest_events_total{")]
     assert any('kind="issued"' in line and 'outcome="accepted"' in line and 'code=""' in line for line in counted)
-    assert any('code="jurisdiction-not-allowed"' in line and 'outcome="rejected"' in line for line in counted)
+    refused = [line for line in counted if 'code="jurisdiction-not-allowed"' in line and 'outcome="rejected"' in line]
+    assert refused
+    assert all('kind="issued"' in line for line in refused)
     assert any(line.startswith(f'ddor_agency_last_event_timestamp_seconds{{agency="{LAS_VEGAS}"}}') for line in lines)
 
 

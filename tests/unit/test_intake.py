@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.acceptance import MAX_EVENT_BYTES
 from schemas.instant import microseconds
 from services.ingest import intake
-from services.ingest.intake import CLOCK_SKEW_US, Accepted
+from services.ingest.intake import CLOCK_SKEW_US, Accepted, Judged, Rejected
 from services.ingest.receipts import Receipt, Summary, encode, encode_lines
 from services.ingest.routes import _FRAMING_CODES
 from services.runtime.agencies import Agency
@@ -27,11 +27,11 @@ ID = event()["data"]["detainer_id"]
 NOW = microseconds(datetime(2017, 2, 1, tzinfo=UTC))
 
 
-def judge(line: int, value: bytes, agency: Agency) -> Accepted | Receipt:
+def judge(line: int, value: bytes, agency: Agency) -> Judged:
     return intake.judge(line, value, agency, NOW, CALENDAR)
 
 
-def judged(document: Document, agency: Agency = VEGAS) -> Accepted | Receipt:
+def judged(document: Document, agency: Agency = VEGAS) -> Judged:
     return judge(7, encoded(document), agency)
 
 
@@ -41,9 +41,13 @@ def shown(receipt: Receipt) -> dict[str, Any]:
     return told
 
 
+def refused(found: Judged) -> Rejected:
+    assert isinstance(found, Rejected)
+    return found
+
+
 def rejected(document: Document, agency: Agency = VEGAS) -> Receipt:
-    receipt = judged(document, agency)
-    assert isinstance(receipt, Receipt)
+    receipt = refused(judged(document, agency)).receipt
     assert (receipt.line, receipt.status, receipt.retryable) == (7, "rejected", False)
     assert (receipt.topic, receipt.partition, receipt.offset) == (None, None, None)
     return receipt
@@ -111,6 +115,33 @@ def test_the_first_instant_of_2000_is_early_enough() -> None:
     assert rejected(event("declined", issued_at="1999-12-31T23:59:59Z"), BOTH).code == "before-2000"
 
 
+@pytest.mark.parametrize(
+    "dataschema",
+    [
+        "John.Smith,born1980",
+        "/schemas/John.Smith/1",
+        "/schemas/detainer-declined/1",
+        "/schemas/detainer-issued/",
+        "/schemas/detainer-issued/0",
+        "/schemas/detainer-issued/1234",
+        "/schemas/detainer-issued/1?name=Smith",
+        "https://smith.example/schemas/detainer-issued/1",
+    ],
+)
+def test_dataschema_has_no_room_for_words_of_ones_own(dataschema: str) -> None:
+    receipt = rejected(changed(event(), "dataschema", dataschema))
+    assert receipt.code == "bad-format"
+    assert receipt.detail == "dataschema: must be /schemas/detainer-issued/1, or with the number of another version"
+
+
+@pytest.mark.parametrize("number", [1, 2, 999])
+def test_dataschema_may_name_any_version_of_its_type(number: int) -> None:
+    """A writer may be newer than this door."""
+    assert isinstance(judged(changed(event(), "dataschema", f"/schemas/detainer-issued/{number}")), Accepted)
+    declined = changed(event("declined"), "dataschema", f"/schemas/detainer-declined/{number}")
+    assert isinstance(judged(declined, BOTH), Accepted)
+
+
 def test_another_agencys_source_is_told_before_its_scope() -> None:
     assert rejected(changed(event(jurisdiction="06037"), "source", "/agencies/x")).code == "source-not-allowed"
 
@@ -120,7 +151,11 @@ def test_another_agencys_source_is_told_before_its_scope() -> None:
     [
         (encoded(changed(event(version=0), "id", "x" * 128)), "x" * 128),
         (encoded(changed(event(version=0), "id", "x" * 129)), None),
-        (encoded(changed(event(version=0), "id", "évènement 1")), "évènement 1"),
+        (encoded(changed(event(version=0), "id", "évènement 1")), None),
+        (encoded(changed(event(version=0), "id", "Jane Doe")), None),
+        (encoded(changed(event(version=0), "id", "123456789")), None),
+        (encoded(changed(event(), "id", "case/A123-456-789")), None),
+        (encoded(changed(event(facility="A123456789"), "id", "case/1")), "case/1"),
         (encoded(changed(event(version=0), "id", "a\nb")), None),
         (encoded(changed(event(version=0), "id", "\u202e")), None),
         (encoded(changed(event(version=0), "id", "\ud800")), None),
@@ -134,18 +169,34 @@ def test_another_agencys_source_is_told_before_its_scope() -> None:
         (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "id": "x"}', None),
     ],
 )
-def test_an_id_is_echoed_only_where_it_can_be_read_and_shown(value: bytes, event_id: str | None) -> None:
-    receipt = judge(1, value, VEGAS)
-    assert isinstance(receipt, Receipt)
-    assert receipt.id == event_id
+def test_an_id_is_echoed_only_where_it_can_be_read_and_keeps_the_rules(value: bytes, event_id: str | None) -> None:
+    """One that is refused may be personal, and an answer may be logged anywhere."""
+    assert refused(judge(1, value, VEGAS)).receipt.id == event_id
+
+
+@pytest.mark.parametrize(
+    ("value", "topic"),
+    [
+        (encoded(event("declined", version=0)), "detainer-declined"),
+        (encoded(event(jurisdiction="06037")), "detainer-issued"),
+        (encoded(changed(event(), "name", "x")), "detainer-issued"),
+        (encoded(changed(event(), "type", "week-attested")), "week-attested"),
+        (encoded(changed(event(), "type", "another")), None),
+        (encoded(changed(event(), "type", ["detainer-issued"])), None),
+        (encoded(changed(event(), "type")), None),
+        (b"x", None),
+    ],
+)
+def test_the_topic_of_what_is_refused_is_known_where_its_type_is(value: bytes, topic: str | None) -> None:
+    found = refused(judge(1, value, VEGAS))
+    assert found.topic == topic
+    assert found.receipt.topic is None
 
 
 @given(st.binary(max_size=200))
 @quick
 def test_any_bytes_get_a_receipt(value: bytes) -> None:
-    receipt = judge(1, value, VEGAS)
-    assert isinstance(receipt, Receipt)
-    assert shown(receipt)["status"] == "rejected"
+    assert shown(refused(judge(1, value, VEGAS)).receipt)["status"] == "rejected"
 
 
 def accepted() -> Accepted:
@@ -172,9 +223,7 @@ def test_receipts_have_the_members_of_the_contract() -> None:
         "detail": "not acknowledged in time; send it again, it cannot count twice",
         "retryable": True,
     }
-    refused = judge(3, b"x", VEGAS)
-    assert isinstance(refused, Receipt)
-    assert shown(refused) == {
+    assert shown(refused(judge(3, b"x", VEGAS)).receipt) == {
         "line": 3,
         "status": "rejected",
         "code": "not-json",
@@ -189,7 +238,7 @@ def test_offset_0_and_partition_0_are_shown() -> None:
 
 
 def test_a_line_that_was_not_kept_has_a_receipt_that_says_how_long_one_may_be() -> None:
-    receipt = intake.too_long(9, MAX_EVENT_BYTES)
+    receipt = intake.too_long(9, MAX_EVENT_BYTES).receipt
     assert (receipt.line, receipt.status, receipt.code, receipt.retryable) == (9, "rejected", "too-large", False)
     assert str(MAX_EVENT_BYTES) in (receipt.detail or "")
 
@@ -210,7 +259,7 @@ def test_receipts_as_lines_are_each_ended_by_a_line_break() -> None:
 
 
 def test_codes_of_framing_are_those_of_the_acceptance_function() -> None:
-    assert {receipt.code for value in (b"x", b"\xff") if isinstance(receipt := judge(1, value, VEGAS), Receipt)} == {
+    assert {refused(judge(1, value, VEGAS)).receipt.code for value in (b"x", b"\xff")} == {
         "not-json",
         "not-utf8",
     }

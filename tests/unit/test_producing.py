@@ -11,7 +11,7 @@ import pytest
 from aiokafka.errors import NotLeaderForPartitionError
 
 from services.ingest import producing
-from services.ingest.intake import Accepted
+from services.ingest.intake import Accepted, Rejected
 from services.ingest.producing import EventProducer
 from services.ingest.receipts import Receipt
 from tests.support.sessions import turns
@@ -116,11 +116,11 @@ async def test_each_event_has_the_receipt_of_its_place_in_the_order_given(
 
 
 async def test_receipts_of_what_was_refused_keep_their_place(producer: EventProducer) -> None:
-    refused = Receipt(2, "rejected", False)
+    refused = Rejected(Receipt(2, "rejected", False), None)
     receipts = await producer.store([event(1), refused, event(3)])
     assert [one.status for one in receipts] == ["accepted", "rejected", "accepted"]
-    assert receipts[1] is refused
-    assert await producer.store([refused]) == [refused]
+    assert receipts[1] is refused.receipt
+    assert await producer.store([refused]) == [refused.receipt]
     assert await producer.store([]) == []
 
 

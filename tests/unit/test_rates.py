@@ -94,3 +94,34 @@ def test_a_new_limit_holds_at_once(clock: Time) -> None:
     assert rates.wait(ONE)
     faster: Agency = ONE.model_copy(update={"events_per_second": 1_000})
     assert rates.wait(faster) == 0
+
+
+def test_a_stream_has_room_for_what_may_be_sent_now(clock: Time) -> None:
+    rates = Rates(clock)
+    assert rates.room(FREE, 1_000) == 1_000
+    assert rates.room(ONE, 1_000) == 100
+    assert rates.room(ONE, 30) == 30
+    rates.took(ONE, 99)
+    assert rates.room(ONE, 1_000) == 1
+    rates.took(ONE, 1)
+    assert rates.room(ONE, 1_000) == 0
+    clock.now += 0.5
+    assert rates.room(ONE, 1_000) == 5
+    rates.took(ONE, 1_000)
+    clock.now += 99
+    assert rates.room(ONE, 1_000) == 0, "the debt of a batch is paid first"
+
+
+@pytest.mark.parametrize("every", [0.05, 0.5, 7.0, 60.0])
+def test_a_stream_passes_at_its_rate(clock: Time, every: float) -> None:
+    """However often it is looked at."""
+    rates = Rates(clock)
+    taken = 0
+    for _ in range(int(1_000 / every)):
+        while room := rates.room(ONE, 1_000):
+            rates.took(ONE, room)
+            taken += room
+        clock.now += every
+    most = 10_000 + 100
+    assert taken <= most
+    assert taken >= most * (0.98 if every <= 10 else 0.15)

@@ -7,7 +7,7 @@ import gzip
 
 import pytest
 
-from services.ingest.streaming import WINDOW, CutOffError
+from services.ingest.windows import WINDOW, CutOffError
 from tests.support.waiting import until
 from tests.unit.sample_stream import Client, Log, answered, assert_complete, start
 

@@ -6,10 +6,9 @@ import asyncio
 
 import pytest
 
-from services.ingest import spool, streaming
+from services.ingest import spool, windows
 from services.ingest.receipts import Receipt, encode_lines
-from services.ingest.spool import Spool
-from services.ingest.streaming import WINDOW
+from services.ingest.windows import WINDOW
 from tests.support.waiting import until
 from tests.unit.sample_stream import Client, Log, answered, assert_complete, start
 
@@ -27,7 +26,7 @@ async def client() -> Client:
 async def test_a_client_that_leaves_us_waiting_is_told_behind_the_receipts_of_what_came(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.2)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 0.2)
     await answered(client, log, b"a\nb\nhalf a li")
     assert_complete(client)
     *receipts, last = client.lines
@@ -39,7 +38,7 @@ async def test_a_client_that_leaves_us_waiting_is_told_behind_the_receipts_of_wh
 async def test_a_client_that_never_ends_its_line_is_told_though_bytes_come(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 0.3)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 0.3)
     answering = start(client, log)
 
     async def dribble() -> None:
@@ -56,7 +55,7 @@ async def test_a_client_that_never_ends_its_line_is_told_though_bytes_come(
 async def test_an_empty_line_now_and_then_keeps_a_stream_that_has_nothing_to_say(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 1.0)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 1.0)
     answering = start(client, log)
     for _ in range(10):
         client.put(b"\n")
@@ -69,7 +68,7 @@ async def test_an_empty_line_now_and_then_keeps_a_stream_that_has_nothing_to_say
 async def test_time_in_which_the_log_keeps_us_waiting_is_not_the_clients(
     client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LINE_SECONDS", 1.0)
+    monkeypatch.setattr(windows, "LINE_SECONDS", 1.0)
     log.open.clear()
     client.put(*[b"x\n" * 1_000] * 5, b"half a line")
     answering = start(client, log)
@@ -89,16 +88,9 @@ async def all_sent(client: Client) -> bool:
     return client.pieces.empty()
 
 
-@pytest.fixture
-def small_spool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "Spool", lambda: Spool(limit=200_000))
-
-
-async def test_a_client_that_reads_only_when_all_is_sent_is_told_what_was_stored(
-    client: Client, log: Log, small_spool: None
-) -> None:
+async def test_a_client_that_reads_only_when_all_is_sent_is_told_what_was_stored(client: Client, log: Log) -> None:
     """Its body is read to the end, or it would never come to read; what it is not told of is not stored."""
-    answering = start(client, log)
+    answering = start(client, log, limit=200_000)
     await asyncio.sleep(0)  # the head of the answer is sent
     client.reads.clear()
     client.put(*[b"x\n" * 1_000] * 50, None)
