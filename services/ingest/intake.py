@@ -29,8 +29,6 @@ YEAR_2000_US = 946_684_800_000_000
 
 PARTITIONS: Mapping[str, int] = {topic.name: topic.partitions for topic in EVENT_TOPICS}
 """How many partitions each topic is made with."""
-_SCHEMAS = {name: f"/schemas/{name}/1" for name in PARTITIONS}
-_version_of = re.compile(r"/schemas/([a-z-]{1,40})/[1-9][0-9]{0,2}").fullmatch
 _TOPICS = {kind: f"detainer-{kind}" for kind in ("issued", "declined")}
 
 
@@ -88,8 +86,6 @@ def judge(
     else:
         refusal = _out_of_scope(event, agency) or _out_of_time(event, now_us)
         topic = _TOPICS[event.kind]
-    if refusal is None and told.dataschema != _SCHEMAS[topic]:
-        refusal = _of_another_version(told.dataschema, topic)
     if refusal:
         return _rejected(line, told, *refusal)
     key = event.key.encode()
@@ -123,14 +119,6 @@ def _out_of_time(fact: Fact, now_us: int) -> tuple[str, str, str] | None:
     return None
 
 
-def _of_another_version(dataschema: str, topic: str) -> tuple[str, str, str] | None:
-    """Only the door asks which schema is named: the rules take any URI, which has room for words about a person."""
-    match = _version_of(dataschema)
-    if match and match[1] == topic:
-        return None
-    return "bad-format", "dataschema", f"must be {_SCHEMAS[topic]}, or with the number of another version"
-
-
 def _foreign(agency: Agency) -> tuple[str, str, str]:
     return "source-not-allowed", "source", f"must be /agencies/{agency.name} with this key"
 
@@ -162,7 +150,6 @@ class _Envelope(msgspec.Struct, gc=False):
 
     id: Any = None
     type: Any = None
-    dataschema: Any = None
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode

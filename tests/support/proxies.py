@@ -21,12 +21,14 @@ class Proxy:
         committing = asyncio.Event()
         asked = asyncio.create_task(self._up(reader, server_writer, committing))
         answered = asyncio.create_task(self._down(server_reader, writer, committing))
-        await asyncio.wait([asked, answered], return_when=asyncio.FIRST_COMPLETED)
-        for task in (asked, answered):
-            task.cancel()
+        try:
+            await asyncio.wait([asked, answered], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for side in (writer, server_writer):
+                side.close()
+            for task in (asked, answered):
+                task.cancel()
         await asyncio.gather(asked, answered, return_exceptions=True)
-        for side in (writer, server_writer):
-            side.close()
 
     async def _up(self, client: asyncio.StreamReader, server: asyncio.StreamWriter, committing: asyncio.Event) -> None:
         while data := await client.read(65_536):

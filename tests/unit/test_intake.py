@@ -115,33 +115,6 @@ def test_the_first_instant_of_2000_is_early_enough() -> None:
     assert rejected(event("declined", issued_at="1999-12-31T23:59:59Z"), BOTH).code == "before-2000"
 
 
-@pytest.mark.parametrize(
-    "dataschema",
-    [
-        "John.Smith,born1980",
-        "/schemas/John.Smith/1",
-        "/schemas/detainer-declined/1",
-        "/schemas/detainer-issued/",
-        "/schemas/detainer-issued/0",
-        "/schemas/detainer-issued/1234",
-        "/schemas/detainer-issued/1?name=Smith",
-        "https://smith.example/schemas/detainer-issued/1",
-    ],
-)
-def test_dataschema_has_no_room_for_words_of_ones_own(dataschema: str) -> None:
-    receipt = rejected(changed(event(), "dataschema", dataschema))
-    assert receipt.code == "bad-format"
-    assert receipt.detail == "dataschema: must be /schemas/detainer-issued/1, or with the number of another version"
-
-
-@pytest.mark.parametrize("number", [1, 2, 999])
-def test_dataschema_may_name_any_version_of_its_type(number: int) -> None:
-    """A writer may be newer than this door."""
-    assert isinstance(judged(changed(event(), "dataschema", f"/schemas/detainer-issued/{number}")), Accepted)
-    declined = changed(event("declined"), "dataschema", f"/schemas/detainer-declined/{number}")
-    assert isinstance(judged(declined, BOTH), Accepted)
-
-
 def test_another_agencys_source_is_told_before_its_scope() -> None:
     assert rejected(changed(event(jurisdiction="06037"), "source", "/agencies/x")).code == "source-not-allowed"
 
