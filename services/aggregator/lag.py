@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from services.aggregator.leases import Partition
 from services.aggregator.log import theirs
-from services.runtime import metrics
+from services.runtime import kafka, metrics
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -41,7 +41,7 @@ class LagView:
     async def stop(self) -> None:
         """Close the connection, and show no lag that nobody measures any more."""
         self.hide(self._shown)
-        await self._consumer.stop()
+        await kafka.stop(self._consumer)
 
     def hide(self, partitions: Iterable[Partition]) -> None:
         """Take the lag of partitions that are another's, or nobody's, out of the metrics."""

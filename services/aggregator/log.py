@@ -63,7 +63,7 @@ class Log:
 
     async def stop(self) -> None:
         """Close the connection."""
-        await self._consumer.stop()
+        await kafka.stop(self._consumer)
 
     async def partitions(self) -> set[Partition]:
         """All partitions of the topics to read, as they are now. KafkaError when no broker answers."""

@@ -21,7 +21,7 @@ from services.aggregator.tally import Batch
 from services.cli.places import Place
 from services.cli.resuming import SQL
 from services.publisher.closing import Offsets
-from services.runtime import postgres
+from services.runtime import kafka, postgres
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
 
@@ -87,7 +87,7 @@ async def replay(
                 await connection.execute(SQL["resume_all"])
             counted(sum(span.end - span.start for span in spans))
     finally:
-        await consumer.stop()
+        await kafka.stop(consumer)
 
 
 def _batches(spans: Iterable[Span], weeks: WeekIndex, failed: Collection[Place]) -> Iterator[Batch]:

@@ -184,7 +184,7 @@ class EndOffsets:
 
     async def stop(self) -> None:
         """Close the connection."""
-        await self._consumer.stop()
+        await kafka.stop(self._consumer)
 
     async def read(self) -> dict[str, dict[str, int]]:
         """The next offset of each partition, by topic and partition."""

@@ -235,7 +235,8 @@ SELECT min(created_at) FROM outbox WHERE sent_at IS NULL
 SELECT week, revision, digest FROM report
 
 -- name: reports
-SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest, r.published_at, r.totals, r.demonstration, c.state,
+SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest, r.published_at, r.figures -> 'totals' AS totals,
+       (r.figures ->> 'demonstration')::boolean AS demonstration, c.state,
        (SELECT jsonb_object_agg(kind, n) FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
 FROM report r LEFT JOIN week_close c ON c.week = r.week
 WHERE r.published_at <= COALESCE($1::timestamptz, 'infinity') ORDER BY r.week DESC, r.revision DESC
@@ -244,13 +245,13 @@ WHERE r.published_at <= COALESCE($1::timestamptz, 'infinity') ORDER BY r.week DE
 SELECT r.week, r.revision, r.digest, r.figures, r.published_at, c.state, n.revision AS newest, n.totals,
        (SELECT jsonb_object_agg(kind, n) FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
 FROM report r LEFT JOIN week_close c ON c.week = r.week
-CROSS JOIN LATERAL (SELECT revision, totals FROM report n WHERE n.week = r.week ORDER BY revision DESC LIMIT 1) AS n
+CROSS JOIN LATERAL (SELECT revision, figures -> 'totals' AS totals FROM report n WHERE n.week = r.week ORDER BY revision DESC LIMIT 1) AS n
 WHERE r.week = COALESCE($1::date, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')))
   AND r.revision = COALESCE($2::integer, r.revision) AND r.published_at <= COALESCE($3::timestamptz, 'infinity')
 ORDER BY r.revision DESC LIMIT 1
 
 -- name: revisions
-SELECT revision, cause, digest, previous_digest, published_at, totals FROM report
+SELECT revision, cause, digest, previous_digest, published_at, figures -> 'totals' AS totals FROM report
 WHERE week = $1 ORDER BY revision
 
 -- name: restore_close

@@ -16,6 +16,7 @@ from services.publisher.closing import WRITTEN, State
 from services.publisher.relay import read_all
 from services.publisher.snapshot import SQL
 from services.publisher.store import Store
+from services.runtime import kafka
 from services.runtime.errors import InvariantError
 
 
@@ -54,7 +55,7 @@ async def announced(client: Mapping[str, Any]) -> list[Announced]:
     try:
         records = await read_all(consumer, REPORT_READY)
     finally:
-        await consumer.stop()
+        await kafka.stop(consumer)
     events = [(json.loads(record.value), record.timestamp) for record in records]
     return [
         Announced(

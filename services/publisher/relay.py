@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.topics import REPORT_LATEST
 from services.publisher.snapshot import SQL
-from services.runtime import metrics
+from services.runtime import kafka, metrics
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -116,7 +116,7 @@ class Relay:
             records = await read_all(consumer, topic, _TAIL)
             return {dict(record.headers).get("id", b"").decode(): record.offset for record in records}
         finally:
-            await consumer.stop()
+            await kafka.stop(consumer)
 
 
 async def show_age(connection: asyncpg.Connection[Any], now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Iterable
@@ -24,6 +25,21 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     cafile = settings.kafka_ssl_cafile
     context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
     return context
+
+
+async def stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer, in a task of its own.
+
+    It cancels its own tasks and awaits them. While a broker is away the CancelledError of one may come out of `stop`,
+    where it would pass for a cancellation of whoever waits, and nobody would hear of what had failed before.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    try:
+        await asyncio.wait([stopping])
+    finally:
+        stopping.cancel()
+    if not stopping.cancelled():
+        stopping.result()
 
 
 def client(settings: Settings, client_id: str) -> dict[str, Any]:

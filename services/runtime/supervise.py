@@ -33,11 +33,8 @@ class Supervisor:
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()
-            try:
-                # A task of its own: a task group in it cancels its own task, and here a cancellation is always meant.
-                await asyncio.create_task(self._run_session())
-            except Exception as error:  # whatever ended the session, the next one is the cure
-                _heed_cancellation()
+            error = await self._ended()
+            if error is not None:
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
@@ -47,25 +44,30 @@ class Supervisor:
                 if is_transient(error):
                     log.warning("session-ended", what=self._what, error=name, attempt=failures)
                 else:
-                    log.exception("session-failed", what=self._what, attempt=failures)
+                    log.error("session-failed", what=self._what, attempt=failures, exc_info=error)
                 wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311  # spreads restarts, hides nothing
 
-    async def _run_session(self) -> None:
-        await self._session(self._up)
+    async def _ended(self) -> BaseException | None:
+        """Run one session to its end and say by what it failed; cancelled, wait until it has ended too.
+
+        It has a task of its own: a library may raise CancelledError where nobody was cancelled, and a task group may
+        leave a cancellation of its own behind. Neither is to end the supervisor.
+        """
+        session = asyncio.ensure_future(self._session(self._up))
+        try:
+            await asyncio.wait([session])
+        finally:
+            session.cancel()
+            await asyncio.wait([session])
+            error = asyncio.CancelledError() if session.cancelled() else session.exception()
+        return error
 
     def _up(self) -> None:
         if self.waiting_for is not None:
             log.info("session-up", what=self._what)
         self.waiting_for = None
         metrics.SESSION_UP.labels(self._what).set(1)
-
-
-def _heed_cancellation() -> None:
-    """A session that was cancelled may end by another error, of its own closing; it is not to begin anew."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _name(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -63,10 +64,11 @@ async def test_a_database_of_the_program_before_is_brought_up_with_its_reports(
     await empty.execute(
         "INSERT INTO ddor.report (week, revision, cause, digest, figures_digest, figures, published_at, sequence)"
         " VALUES ('2017-01-28', 1, 'initial', '', '', $1, now(), 1)",
-        '{"totals": {"issued": 3083}, "demonstration": false}',
+        '{"offsets": {"detainer-issued": {"3": 17}}}',
     )
     assert await migrations.apply(empty) == known[1:]
-    assert await empty.fetchval("SELECT totals ->> 'issued' FROM ddor.report WHERE NOT demonstration") == "3083"
+    offsets = await empty.fetchval("SELECT offsets_now(figures -> 'offsets', sequence) FROM report")
+    assert json.loads(offsets) == {"detainer-issued": {"3": 17}}
 
 
 async def test_applied_by_several_at_once_is_applied_once(empty_database: str) -> None:

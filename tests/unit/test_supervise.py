@@ -150,3 +150,35 @@ async def test_a_session_that_fails_in_a_task_group_is_begun_anew(waits: list[fl
     await run(Supervisor("Kafka", session))
     assert began > 3
     assert len(waits) >= 3
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_failure_like_another(waits: list[float]) -> None:
+    """As a client library may let one out of its closing."""
+
+    async def session(_: Up) -> None:
+        raise asyncio.CancelledError
+
+    supervisor = Supervisor("Kafka", session)
+    await run(supervisor)
+    assert len(waits) == 12
+    assert supervisor.waiting_for == "Kafka: CancelledError"
+
+
+async def test_a_cancellation_that_was_asked_for_waits_until_the_session_has_ended() -> None:
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def session(_: Up) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            closed.set()
+            raise OSError
+
+    running = asyncio.create_task(Supervisor("Kafka", session).run())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert closed.is_set()
