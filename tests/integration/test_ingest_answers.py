@@ -17,7 +17,7 @@ from tests.support.refused_bodies import GOOD, NO_JSON, REFUSED
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_one_bad_event_is_aassert_problem(http: httpx.AsyncClient, name: str) -> None:
+async def test_one_bad_event_is_a_problem(http: httpx.AsyncClient, name: str) -> None:
     value, status, code, field = REFUSED[name]
     response = await post(http, value)
     told = assert_problem(response, status, code)
@@ -34,7 +34,7 @@ async def test_nothing_of_what_is_refused_is_on_the_log(http: httpx.AsyncClient,
 
 
 @pytest.mark.parametrize("name", NO_JSON)
-async def test_what_is_no_json_is_aassert_problem(http: httpx.AsyncClient, name: str) -> None:
+async def test_what_is_no_json_is_a_problem(http: httpx.AsyncClient, name: str) -> None:
     value, code = NO_JSON[name]
     assert_problem(await post(http, value), 400, code)
 
@@ -89,7 +89,7 @@ async def test_bad_events_in_a_batch_have_receipts_and_the_good_ones_are_stored(
         (GOOD, "", 415, "unsupported-media-type"),
     ],
 )
-async def test_a_bad_body_is_aassert_problem(
+async def test_a_bad_body_is_a_problem(
     http: httpx.AsyncClient, body: bytes, content_type: str, status: int, code: str
 ) -> None:
     assert_problem(await post(http, body, content_type), status, code)
@@ -107,7 +107,7 @@ async def test_a_body_without_a_length_is_not_read_beyond_the_limit(http: httpx.
     "authorization",
     ["", "Bearer", "Bearer unknown", f"Basic {key_of(NEW_YORK)}", key_of(NEW_YORK), f"Bearer {key_of(EXPIRED)}"],
 )
-async def test_an_unknown_key_is_aassert_problem(http: httpx.AsyncClient, authorization: str) -> None:
+async def test_an_unknown_key_is_a_problem(http: httpx.AsyncClient, authorization: str) -> None:
     response = await post(http, GOOD, Authorization=authorization)
     assert_problem(response, 401, "unknown-key")
     assert response.headers["www-authenticate"].startswith("Bearer")

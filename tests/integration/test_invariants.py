@@ -108,6 +108,16 @@ async def test_a_withdrawal_and_a_move_take_the_counters_to_nothing_not_to_zero(
     assert seen == [[("32003", 1)], [("32031", 1)], []]
 
 
+async def test_a_withdrawal_that_is_taken_back_counts_again(writer: Settings, connection: Connection) -> None:
+    told = [
+        events.message("issued", events.issued(1, withdrawn=True, withdrawn_reason="wrong-person")),
+        events.message("issued", events.issued(1, version=2)),
+    ]
+    await _counted(writer, connection, logged(told), [1], set())
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
+    assert await connection.fetchval("SELECT n FROM weekly_counter") == 1
+
+
 async def test_a_version_that_comes_late_is_history_and_counts_nothing(
     writer: Settings, connection: Connection
 ) -> None:

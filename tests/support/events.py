@@ -127,11 +127,16 @@ _OFFENSES = [{"category": code, "basis": basis} for code in ("90D", "13A", "09A"
 
 
 @st.composite
-def facts(draw: st.DrawFn) -> tuple[str, str, Document]:
-    """Kind, agency and `data` of one fact."""
+def facts(draw: st.DrawFn, identity: tuple[str, str, str] | None = None) -> tuple[str, str, Document]:
+    """Kind, agency and `data` of one fact; of this kind, agency and detainer, if they are given."""
+    kind, agency, detainer = identity or (
+        draw(st.sampled_from(["issued", "declined"])),
+        draw(st.sampled_from([LAS_VEGAS, NEW_YORK])),
+        draw(st.sampled_from(_IDENTITIES)),
+    )
     place, operator = draw(st.sampled_from(_PLACES))
     data: Document = {
-        "detainer_id": draw(st.sampled_from(_IDENTITIES)),
+        "detainer_id": detainer,
         "version": draw(st.integers(1, 3)),
         "jurisdiction": place,
         "operator": operator,
@@ -139,7 +144,6 @@ def facts(draw: st.DrawFn) -> tuple[str, str, Document]:
     }
     if draw(st.integers(0, 3)) == 0:
         data |= {"withdrawn": True, "withdrawn_reason": draw(st.sampled_from(["entered-in-error", "wrong-person"]))}
-    kind = draw(st.sampled_from(["issued", "declined"]))
     if kind == "declined":
         data["declined_at"] = max(data["issued_at"], draw(st.sampled_from(_INSTANTS)))
         data["recorded_at"] = max(data["declined_at"], draw(st.sampled_from(_INSTANTS)))
@@ -148,7 +152,7 @@ def facts(draw: st.DrawFn) -> tuple[str, str, Document]:
     data |= draw(st.sampled_from([{}, {"citizenship": "MEX"}]))
     if draw(st.booleans()):
         data["offenses"] = draw(st.lists(st.sampled_from(_OFFENSES), max_size=3))
-    return kind, draw(st.sampled_from([LAS_VEGAS, NEW_YORK])), data
+    return kind, agency, data
 
 
 @st.composite
@@ -191,8 +195,10 @@ NO_EVENTS = (b"", b"not json", b"[]", b'{"a":1,"a":2}', b'{"specversion":"1.0"}'
 
 @st.composite
 def records(draw: st.DrawFn, max_facts: int = 8, max_records: int = 24) -> Sequence[Message]:
-    """A multiset of records: facts told once or several times, attestations, and records that are no events."""
-    known = draw(st.lists(facts(), min_size=1, max_size=max_facts))
+    """A multiset of records: facts and corrections of them, told once or several times; attestations; and no events."""
+    known = draw(st.lists(facts(), min_size=1, max_size=max_facts // 2))
+    corrected = draw(st.lists(st.sampled_from(known), min_size=1, max_size=max_facts - len(known)))
+    known += [draw(facts((kind, agency, data["detainer_id"]))) for kind, agency, data in corrected]
     told = [draw(retellings(*fact)) for fact in known]
     again = draw(st.lists(st.sampled_from(known), max_size=max_records - max_facts))
     told += [draw(retellings(*fact)) for fact in again]
