@@ -39,6 +39,9 @@ UPDATE acceptance_rules SET from_offset = from_offset + $3::bigint WHERE topic =
 -- name: replaced_logs
 SELECT topic || '/' || partition AS partition, replaced_at FROM replaced_log ORDER BY replaced_at
 
+-- name: held_because
+SELECT held_because FROM week_close WHERE week = $1
+
 -- name: add_action
 INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)
 
