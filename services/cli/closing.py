@@ -124,7 +124,8 @@ def _print(report: dict[str, Any]) -> None:
         most = ", ".join(f"{_place(row)} {row['declined']:,}" for row in top[:2])
         shares = f"{report['top_declined']:,} of {totals['declined']:,} declined in {len(top)} jurisdictions"
         out.print(f"{shares}; most: {most}", highlight=False, soft_wrap=True)
-    table = Table("Jurisdiction", "Code")
+    table = Table("Jurisdiction")
+    table.add_column("Code", no_wrap=True)
     table.add_column("Declined", justify="right")
     for row in top:
         table.add_row(_place(row), row["geoid"], f"{row['declined']:,}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,7 +12,6 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 from aiokafka import AIOKafkaProducer
-from rich.table import Table
 
 from schemas.acceptance import Refused, accept_any
 from schemas.topics import CONTENT_TYPE, partition_of
@@ -72,12 +72,18 @@ async def _list(reason: str | None, limit: int) -> None:
         rows = await connection.fetch(SQL["rejects"], reason, limit)
     finally:
         await connection.close()
-    table = Table("record", "reason", "field", "detail", "rejected at", "redriven to")
     for row in rows:
-        at = f"{row['rejected_at']:%Y-%m-%d %H:%M:%S}Z"
-        place = f"{row['topic']}/{row['partition']}/{row['kafka_offset']}"
-        table.add_row(place, row["reason"], row["field"] or "", row["detail"], at, row["redriven_to"] or "")
-    out.print(table if rows else "none")
+        out.print(_line(row), markup=False, highlight=False, soft_wrap=True)
+    if not rows:
+        out.print("none")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """One reject on one line, its place first and never cut: other commands take it."""
+    place = f"{row['topic']}/{row['partition']}/{row['kafka_offset']}"
+    why = f"{row['reason']:20}  {row['field'] or '-'}: {row['detail']}"
+    again = f"; redriven as {row['redriven_to']}" if row["redriven_to"] else ""
+    return f"{place:24}  {row['rejected_at']:%Y-%m-%d %H:%M:%S}Z  {why}{again}"
 
 
 async def _show(place: Place) -> int:

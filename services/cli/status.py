@@ -70,6 +70,8 @@ async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: S
 def _table(state: dict[str, Any]) -> Group:
     totals = state["totals"]
     table = Table(title=f"as of {state['at']}, week {state['current_week']}", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     partitions = state["partitions"]
     late = [f"{one['topic']}/{one['partition']}: {one['lag']:,}" for one in partitions if one["lag"] > 0]
     halted = [

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
+import pytest
+from rich.console import Console
+
 from deploy.local.parts import KafkaPart
 from services.aggregator import app
+from services.aggregator.leases import Partition
+from services.cli import places, rejects
+from services.cli.places import Place
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
@@ -59,6 +66,25 @@ async def test_they_are_listed_by_reason_and_shown_with_what_was_kept(
         assert PERSONAL not in said.out
     fine = await ddor(settings(), "rejected", "show", f"{ISSUED}/0/0")
     assert (fine.exit_code, "was not rejected" in fine.err) == (1, True)
+
+
+async def test_the_place_in_a_list_can_be_given_to_other_commands_however_narrow_the_terminal_is(
+    settings: MakeSettings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = Place(Partition("detainer-declined", 11), 123_456_789_012)
+    await connection.execute(
+        "INSERT INTO rejected (topic, partition, kafka_offset, reason, field, detail, sha256, redriven_to)"
+        " VALUES ($1, $2, $3, 'unknown-jurisdiction', 'data.jurisdiction', 'is not in any edition [of it]', '', $4)",
+        longest.partition.topic, longest.partition.number, longest.offset, str(longest),
+    )  # fmt: skip
+    (line,) = (await ddor(settings(), "rejected", "list")).out.splitlines()
+    assert places.place(line.split()[0]) == places.place(line.split()[-1]) == longest
+    assert (await ddor(settings(), "rejected", "show", line.split()[0])).exit_code == 0
+    screen = io.StringIO()
+    monkeypatch.setattr(rejects, "out", Console(file=screen, width=20, force_terminal=True))
+    monkeypatch.setattr("services.cli.rejects.settings.load", settings)
+    await rejects._list(None, 50)
+    assert screen.getvalue() == f"{line}\n"
 
 
 async def test_a_redriven_record_counts_once_and_redriving_it_again_does_nothing(
