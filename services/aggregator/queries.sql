@@ -123,6 +123,15 @@ SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::te
 INSERT INTO rejected_raw (topic, partition, kafka_offset, value)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[])
 
+-- name: purge
+-- What another session has locked is left to it.
+DELETE FROM rejected_raw r
+USING (
+    SELECT topic, partition, kafka_offset FROM rejected_raw
+    WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2 FOR UPDATE SKIP LOCKED
+) AS over
+WHERE (r.topic, r.partition, r.kafka_offset) = (over.topic, over.partition, over.kafka_offset)
+
 -- name: announce_rejects
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)
 SELECT 'detainer-rejected', key, value, jsonb_build_object('content-type', $3::text, 'id', id), $5, $6

@@ -96,9 +96,6 @@ SELECT topic, partition, from_offset, version FROM acceptance_rules ORDER BY top
 -- name: redriven
 SELECT topic, partition, kafka_offset, redriven_to FROM rejected WHERE redriven_to IS NOT NULL
 
--- name: purge
-DELETE FROM rejected_raw WHERE kept_until <= $1
-
 -- name: failed
 SELECT topic, partition, kafka_offset FROM rejected WHERE reason = $1
 

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.acceptance import Refused, accept_any
 from schemas.topics import CONTENT_TYPE, partition_of
+from services.aggregator import retention
 from services.aggregator.leases import Partition
 from services.aggregator.log import Log
 from services.aggregator.spans import digest
@@ -62,7 +63,7 @@ def redrive(
 
 @app.command()
 def purge(by: By) -> None:
-    """Delete the kept bytes of rejects whose time (90 days) is over. Reasons and digests stay."""
+    """Delete the kept bytes of rejects whose time (90 days) is over, as aggregators do once a day. Reasons stay."""
     run(_purge(by))
 
 
@@ -171,10 +172,8 @@ def _marked(value: bytes | None, place: Place) -> bytes:
 async def _purge(by: str) -> None:
     connection = await postgres.connect(settings.load(), "ddor-purge")
     try:
-        async with connection.transaction():
-            done = await connection.execute(SQL["purge"], datetime.now(UTC))
-            count = int(done.rpartition(" ")[2])
-            await connection.execute(SQL["add_action"], by, "purge", "rejected_raw", {"rows": count})
+        count = await retention.purge(connection, datetime.now(UTC))
+        await connection.execute(SQL["add_action"], by, "purge", "rejected_raw", {"rows": count})
     finally:
         await connection.close()
     out.print(f"{count:,} deleted")
