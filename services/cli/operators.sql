@@ -99,6 +99,18 @@ SELECT topic, partition, kafka_offset, redriven_to FROM rejected WHERE redriven_
 -- name: failed
 SELECT topic, partition, kafka_offset FROM rejected WHERE reason = $1
 
+-- name: lock_scratch
+SELECT pg_advisory_lock(hashtextextended('ddor-verify/' || $1, 0))
+
+-- name: scratch_schemas
+SELECT nspname AS name FROM pg_namespace WHERE nspname LIKE 'ddor\_verify\_%'
+
+-- name: try_scratch
+SELECT pg_try_advisory_lock(hashtextextended('ddor-verify/' || $1, 0))
+
+-- name: unlock_scratch
+SELECT pg_advisory_unlock(hashtextextended('ddor-verify/' || $1, 0))
+
 -- name: own_all
 INSERT INTO partition_position (topic, partition, epoch, owner)
 SELECT topic, partition, 1, $1 FROM unnest($2::text[], $3::integer[]) AS known (topic, partition)

@@ -13,6 +13,8 @@ SELECT topic, reason, count(*) AS n FROM rejected GROUP BY topic, reason ORDER B
 -- name: weeks
 SELECT week::text, state, held_until::text, held_because FROM week_close ORDER BY week DESC LIMIT 10
 
--- name: totals
-SELECT (SELECT count(*) FROM ledger_entry) AS ledger, (SELECT count(*) FROM history) AS history,
-       (SELECT count(*) FROM open_conflict) AS open_conflicts, (SELECT count(*) FROM outbox WHERE sent_at IS NULL) AS unsent
+-- name: unsent
+SELECT count(*) FROM outbox WHERE sent_at IS NULL
+
+-- name: open_conflicts
+SELECT count(*) FROM open_conflict
