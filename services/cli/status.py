@@ -41,7 +41,8 @@ async def _status(as_json: bool, watch: bool) -> None:
     try:
         await ends.start()
         if not watch:
-            state = await _read(connection, ends, loaded) | await _read_all(connection)
+            state = await _read(connection, ends, loaded)
+            await _add_what_grows(connection, state)
             out.print_json(json.dumps(state)) if as_json else out.print(_table(state))
             return
         with Live(console=out, screen=False) as live:
@@ -67,17 +68,17 @@ async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: S
         "partitions": partitions,
         "workers": [dict(row) for row in await connection.fetch(SQL["workers"])],
         "weeks": [dict(row) for row in await connection.fetch(SQL["weeks"])],
-        "records": {name: sum(one[name] for one in partitions) for name in ("records", "duplicates", "rejected")},
-        "unsent": await connection.fetchval(SQL["unsent"]),
+        "totals": {
+            **{name: sum(one[name] for one in partitions) for name, _ in _RECORDS},
+            "unsent": await connection.fetchval(SQL["unsent"]),
+        },
     }
 
 
-async def _read_all(connection: asyncpg.Connection[Any]) -> dict[str, Any]:
+async def _add_what_grows(connection: asyncpg.Connection[Any], state: dict[str, Any]) -> None:
     """What takes the longer the more has been counted."""
-    return {
-        "rejects": [dict(row) for row in await connection.fetch(SQL["rejects"])],
-        "open_conflicts": await connection.fetchval(SQL["open_conflicts"]),
-    }
+    state["rejects"] = [dict(row) for row in await connection.fetch(SQL["rejects"])]
+    state["totals"]["open_conflicts"] = await connection.fetchval(SQL["open_conflicts"])
 
 
 def _table(state: dict[str, Any]) -> Group:
@@ -93,7 +94,7 @@ def _table(state: dict[str, Any]) -> Group:
     workers = [
         f"{one['name']}: seen {one['age_seconds']} s ago, {one['partitions']} partitions" for one in state["workers"]
     ]
-    records = state["records"]
+    totals = state["totals"]
     rows = {
         "workers": workers or ["[red]none: nothing is counted[/red]"],
         "lag (records)": late or ["none"],
@@ -101,8 +102,8 @@ def _table(state: dict[str, Any]) -> Group:
         "without worker": unowned or ["none"],
         **_counted(state),
         "weeks": [_week(one) for one in state["weeks"]] or ["none asked for or published"],
-        "not yet sent": [f"{state['unsent']:,}"],
-        "records": [", ".join(f"{records[name]:,} {word}" for name, word in _RECORDS)],
+        "not yet sent": [f"{totals['unsent']:,}"],
+        "records": [", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS)],
     }
     for name, lines in rows.items():
         table.add_row(name, "\n".join(lines))
@@ -113,7 +114,7 @@ def _counted(state: dict[str, Any]) -> dict[str, list[str]]:
     if "rejects" not in state:
         return {}
     rejects = [f"{one['topic']} {one['reason']}: {one['n']:,}" for one in state["rejects"]]
-    return {"rejected": rejects or ["none"], "open conflicts": [f"{state['open_conflicts']:,}"]}
+    return {"rejected": rejects or ["none"], "open conflicts": [f"{state['totals']['open_conflicts']:,}"]}
 
 
 def _week(one: dict[str, Any]) -> str:

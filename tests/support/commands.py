@@ -39,7 +39,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 async def ddor(settings: Settings, *arguments: str, **variables: str) -> Done:
-    """Run a command to its end, in a pipe, which no terminal around it may cut; `variables` come before the settings."""
+    """Run a command to its end, in a pipe, which no terminal may cut; `variables` come before the settings."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.cli.main", *arguments,
         env=environment(settings) | {"COLUMNS": "80", "NO_COLOR": "1"} | variables, stdin=asyncio.subprocess.DEVNULL,
