@@ -20,6 +20,8 @@ from importlib.metadata import version
 from importlib.resources import files
 
 FEDERAL = "US"
+TRIBAL_DIGITS = 4
+"""The length of a tribe's code; no other code has it."""
 
 # The files in addfips. 2022 differs from 2020 in Connecticut alone, which data/counties.csv states.
 _FILES = ("2000", "2010", "2015", "2020")

@@ -8,16 +8,20 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 
-from services.aggregator import subscriber
+from services.aggregator import retention, subscriber
 from services.aggregator.reader import Consumer
 from services.aggregator.worker import PARTITIONS, Worker
 from services.runtime import http, kafka
+from services.runtime.clock import Clock, system
 from services.runtime.settings import Settings
 from services.runtime.supervise import Supervisor
 
 
-def create(settings: Settings) -> Starlette:
-    """The aggregator as an ASGI application; its lifespan reads, counts, and gives its leases back at the end."""
+def create(settings: Settings, clock: Clock = system) -> Starlette:
+    """The aggregator as an ASGI application; its lifespan reads, counts, and gives its leases back at the end.
+
+    `clock` says which rejects have been kept long enough.
+    """
     broker = kafka.broker(settings, "ddor-aggregator")
     started = asyncio.Event()
 
@@ -41,12 +45,16 @@ def create(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        task = asyncio.create_task(supervisor.run(), name="aggregator")
+        tasks = [
+            asyncio.create_task(supervisor.run(), name="aggregator"),
+            asyncio.create_task(retention.run(settings, clock), name="retention"),
+        ]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await broker.stop()
 
     return http.application([], ready, lifespan)

@@ -123,6 +123,15 @@ SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::te
 INSERT INTO rejected_raw (topic, partition, kafka_offset, value)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[])
 
+-- name: purge
+-- What another session has locked is left to it.
+DELETE FROM rejected_raw r
+USING (
+    SELECT topic, partition, kafka_offset FROM rejected_raw
+    WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2 FOR UPDATE SKIP LOCKED
+) AS over
+WHERE (r.topic, r.partition, r.kafka_offset) = (over.topic, over.partition, over.kafka_offset)
+
 -- name: announce_rejects
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)
 SELECT 'detainer-rejected', key, value, jsonb_build_object('content-type', $3::text, 'id', id), $5, $6
@@ -130,18 +139,25 @@ FROM unnest($1::bytea[], $2::bytea[], $4::text[]) AS notice (key, value, id)
 
 -- name: halt_broken
 -- The breaker: too many internal errors, or too many rejects among the last records, stop the partition, in the same
--- transaction as the records that did it, so that a restart finds it stopped.
+-- transaction as the records that did it, so that a restart finds it stopped. However many rejects there are since the
+-- resume, it reads no more than $3 of them by an index of their own and those of the last $4 offsets.
 UPDATE partition_position p SET halted_offset = p.next_offset, halted_reason =
     CASE WHEN seen.internal >= $3 THEN 'InternalErrors: ' || seen.internal || ' records failed inside this program'
          ELSE 'TooManyRejects: ' || seen.recent || ' of the last ' || $4 || ' offsets were no events' END
 FROM (
-    SELECT q.topic, q.partition,
-           count(*) FILTER (WHERE r.reason = 'internal_error') AS internal,
-           count(*) FILTER (WHERE r.kafka_offset >= q.next_offset - $4) AS recent
+    SELECT q.topic, q.partition, few.n AS internal, late.n AS recent
     FROM partition_position q
     JOIN unnest($1::text[], $2::integer[]) AS judged (topic, partition) USING (topic, partition)
-    JOIN rejected r ON r.topic = q.topic AND r.partition = q.partition AND r.kafka_offset >= q.resumed_offset
-    GROUP BY q.topic, q.partition
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM (
+            SELECT FROM rejected r WHERE r.topic = q.topic AND r.partition = q.partition
+                AND r.kafka_offset >= q.resumed_offset AND r.reason = 'internal_error' LIMIT $3
+        ) AS enough
+    ) AS few
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM rejected r WHERE r.topic = q.topic AND r.partition = q.partition
+            AND r.kafka_offset >= greatest(q.resumed_offset, q.next_offset - $4)
+    ) AS late
 ) AS seen
 WHERE p.topic = seen.topic AND p.partition = seen.partition AND (seen.internal >= $3 OR seen.recent > $5)
 RETURNING p.topic, p.partition, p.halted_reason

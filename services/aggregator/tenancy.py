@@ -44,6 +44,8 @@ class Tenancy:
         self._connection = connection
         self._worker = worker
         self._one_at_a_time = asyncio.Lock()
+        self.halted: dict[Partition, int] = {}
+        """Where each halted partition of this worker stands, as of the last round: its lease is kept, and shown."""
 
     async def claim_name(self) -> None:
         """Take the worker's name for this session and drop the leases that an earlier session of it held.
@@ -84,11 +86,9 @@ class Tenancy:
             workers[0]["now"],
         )
         await self._give_up("give_up_idle", [one for one in plan.give_up if one not in busy])
-        held = {
-            partition: row["epoch"]
-            for partition, row in rows.items()
-            if row["owner"] == self._worker and row["halted_reason"] is None and partition not in plan.give_up
-        }
+        mine = {one: row for one, row in rows.items() if row["owner"] == self._worker and one not in plan.give_up}
+        self.halted = {one: row["next_offset"] for one, row in mine.items() if row["halted_reason"] is not None}
+        held = {one: row["epoch"] for one, row in mine.items() if one not in self.halted}
         return held | await self._take(plan.take, [rows[one]["epoch"] for one in plan.take])
 
     async def held(self) -> dict[Partition, Lease]:

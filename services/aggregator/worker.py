@@ -145,6 +145,7 @@ class Worker:
     async def _close(self, session: _Session) -> None:
         """Stop reading at once; give the leases back if PostgreSQL still listens."""
         self._session = None
+        metrics.UNREAD.set(0)  # without a lease, whoever takes it shows what stands still
         session.reader.lose_all()
         await session.writer.close()
         await _end(session.tenancy.sign_off)  # else the leases expire by themselves
@@ -165,7 +166,8 @@ class Worker:
         while True:
             if session.epochs.keys() - session.reader.next_offsets.keys():
                 await self._gain(session)
-            metrics.UNREAD.set(len(session.epochs.keys() - session.reader.next_offsets.keys()))
+            leased = session.epochs.keys() | session.tenancy.halted.keys()
+            metrics.UNREAD.set(len(leased - session.reader.next_offsets.keys()))
             if clock() - shown_at >= _SHOW_EVERY:
                 shown_at = clock()
                 await self._look_ahead(session)
@@ -197,10 +199,11 @@ class Worker:
         """Show the lag, see added partitions, step over a gap at the log's end that will never deliver a record."""
         _check_known(session, await session.log.partitions())
         positions = session.reader.next_offsets
-        ends = await session.log.ends(positions) if positions else {}
+        halted = {one: at for one, at in session.tenancy.halted.items() if one not in positions}
+        ends = await session.log.ends(positions.keys() | halted.keys()) if positions or halted else {}
         # A log that ends before what was read from it: lost here, checked when it is gained again, and halted.
         session.reader.lose([partition for partition, at in positions.items() if ends[partition] < at])
-        await session.lag.show(session.reader.positions, ends)
+        await session.lag.show(halted | session.reader.positions, ends)
         behind = {partition: at for partition, at in positions.items() if ends[partition] > at}
         still = {partition for partition, at in behind.items() if session.behind.get(partition) == at}
         session.behind = behind

@@ -39,6 +39,9 @@ UPDATE acceptance_rules SET from_offset = from_offset + $3::bigint WHERE topic =
 -- name: replaced_logs
 SELECT topic || '/' || partition AS partition, replaced_at FROM replaced_log ORDER BY replaced_at
 
+-- name: held_because
+SELECT held_because FROM week_close WHERE week = $1
+
 -- name: add_action
 INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)
 
@@ -93,11 +96,20 @@ SELECT topic, partition, from_offset, version FROM acceptance_rules ORDER BY top
 -- name: redriven
 SELECT topic, partition, kafka_offset, redriven_to FROM rejected WHERE redriven_to IS NOT NULL
 
--- name: purge
-DELETE FROM rejected_raw WHERE kept_until <= $1
-
 -- name: failed
 SELECT topic, partition, kafka_offset FROM rejected WHERE reason = $1
+
+-- name: lock_scratch
+SELECT pg_advisory_lock(hashtextextended('ddor-verify/' || $1, 0))
+
+-- name: scratch_schemas
+SELECT nspname AS name FROM pg_namespace WHERE nspname LIKE 'ddor\_verify\_%'
+
+-- name: try_scratch
+SELECT pg_try_advisory_lock(hashtextextended('ddor-verify/' || $1, 0))
+
+-- name: unlock_scratch
+SELECT pg_advisory_unlock(hashtextextended('ddor-verify/' || $1, 0))
 
 -- name: own_all
 INSERT INTO partition_position (topic, partition, epoch, owner)

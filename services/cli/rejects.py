@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,10 +12,10 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 from aiokafka import AIOKafkaProducer
-from rich.table import Table
 
 from schemas.acceptance import Refused, accept_any
 from schemas.topics import CONTENT_TYPE, partition_of
+from services.aggregator import retention
 from services.aggregator.leases import Partition
 from services.aggregator.log import Log
 from services.aggregator.spans import digest
@@ -62,7 +63,7 @@ def redrive(
 
 @app.command()
 def purge(by: By) -> None:
-    """Delete the kept bytes of rejects whose time (90 days) is over. Reasons and digests stay."""
+    """Delete the kept bytes of rejects whose time (90 days) is over, as aggregators do once a day. Reasons stay."""
     run(_purge(by))
 
 
@@ -72,12 +73,18 @@ async def _list(reason: str | None, limit: int) -> None:
         rows = await connection.fetch(SQL["rejects"], reason, limit)
     finally:
         await connection.close()
-    table = Table("record", "reason", "field", "detail", "rejected at", "redriven to")
     for row in rows:
-        at = f"{row['rejected_at']:%Y-%m-%d %H:%M:%S}Z"
-        place = f"{row['topic']}/{row['partition']}/{row['kafka_offset']}"
-        table.add_row(place, row["reason"], row["field"] or "", row["detail"], at, row["redriven_to"] or "")
-    out.print(table if rows else "none")
+        out.print(_line(row), markup=False, highlight=False, soft_wrap=True)
+    if not rows:
+        out.print("none")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """One reject on one line, its place first and never cut: other commands take it."""
+    place = f"{row['topic']}/{row['partition']}/{row['kafka_offset']}"
+    why = f"{row['reason']:20}  {row['field'] or '-'}: {row['detail']}"
+    again = f"; redriven as {row['redriven_to']}" if row["redriven_to"] else ""
+    return f"{place:24}  {row['rejected_at']:%Y-%m-%d %H:%M:%S}Z  {why}{again}"
 
 
 async def _show(place: Place) -> int:
@@ -165,10 +172,8 @@ def _marked(value: bytes | None, place: Place) -> bytes:
 async def _purge(by: str) -> None:
     connection = await postgres.connect(settings.load(), "ddor-purge")
     try:
-        async with connection.transaction():
-            done = await connection.execute(SQL["purge"], datetime.now(UTC))
-            count = int(done.rpartition(" ")[2])
-            await connection.execute(SQL["add_action"], by, "purge", "rejected_raw", {"rows": count})
+        count = await retention.purge(connection, datetime.now(UTC))
+        await connection.execute(SQL["add_action"], by, "purge", "rejected_raw", {"rows": count})
     finally:
         await connection.close()
     out.print(f"{count:,} deleted")

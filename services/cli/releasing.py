@@ -27,8 +27,12 @@ class NoSuchWeekError(CallerError):
 def week_of(text: str, loaded: Settings) -> date:
     """The week that starts on this day; NoSuchWeekError says which one does."""
     try:
-        return loaded.calendar.week(date.fromisoformat(text)).first
-    except ValueError as error:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise NoSuchWeekError(f"{text!r} is no date: write the first day of a week, such as 2017-01-28") from None
+    try:
+        return loaded.calendar.week(day).first
+    except (ValueError, OverflowError) as error:
         raise NoSuchWeekError(str(error)) from None
 
 

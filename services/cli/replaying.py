@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,10 +39,18 @@ class FailedBeforeError(Exception):
 
 @asynccontextmanager
 async def scratch(settings: Settings) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """A connection to an empty schema of the same tables."""
+    """A connection to an empty schema of the same tables; what killed verifications have left is dropped before.
+
+    The session locks its schema's name for as long as it lives, so a name that nobody has locked is a dead one's.
+    """
     connection = await postgres.connect(settings, "ddor-verify")
-    schema = f"ddor_verify_{os.getpid()}"
+    schema = f"ddor_verify_{secrets.token_hex(8)}"
     try:
+        await connection.execute(SQL["lock_scratch"], schema)
+        for row in await connection.fetch(SQL["scratch_schemas"]):
+            if await connection.fetchval(SQL["try_scratch"], row["name"]):
+                await connection.execute(f'DROP SCHEMA IF EXISTS "{row["name"]}" CASCADE')
+                await connection.execute(SQL["unlock_scratch"], row["name"])
         await migrations.apply(connection, schema)
         yield connection
     finally:

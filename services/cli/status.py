@@ -20,12 +20,17 @@ from services.runtime.settings import Settings
 
 SQL = queries.load("services.cli", "status.sql")
 
+_RECORDS = (("records", "read"), ("duplicates", "of them duplicates"), ("rejected", "rejected"))
+
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show again every 2 s until Ctrl-C.")] = False,
 ) -> None:
-    """Show lag, halted partitions, rejects, weeks on their way and what is not yet sent."""
+    """Show lag, halted partitions, rejects, weeks on their way and what is not yet sent.
+
+    Rejects by reason and open conflicts are looked up in tables that grow, so --watch leaves them out.
+    """
     run(_status(as_json, watch))
 
 
@@ -37,6 +42,7 @@ async def _status(as_json: bool, watch: bool) -> None:
         await ends.start()
         if not watch:
             state = await _read(connection, ends, loaded)
+            await _add_what_grows(connection, state)
             out.print_json(json.dumps(state)) if as_json else out.print(_table(state))
             return
         with Live(console=out, screen=False) as live:
@@ -49,27 +55,37 @@ async def _status(as_json: bool, watch: bool) -> None:
 
 
 async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: Settings) -> dict[str, Any]:
+    """What takes no longer the more has been counted."""
     end = await ends.read()
     partitions = []
     for row in await connection.fetch(SQL["partitions"]):
         lag = end.get(row["topic"], {}).get(str(row["partition"]), 0) - row["next_offset"]
         partitions.append({**dict(row), "lag": lag})
-    one = await connection.fetchrow(SQL["totals"])
     now = datetime.now(UTC)
     return {
         "at": now.isoformat(timespec="seconds"),
         "current_week": str(loaded.calendar.week_of(now)),
         "partitions": partitions,
         "workers": [dict(row) for row in await connection.fetch(SQL["workers"])],
-        "rejects": [dict(row) for row in await connection.fetch(SQL["rejects"])],
         "weeks": [dict(row) for row in await connection.fetch(SQL["weeks"])],
-        "totals": dict(one) if one else {},
+        "refused": [dict(row) for row in await connection.fetch(SQL["refused"])],
+        "totals": {
+            **{name: sum(one[name] for one in partitions) for name, _ in _RECORDS},
+            "unsent": await connection.fetchval(SQL["unsent"]),
+        },
     }
 
 
+async def _add_what_grows(connection: asyncpg.Connection[Any], state: dict[str, Any]) -> None:
+    """What takes the longer the more has been counted."""
+    state["rejects"] = [dict(row) for row in await connection.fetch(SQL["rejects"])]
+    state["totals"]["open_conflicts"] = await connection.fetchval(SQL["open_conflicts"])
+
+
 def _table(state: dict[str, Any]) -> Group:
-    totals = state["totals"]
     table = Table(title=f"as of {state['at']}, week {state['current_week']}", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     partitions = state["partitions"]
     late = [f"{one['topic']}/{one['partition']}: {one['lag']:,}" for one in partitions if one["lag"] > 0]
     halted = [
@@ -79,19 +95,28 @@ def _table(state: dict[str, Any]) -> Group:
     workers = [
         f"{one['name']}: seen {one['age_seconds']} s ago, {one['partitions']} partitions" for one in state["workers"]
     ]
-    for name, lines in (
-        ("workers", workers or ["[red]none: nothing is counted[/red]"]),
-        ("lag (records)", late or ["none"]),
-        ("halted", [f"[red]{line}[/red]" for line in halted] or ["none"]),
-        ("without worker", unowned or ["none"]),
-        ("rejected", [f"{one['topic']} {one['reason']}: {one['n']:,}" for one in state["rejects"]] or ["none"]),
-        ("open conflicts", [f"{totals['open_conflicts']:,}"]),
-        ("weeks", [_week(one) for one in state["weeks"]] or ["none asked for or published"]),
-        ("not yet sent", [f"{totals['unsent']:,}"]),
-        ("facts", [f"{totals['ledger']:,} in the ledger, {totals['history']:,} in the history"]),
-    ):
+    totals = state["totals"]
+    rows = {
+        "workers": workers or ["[red]none: nothing is counted[/red]"],
+        "lag (records)": late or ["none"],
+        "halted": [f"[red]{line}[/red]" for line in halted] or ["none"],
+        "without worker": unowned or ["none"],
+        **_counted(state),
+        "weeks": [_week(one) for one in state["weeks"]] or ["none asked for or published"],
+        "restatements refused": [f"[red]{one['week']}: {one['outcome']}[/red]" for one in state["refused"]] or ["none"],
+        "not yet sent": [f"{totals['unsent']:,}"],
+        "records": [", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS)],
+    }
+    for name, lines in rows.items():
         table.add_row(name, "\n".join(lines))
     return Group(table)
+
+
+def _counted(state: dict[str, Any]) -> dict[str, list[str]]:
+    if "rejects" not in state:
+        return {}
+    rejects = [f"{one['topic']} {one['reason']}: {one['n']:,}" for one in state["rejects"]]
+    return {"rejected": rejects or ["none"], "open conflicts": [f"{state['totals']['open_conflicts']:,}"]}
 
 
 def _week(one: dict[str, Any]) -> str:

@@ -13,6 +13,18 @@ SELECT topic, reason, count(*) AS n FROM rejected GROUP BY topic, reason ORDER B
 -- name: weeks
 SELECT week::text, state, held_until::text, held_because FROM week_close ORDER BY week DESC LIMIT 10
 
--- name: totals
-SELECT (SELECT count(*) FROM ledger_entry) AS ledger, (SELECT count(*) FROM history) AS history,
-       (SELECT count(*) FROM open_conflict) AS open_conflicts, (SELECT count(*) FROM outbox WHERE sent_at IS NULL) AS unsent
+-- name: unsent
+SELECT count(*) FROM outbox WHERE sent_at IS NULL
+
+-- name: open_conflicts
+SELECT count(*) FROM open_conflict
+
+-- name: refused
+-- The last restatement of a week that has ended, where it could not be proven and no revision has come since.
+SELECT week::text, outcome FROM (
+    SELECT DISTINCT ON (week) week, requested_at, outcome FROM restatement_request
+    WHERE outcome IS NOT NULL ORDER BY week, id DESC
+) AS last
+WHERE starts_with(outcome, 'refused: ')
+  AND requested_at >= (SELECT max(published_at) FROM report r WHERE r.week = last.week)
+ORDER BY week

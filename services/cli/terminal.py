@@ -13,6 +13,8 @@ from rich.console import Console
 from services.runtime.errors import CallerError, is_transient
 
 out = Console()
+if not out.is_terminal:
+    out.width = 10_000  # a pipe has no edge: what the next command takes is on one line, whole
 err = Console(stderr=True)
 
 FAILED = 1

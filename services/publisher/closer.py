@@ -87,6 +87,7 @@ class Closer:
         Answers the number of this session, which the leader's row now names.
         """
         while not await connection.fetchval(SQL["try_lead"]):
+            _show_nothing()
             up()
             leader = await connection.fetchrow(SQL["leader"])
             if leader is not None and leader["stale"]:
@@ -153,6 +154,13 @@ class Closer:
             await store.move(week, State.DRAINING, State.HALTED, self._clock(), why=f"LogLost: {', '.join(gone)}")
         elif not gone and close.state is State.HALTED:
             await store.move(week, State.HALTED, State.DRAINING, self._clock())
+
+
+def _show_nothing() -> None:
+    """What this process showed while it led is the leader's to show. One that only lost Kafka goes on showing it."""
+    metrics.WEEK_STATE.clear()
+    for gauge in (metrics.WEEK_DUE, metrics.OUTBOX_AGE, metrics.REFUSED_RESTATEMENTS):
+        gauge.set(0)
 
 
 class CutOffError(Exception):

@@ -8,6 +8,7 @@ from services.runtime import openapi
 from services.runtime.openapi import Document, content, problem, reference
 
 _DESCRIPTION = "The weekly reports, one for each closed week, in numbered revisions that never change."
+_AWAY = "Reports cannot be read now: PostgreSQL is away. Ask again."
 _SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _COUNT = {"type": "integer", "minimum": 0}
 _LISTED: Document = {
@@ -63,7 +64,8 @@ def document() -> Document:
 
 
 def _paths() -> Document:
-    page = {"200": {"description": "A page.", "content": content("text/html", {"type": "string"})}}
+    html = content("text/html", {"type": "string"})
+    page = {"200": {"description": "A page.", "content": html}, "503": openapi.retried(_AWAY, html)}
     listed = {
         "type": "object",
         "required": ["reports"],
@@ -83,7 +85,8 @@ def _paths() -> Document:
 
 
 def _get(summary: str, parameters: list[Document], responses: Document) -> Document:
-    return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": responses}}
+    away = {"503": problem(_AWAY, retry=True)}
+    return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": responses | away}}
 
 
 def _line_list() -> Document:

@@ -57,6 +57,11 @@ def front_page(reports: list[Document]) -> bytes:
     return _templates().get_template("index.html").render(reports=reports, style=_style()).encode()
 
 
+def unavailable_page() -> bytes:
+    """The page that says that there is none now."""
+    return _templates().get_template("unavailable.html").render(style=_style()).encode()
+
+
 @cache
 def content_security_policy() -> str:
     """Only the page's own style is allowed, by its digest; no script, no other origin."""

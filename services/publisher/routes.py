@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -19,10 +19,21 @@ from schemas.week import ReportingCalendar
 from services.publisher import rendering
 from services.publisher.closing import State
 from services.publisher.snapshot import SQL
+from services.runtime.errors import is_transient
+from services.runtime.logs import get
 from services.runtime.problems import problem
 
 _NAME = re.compile(r"^(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,6})(?:\.(json|csv|html))?$")
 _ACCEPTED = {"application/json": "json", "text/csv": "csv", "text/html": "html", "*/*": "json", "text/*": "html"}
+
+
+log = get(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+_PATIENCE = 4.0
+"""Seconds for each of: a connection, the answer, and taking a statement back that was not answered."""
+_RETRY = {"Retry-After": "5"}
 
 
 class BadRequestError(Exception):
@@ -33,12 +44,21 @@ class BadRequestError(Exception):
         self.response = response
 
 
+def _unavailable() -> Response:
+    return problem(503, "reports-unavailable", "The reports cannot be read now; ask again.", _RETRY)
+
+
+def _page_unavailable() -> Response:
+    return _response(rendering.unavailable_page(), "html", _RETRY, 503)
+
+
 class Reports:
     """The read side. Any number of processes may serve it."""
 
     def __init__(self, connect: Callable[[], asyncpg.Pool[Any]], calendar: ReportingCalendar) -> None:
         self._connect = connect
         self._calendar = calendar
+        self._away = False
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
@@ -57,24 +77,52 @@ class Reports:
     def routes(self) -> list[Route]:
         """The routes of the public interface."""
         return [
-            Route("/", self.front_page),
-            Route("/v1/reports", self.list_reports),
-            Route("/v1/reports/{name}", self.show),
-            Route("/v1/reports/{name}/revisions/{number}", self.show),
-            Route("/v1/reports/{name}/revisions/{number}/line-list", self.show_list),
+            Route("/", self._reading(self.front_page, _page_unavailable)),
+            Route("/v1/reports", self._reading(self.list_reports)),
+            Route("/v1/reports/{name}", self._reading(self.show)),
+            Route("/v1/reports/{name}/revisions/{number}", self._reading(self.show)),
+            Route("/v1/reports/{name}/revisions/{number}/line-list", self._reading(self.show_list)),
         ]
+
+    def _reading(self, endpoint: Endpoint, unavailable: Callable[[], Response] = _unavailable) -> Endpoint:
+        """The endpoint, or 503 while PostgreSQL is away. The log says once that it is, and once that it is back."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                response = await endpoint(request)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                if not self._away:
+                    log.warning("reports-unavailable", error=type(error).__name__)
+                self._away = True
+                return unavailable()
+            if self._away and response.status_code < 400:
+                log.info("reports-available")
+                self._away = False
+            return response
+
+        return answer
 
     async def waiting_for(self) -> str | None:
         """None when reports can be read, else what is missing."""
         try:
-            await self._pool.fetchval("SELECT 1")
+            await self._rows("SELECT 1")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return f"PostgreSQL: {type(error).__name__}"
         return None
 
+    async def _rows(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """What the statement answers. TimeoutError when a server hangs, which takes no statement back either."""
+        async with self._pool.acquire(timeout=_PATIENCE) as connection:
+            return await connection.fetch(statement, *arguments, timeout=_PATIENCE)
+
+    async def _row(self, statement: str, *arguments: object) -> asyncpg.Record | None:
+        return next(iter(await self._rows(statement, *arguments)), None)
+
     async def front_page(self, _: Request) -> Response:
         """The page for people."""
-        rows = await self._pool.fetch(SQL["reports"], None)
+        rows = await self._rows(SQL["reports"], None)
         return _response(rendering.front_page([_listed(row) | _now(row) for row in rows]), "html")
 
     async def list_reports(self, request: Request) -> Response:
@@ -83,7 +131,7 @@ class Reports:
             as_of = self._as_of(request)
         except BadRequestError as error:
             return error.response
-        rows = await self._pool.fetch(SQL["reports"], as_of)
+        rows = await self._rows(SQL["reports"], as_of)
         return JSONResponse({"reports": [_listed(row) | ({} if as_of else _now(row)) for row in rows]})
 
     async def show(self, request: Request) -> Response:
@@ -93,7 +141,7 @@ class Reports:
             as_of = self._as_of(request)
         except BadRequestError as error:
             return error.response
-        row = await self._pool.fetchrow(SQL["report"], week, revision, as_of)
+        row = await self._row(SQL["report"], week, revision, as_of)
         if row is None:
             detail = "There is no such report (yet); /v1/reports lists those that are there."
             return problem(404, "report-not-found", detail)
@@ -110,7 +158,7 @@ class Reports:
             week, revision, _ = _asked(request)
         except BadRequestError as error:
             return error.response
-        row = await self._pool.fetchrow(SQL["line_list"], week, revision)
+        row = await self._row(SQL["line_list"], week, revision)
         if row is None:
             return problem(404, "line-list-not-found", "There is no line list with this revision.")
         if row["content"] is None:
@@ -193,8 +241,8 @@ def _told(standing: dict[str, Any] | None) -> dict[str, str]:
     }
 
 
-def _response(body: bytes, form: str, headers: dict[str, str] | None = None) -> Response:
+def _response(body: bytes, form: str, headers: dict[str, str] | None = None, status: int = 200) -> Response:
     safe = {"X-Content-Type-Options": "nosniff", "Vary": "Accept"}
     if form == "html":
         safe["Content-Security-Policy"] = rendering.content_security_policy()
-    return Response(body, headers=safe | (headers or {}), media_type=rendering.MEDIA_TYPES[form])
+    return Response(body, status, safe | (headers or {}), media_type=rendering.MEDIA_TYPES[form])

@@ -4,7 +4,7 @@
     name = "ice-las-vegas"
     key_sha256 = ["<SHA-256 of the bearer key, in hex>"]
     kinds = ["issued", "declined"]
-    jurisdictions = ["32*", "US"]       # codes; a trailing * covers all codes that begin so
+    jurisdictions = ["32*", "US"]       # codes; 32* is the state 32 and its counties, see docs/settings.md
     valid_from = 2017-01-01T00:00:00Z   # optional, inclusive
     valid_to = 2018-01-01T00:00:00Z     # optional, exclusive
     events_per_second = 5000            # optional, over ten seconds; above it 429
@@ -32,6 +32,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from schemas.detainer import Kind
 from schemas.envelope import AGENCY_PATTERN
+from schemas.jurisdiction import TRIBAL_DIGITS
 from services.runtime.errors import ConfigurationError
 
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
@@ -111,10 +112,13 @@ class Agency(_Valid):
 
 
 def matches(scope: str, code: str) -> bool:
-    """Whether a scope (a code, or the beginning of codes and `*`) covers a code."""
-    if scope == "*":
-        return True
-    return code.startswith(scope[:-1]) if scope.endswith("*") else code == scope
+    """Whether a scope covers a code: a code itself alone, `*` every code, `32*` the state and counties that begin so.
+
+    No state's scope covers a tribe: its four digits begin like some state's two by chance.
+    """
+    if not scope.endswith("*"):
+        return code == scope
+    return scope == "*" or (len(code) != TRIBAL_DIGITS and code.startswith(scope[:-1]))
 
 
 def _intersect(one: str, other: str) -> bool:

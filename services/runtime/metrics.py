@@ -33,7 +33,7 @@ OUTBOX_AGE = Gauge("ddor_publisher_outbox_oldest_age_seconds", "Age of the oldes
 WEEK_STATE = Gauge("ddor_publisher_week_state", "Weeks by state.", ["state"])
 WEEK_DUE = Gauge(
     "ddor_publisher_week_due_timestamp_seconds",
-    "End and grace of the earliest week that closes by itself and is not published; 0 before this process has led.",
+    "End and grace of the earliest week that closes by itself and is not published; 0 while another leads.",
 )
 REFUSED_RESTATEMENTS = Gauge(
     "ddor_publisher_refused_restatements", "Weeks of which a restatement could not be proven, and none could since."

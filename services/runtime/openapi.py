@@ -68,8 +68,13 @@ def content(media_type: str, schema: Document, **more: Any) -> Document:
 
 def problem(description: str, *, retry: bool = False) -> Document:
     """A response that is a problem."""
-    headers = {"headers": _RETRY_AFTER} if retry else {}
-    return {"description": description, **headers, "content": content("application/problem+json", reference("Problem"))}
+    body = content("application/problem+json", reference("Problem"))
+    return retried(description, body) if retry else {"description": description, "content": body}
+
+
+def retried(description: str, body: Document) -> Document:
+    """A response with Retry-After."""
+    return {"description": description, "headers": _RETRY_AFTER, "content": body}
 
 
 def _health() -> Document:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
 
+import httpx
 import pytest
 
 from deploy.local.parts import KafkaPart
@@ -113,6 +115,28 @@ async def test_too_many_rejects_in_the_window_halt_and_what_was_before_a_resume_
     assert await database_outcome.outcome(connection) == model.outcome(accepted(good))
 
 
+async def test_a_halted_partition_is_shown_for_as_long_as_it_is_also_after_a_restart(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    stands = (await kafka_log.append(kafka.bootstrap, [Message(ISSUED, b"{", partition=2)] * (REJECTS_IN_WINDOW + 1)))[
+        -1
+    ][2] + 1
+    await _count_until_halted(settings(worker="one"), connection)
+    await kafka_log.append(kafka.bootstrap, _told(range(30), 2))
+    behind = (await kafka_log.ends(kafka.bootstrap))[ISSUED, 2] - stands
+    shown = f'ddor_aggregator_lag_records{{partition="2",topic="{ISSUED}"}} {float(behind)}\n'
+    for name in ("one", "two"):  # the same worker again, and another one
+        async with running(app.create(settings(worker=name))) as client:
+            told = await until(partial(_shown, client, shown), "the lag of the halted partition")
+            assert "ddor_aggregator_unread_partitions 1.0\n" in told
+    async with running(app.create(settings(worker="one"))) as client:
+        await until(partial(_shown, client, shown), "the lag of the halted partition")
+        assert (await ddor(settings(), "resume", f"{ISSUED}/2", "--by", "a.smith")).exit_code == 0
+        await kafka_log.counted(connection, kafka.bootstrap)
+        await until(partial(_shown, client, "ddor_aggregator_unread_partitions 0.0\n"), "no partition halted")
+        await until(partial(_shown, client, shown.replace(f" {float(behind)}", " 0.0")), "no lag")
+
+
 async def test_another_offset_is_for_a_lost_position_alone(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
@@ -187,6 +211,12 @@ async def test_a_place_that_was_rejected_in_an_earlier_log_can_be_rejected_again
     (row,) = await connection.fetch("SELECT reason FROM rejected")
     assert row["reason"] == "unknown-field"
     assert await connection.fetchval("SELECT count(*) FROM rejected_raw") == 0, "may be personal: nothing is kept"
+
+
+async def _shown(client: httpx.AsyncClient, line: str) -> str:
+    """The metrics, once this line is among them."""
+    told = (await client.get("/metrics")).text
+    return told if line in told else ""
 
 
 async def _count_until_halted(settings: Settings, connection: Connection) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import generate_latest
 
 from deploy.local.parts import KafkaPart
 from schemas.topics import REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher.snapshot import SQL
+from services.runtime import metrics
 from services.runtime.errors import InvariantError
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
@@ -171,6 +174,29 @@ async def test_only_one_publisher_leads(settings: MakeSettings) -> None:
         assert not await other.fetchval(SQL["try_lead"])
     async with publishing(chosen, week.begins_at):
         pass  # `publishing` itself asserts that it leads
+
+
+async def test_a_publisher_that_another_one_leads_shows_none_of_what_it_showed_as_leader(
+    settings: MakeSettings,
+) -> None:
+    """Else WeekOverdue and OutboxOld could fire for ever, for what the leader has long published."""
+    week = new_week()
+    chosen = settings(first_week=week.first)
+    async with publishing(chosen, week.ends_at + GRACE) as publisher:
+        await publisher.step()
+        await publisher.step()
+        metrics.OUTBOX_AGE.set(900)
+        metrics.REFUSED_RESTATEMENTS.set(1)
+        assert 'ddor_publisher_week_state{state="draining"} 1.0' in generate_latest().decode()
+        waits = asyncio.Event()
+        session = asyncio.create_task(publisher.closer.session(waits.set))
+        await asyncio.wait_for(waits.wait(), 60)
+        session.cancel()
+        await asyncio.gather(session, return_exceptions=True)
+    shown = generate_latest().decode()
+    assert "ddor_publisher_week_state{" not in shown
+    for name in ("week_due_timestamp_seconds", "outbox_oldest_age_seconds", "refused_restatements"):
+        assert f"ddor_publisher_{name} 0.0" in shown
 
 
 @pytest.mark.real_kafka("creates a deleted topic anew when it is asked about it")

@@ -93,6 +93,26 @@ async def test_it_starts_without_a_part_and_begins_when_it_comes(
 
 
 @pytest.mark.parametrize("how", ["stopped", "paused"])
+@pytest.mark.parametrize("service", ["publisher"], indirect=True)
+async def test_readers_are_told_to_come_again_while_postgresql_is_away(
+    service: Service, own_postgres: PostgresPart, how: str
+) -> None:
+    paths = ["/", "/v1/reports", "/v1/reports/2090-01-07", "/v1/reports/2090-01-07/revisions/1/line-list"]
+    await asyncio.to_thread(service.start)
+    async with processes.client(service) as http:
+        assert [(await http.get(path)).status_code for path in paths] == [200, 200, 404, 404]
+        await asyncio.to_thread(own_postgres.stop if how == "stopped" else own_postgres.pause)
+        away = await asyncio.gather(*(http.get(path) for path in paths * 3))
+        assert {(one.status_code, one.headers.get("retry-after")) for one in away} == {(503, "5")}
+        await asyncio.to_thread(own_postgres.start if how == "stopped" else own_postgres.resume)
+        await asyncio.to_thread(service.wait_ready)
+        assert [(await http.get(path)).status_code for path in paths] == [200, 200, 404, 404]
+    assert "Traceback" not in service.process.log.read_text()
+    assert await _said(service, "reports-unavailable", 1)
+    assert not await _said(service, "reports-unavailable", 2)
+
+
+@pytest.mark.parametrize("how", ["stopped", "paused"])
 @pytest.mark.parametrize("what", PARTS)
 async def test_sigterm_ends_it_while_a_part_is_away(
     service: Service, own_kafka: KafkaPart, own_postgres: PostgresPart, what: str, how: str

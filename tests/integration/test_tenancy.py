@@ -219,12 +219,19 @@ async def test_a_halt_stays_through_restarts_and_changes_of_hands(move_in: Move,
     again, _ = await move_in("one")
     await until(lambda: _claimed(again), "the name of an ended session")
     await again.round()
+    assert again.halted == {}, "not known before the first round"
+    await again.round()
+    assert again.halted == {stuck: 0}
     leases = await again.held()
     assert {p: lease.halted for p, lease in leases.items() if lease.halted} == {stuck: "PositionLost: a test"}
     await again.sign_off()
     two, _ = await move_in("two")
     await two.round()
+    await two.round()
     assert (await two.held())[stuck].halted == "PositionLost: a test"
+    assert two.halted == {stuck: 0}, "shown by whoever has it"
+    await again.round()
+    assert again.halted == {}
     assert await connection.fetchval("SELECT count(*) FROM partition_position WHERE halted_reason IS NOT NULL") == 1
 
 

@@ -39,10 +39,10 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 async def ddor(settings: Settings, *arguments: str, **variables: str) -> Done:
-    """Run a command to its end, its lines long enough for a table; `variables` come before the settings."""
+    """Run a command to its end, in a pipe, which no terminal may cut; `variables` come before the settings."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.cli.main", *arguments,
-        env=environment(settings) | {"COLUMNS": "160", "NO_COLOR": "1"} | variables, stdin=asyncio.subprocess.DEVNULL,
+        env=environment(settings) | {"COLUMNS": "80", "NO_COLOR": "1"} | variables, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 120)

@@ -21,6 +21,7 @@ class FakeTenancy:
 
     def __init__(self) -> None:
         self.rounds = 0
+        self.halted: dict[Partition, int] = {}
         self.leases = {partition: lease(partition) for partition in (ISSUED_0, ISSUED_1)}
         self.answers = asyncio.Event()
         self.answers.set()

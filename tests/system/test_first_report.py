@@ -68,7 +68,9 @@ async def test_the_first_report(
         assert (await reader.get(f"/v1/reports/{WEEK}.json")).json() == document
         await _one_message(own_kafka, document)
         status = json.loads(system.run("status", "--json"))
-        assert status["totals"]["open_conflicts"] == status["totals"]["history"] == 0
+        totals = status["totals"]
+        assert totals["open_conflicts"] == totals["rejected"] == 0
+        assert totals["records"] == 2 * totals["duplicates"]
         assert {one["lag"] for one in status["partitions"]} == {0}
     assert "/v1/reports/{name}" in (await reader.get("/docs")).text
     await assert_as_described(system.services["publisher"].url, scratch=tmp_path)

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.detainer import Kind
+from schemas.jurisdiction import TRIBAL_DIGITS, registry
+from schemas.jurisdiction import Kind as Place
 from services.runtime.agencies import Agencies, AgenciesFile, parse
 from services.runtime.errors import ConfigurationError
 from tests.unit.sample_events import quick
@@ -74,8 +76,11 @@ def test_a_key_can_end_or_begin_by_itself_while_another_stays() -> None:
 @pytest.mark.parametrize(
     ("scope", "inside", "outside"),
     [
-        ("32*", ["32003", "32", "3235"], ["31003", "US", "03200"]),
         ("3200*", ["32003", "32005"], ["32013", "320"]),
+        ("32*", ["32003", "32"], ["31003", "US", "03200", "3235"]),
+        ("24*", ["24", "24033"], ["2430", "US"]),
+        ("243*", ["24301"], ["24", "2430"]),
+        ("2430", ["2430"], ["24", "24301", "2431"]),
         ("32003", ["32003"], ["3200", "320033", "32"]),
         ("32", ["32"], ["32003"]),
         ("US", ["US"], ["32003"]),
@@ -99,6 +104,8 @@ def test_a_scope_is_a_code_or_all_codes_that_begin_so(scope: str, inside: list[s
         ("*", "US", "US"),
         ("01001 US", "36* US", "US"),
         ("32*", "32", "32*"),
+        ("2430", "2430", "2430"),
+        ("*", "2430", "2430"),
     ],
 )
 def test_scopes_that_overlap_are_refused_and_the_pair_is_named(one: str, other: str, both: str) -> None:
@@ -108,10 +115,28 @@ def test_scopes_that_overlap_are_refused_and_the_pair_is_named(one: str, other: 
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("32003", "32005"), ("32*", "33*"), ("US", "32*"), ("320*", "321*"), ("US", "32")]
+    ("one", "other"),
+    [
+        ("32003", "32005"),
+        ("32*", "33*"),
+        ("US", "32*"),
+        ("320*", "321*"),
+        ("US", "32"),
+        ("24*", "2430"),
+        ("2430", "243*"),
+    ],
 )
 def test_scopes_beside_each_other_are_well(one: str, other: str) -> None:
     assert len(read(table("vegas", one), table("reno", other)).listed) == 2
+
+
+def test_a_scope_of_a_state_covers_the_state_and_its_counties_and_no_code_of_another_kind() -> None:
+    for state in (one for one in registry() if one.kind is Place.STATE):
+        (agency,) = read(table("vegas", f"{state.code}*")).listed
+        covered = [one for one in registry() if agency.covers(Kind.ISSUED, one.code)]
+        assert state in covered
+        assert {(one.state, one.kind) for one in covered} <= {(state.state, Place.STATE), (state.state, Place.COUNTY)}
+    assert all((len(one.code) == TRIBAL_DIGITS) == (one.kind is Place.TRIBAL) for one in registry())
 
 
 def test_one_place_may_have_an_agency_for_each_kind() -> None:
@@ -138,11 +163,15 @@ def test_validity_includes_its_first_instant_and_not_its_last() -> None:
     assert not agency.is_valid(end)
 
 
-@given(st.lists(st.sampled_from(["*", "3*", "32*", "33*", "32003", "33001", "US", "32"]), min_size=2, max_size=2))
+@given(
+    st.lists(
+        st.sampled_from(["*", "3*", "32*", "33*", "323*", "32003", "33001", "US", "32", "3235"]), min_size=2, max_size=2
+    )
+)
 @quick
 def test_two_scopes_overlap_exactly_when_some_code_is_in_both(scopes: list[str]) -> None:
     (one,), (other,) = (read(table("one", scope)).listed for scope in scopes)
-    codes = ["US", "01", "01001", "3", "31001", "32", "32003", "32005", "33", "33001", "33003"]
+    codes = ["US", "01", "01001", "31001", "32", "3235", "32003", "32005", "32301", "33", "33001", "33003"]
     both = [code for code in codes if one.covers(Kind.ISSUED, code) and other.covers(Kind.ISSUED, code)]
     assert bool(both) == (one.overlaps(other) is not None) == (other.overlaps(one) is not None)
 

@@ -1,0 +1,67 @@
+"""`ddor status` on a real database: what it says, and that watching it costs no more the more has been counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+from services.cli import status
+from services.publisher.closer import EndOffsets
+from tests.conftest import MakeSettings
+from tests.support import events, kafka_log
+from tests.support.commands import ddor
+from tests.support.counting import counting
+from tests.support.kafka_log import Message
+from tests.support.positions import Connection
+
+BOUNDED = {"partition_position", "worker", "week_close", "outbox"}
+"""Tables of as many rows as there are partitions, workers, weeks and messages on their way."""
+
+
+class NoEnds:
+    """A log that nobody asks."""
+
+    async def read(self) -> dict[str, dict[str, int]]:
+        return {}
+
+
+def _relations(plan: dict[str, Any]) -> Iterator[str]:
+    if "Relation Name" in plan:
+        yield plan["Relation Name"]
+    for child in plan.get("Plans", ()):
+        yield from _relations(child)
+
+
+async def test_what_watch_asks_every_two_seconds_reads_no_table_that_grows(
+    store_settings: MakeSettings, connection: Connection
+) -> None:
+    asked: list[tuple[str, Any]] = []
+    async with kafka_log.connected(store_settings()) as session:
+        session.add_query_logger(lambda said: asked.append((said.query, said.args)))
+        state = await status._read(session, cast("EndOffsets", NoEnds()), store_settings())
+    assert set(state) > {"partitions", "workers", "weeks", "totals"}
+    assert asked
+    for query, arguments in asked:
+        told = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments)
+        (explained,) = json.loads(told) if isinstance(told, str) else told
+        assert set(_relations(explained["Plan"])) <= BOUNDED, query
+
+
+async def test_it_says_what_was_read_and_what_of_it_was_rejected_and_is_in_conflict(
+    settings: MakeSettings, connection: Connection
+) -> None:
+    chosen = settings()
+    told = [events.message("issued", events.issued(number)) for number in (1, 1, 2)]
+    told.append(events.message("issued", events.issued(1, jurisdiction="32031")))
+    told.append(Message("detainer-issued", b"no event", partition=3))
+    await kafka_log.append(chosen.kafka_bootstrap, told)
+    async with counting(chosen) as counter:
+        await counter.count()
+    said = json.loads((await ddor(chosen, "status", "--json")).out)
+    # The notice of the reject is on its way.
+    assert said["totals"] == {"records": 5, "duplicates": 1, "rejected": 1, "unsent": 1, "open_conflicts": 1}
+    assert said["rejects"] == [{"topic": "detainer-issued", "reason": "not-json", "n": 1}]
+    table = (await ddor(chosen, "status")).out
+    assert "detainer-issued not-json: 1" in table
+    assert "5 read, 1 of them duplicates, 1 rejected" in table
