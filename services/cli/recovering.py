@@ -28,8 +28,7 @@ async def _recover(by: str) -> None:
     connection = await postgres.connect(loaded, "ddor-recover")
     try:
         store = Store(connection, loaded.calendar, loaded.hold)
-        listed = await recovery.announced(kafka.client(loaded, "ddor-recover"))
-        lacking = await recovery.missing(connection, listed)
+        lacking = await recovery.missing(connection, recovery.announced(kafka.client(loaded, "ddor-recover")))
         async with connection.transaction():
             for one in lacking:
                 await recovery.restore(connection, store, one, by, now)

@@ -156,8 +156,11 @@ async def _check_topic(
     loaded: Settings, week: date, revision: int, document: dict[str, Any], findings: Findings
 ) -> None:
     """Compare with what was announced, name by name: it says which figure or offset was changed since."""
-    listed = await recovery.announced(kafka.client(loaded, "ddor-verify"))
-    found = [one.event["data"] for one in listed if not one.final and (one.week, one.revision) == (week, revision)]
+    found = [
+        one.event["data"]
+        async for one in recovery.announced(kafka.client(loaded, "ddor-verify"))
+        if not one.final and (one.week, one.revision) == (week, revision)
+    ]
     if len(found) != 1:
         findings.note(False, "report-ready", f"{len(found)} messages announce this revision")
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -48,46 +49,47 @@ class Announced:
         return f"{self.week} final" if self.final else f"{self.week}@{self.revision}"
 
 
-async def announced(client: Mapping[str, Any]) -> list[Announced]:
-    """All that `report-ready` says, in the order in which it was published."""
+async def announced(client: Mapping[str, Any]) -> AsyncGenerator[Announced, None]:
+    """All that `report-ready` says, in the order in which it was published; one at a time, for the topic only grows."""
     consumer = AIOKafkaConsumer(**client, isolation_level="read_committed", enable_auto_commit=False)
     await consumer.start()
     try:
-        records = await read_all(consumer, REPORT_READY)
+        async for record in read_all(consumer, REPORT_READY):
+            event = json.loads(record.value)
+            if event["type"] in {"report-ready", "report-final"}:
+                yield Announced(
+                    date.fromisoformat(event["data"]["week_start"]),
+                    event["data"]["revision"],
+                    event["data"]["digest"],
+                    event,
+                    record.timestamp,
+                    event["type"] == "report-final",
+                )
     finally:
         await kafka.stop(consumer)
-    events = [(json.loads(record.value), record.timestamp) for record in records]
-    return [
-        Announced(
-            date.fromisoformat(event["data"]["week_start"]),
-            event["data"]["revision"],
-            event["data"]["digest"],
-            event,
-            stamp,
-            event["type"] == "report-final",
-        )
-        for event, stamp in events
-        if event["type"] in {"report-ready", "report-final"}
-    ]
 
 
 async def check(connection: asyncpg.Connection[Any], client: Mapping[str, Any]) -> None:
     """Raise when the topic and the table `report` disagree."""
-    if lacking := await missing(connection, await announced(client)):
+    if lacking := await missing(connection, announced(client)):
         names = ", ".join(str(one) for one in lacking[:5])
         raise RecoveryNeededError(f"{len(lacking)} announcements are not in the database, run `ddor recover`: {names}")
 
 
-async def missing(connection: asyncpg.Connection[Any], listed: list[Announced]) -> list[Announced]:
+async def missing(connection: asyncpg.Connection[Any], listed: AsyncGenerator[Announced, None]) -> list[Announced]:
     """What was announced and is not in the database; DigestConflictError where both differ."""
     rows = await connection.fetch(SQL["published"])
     known = {(row["week"], row["revision"]): row["digest"] for row in rows}
     final = {row["week"] for row in await connection.fetch(SQL["final_weeks"])}
-    for one in listed:
-        digest = known.get((one.week, one.revision), one.digest)
-        if digest != one.digest:
-            raise DigestConflictError(f"{one} was published as {one.digest}, here it is {digest}")
-    return [one for one in listed if (one.week not in final if one.final else (one.week, one.revision) not in known)]
+    lacking = []
+    async with aclosing(listed):
+        async for one in listed:
+            digest = known.get((one.week, one.revision), one.digest)
+            if digest != one.digest:
+                raise DigestConflictError(f"{one} was published as {one.digest}, here it is {digest}")
+            if one.week not in final if one.final else (one.week, one.revision) not in known:
+                lacking.append(one)
+    return lacking
 
 
 async def restore(connection: asyncpg.Connection[Any], store: Store, one: Announced, by: str, now: datetime) -> None:

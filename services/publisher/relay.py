@@ -7,7 +7,7 @@ was stopped and is continued after another has taken over is fenced by the trans
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ TRANSACTIONAL_ID = "ddor-relay"
 _TAIL = 2_000
 """More offsets than one transaction takes: what is not marked was sent in the last one that was committed."""
 _SECONDS = 30
+_AT_ONCE = 20
 _STOP_SECONDS = 5
 
 
@@ -113,8 +114,10 @@ class Relay:
         consumer = AIOKafkaConsumer(**self._client, isolation_level="read_committed", enable_auto_commit=False)
         await consumer.start()
         try:
-            records = await read_all(consumer, topic, _TAIL)
-            return {dict(record.headers).get("id", b"").decode(): record.offset for record in records}
+            return {
+                dict(record.headers).get("id", b"").decode(): record.offset
+                async for record in read_all(consumer, topic, _TAIL)
+            }
         finally:
             await kafka.stop(consumer)
 
@@ -125,16 +128,17 @@ async def show_age(connection: asyncpg.Connection[Any], now: datetime) -> None:
     metrics.OUTBOX_AGE.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
 
 
-async def read_all(consumer: AIOKafkaConsumer, topic: str, last: int | None = None) -> list[Any]:
+async def read_all(consumer: AIOKafkaConsumer, topic: str, last: int | None = None) -> AsyncIterator[Any]:
     """The committed records of partition 0 of a topic, at most from `last` offsets before its end."""
     partition = TopicPartition(topic, 0)
     consumer.assign([partition])
     end = (await consumer.end_offsets([partition]))[partition]
     start = (await consumer.beginning_offsets([partition]))[partition]
     consumer.seek(partition, start if last is None else max(start, end - last))
-    found: list[Any] = []
-    async with asyncio.timeout(_SECONDS):
-        while await consumer.position(partition) < end:
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found.extend(records)
-    return found
+    while True:
+        async with asyncio.timeout(_SECONDS):
+            if await consumer.position(partition) >= end:
+                return
+            found = await consumer.getmany(partition, timeout_ms=500, max_records=_AT_ONCE)
+        for record in found.get(partition, ()):
+            yield record

@@ -125,7 +125,7 @@ class Life:
     async def announced(self) -> list[recovery.Announced]:
         """What the topic says of the weeks in this database, in order."""
         weeks = {row["week"] for row in await self.connection.fetch("SELECT DISTINCT week FROM report")}
-        return [one for one in await recovery.announced(client(self.settings)) if one.week in weeks]
+        return [one async for one in recovery.announced(client(self.settings)) if one.week in weeks]
 
 
 async def newest(connection: Connection, week: ReportingWeek) -> dict[str, Any]:

@@ -29,7 +29,7 @@ async def prove(
     first = weeks[0]
     count = await prove_chain(life.connection)
     digests = [row["digest"] for row in await life.connection.fetch("SELECT digest FROM report ORDER BY sequence")]
-    announced = await recovery.announced(client(life.settings))
+    announced = [one async for one in recovery.announced(client(life.settings))]
     assert [one.digest for one in announced if not one.final] == digests, "each once, in the order of writing"
     finals = [one.week for one in announced if one.final]
     assert finals == [week.first for week in weeks[: len(finals)]]
