@@ -22,6 +22,7 @@ def _state(**more: Any) -> dict[str, Any]:
         "workers": [{"name": WORKER, "age_seconds": 0.2, "partitions": 25}],
         "rejects": [{"topic": "detainer-declined", "reason": "unknown-jurisdiction", "n": 3}],
         "weeks": [{"week": "2017-01-28", "state": "closed"}],
+        "refused": [{"week": "2017-01-21", "outcome": "refused: causes do not sum"}],
         "totals": {"records": 3_555, "duplicates": 20, "rejected": 3, "unsent": 0, "open_conflicts": 1},
         **more,
     }
@@ -50,4 +51,5 @@ def test_what_watch_does_not_ask_for_is_left_out_and_not_said_to_be_none() -> No
     watched = said({name: value for name, value in whole.items() if name != "rejects"})
     assert "open conflicts" not in watched
     assert "none" not in watched.partition("weeks")[0].partition("without worker")[2]
+    assert "2017-01-21: refused: causes do not sum" in watched
     assert "3,555 read, 20 of them duplicates, 3 rejected" in watched
