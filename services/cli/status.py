@@ -103,7 +103,7 @@ def _table(state: dict[str, Any]) -> Group:
         "without worker": unowned or ["none"],
         **_counted(state),
         "weeks": [_week(one) for one in state["weeks"]] or ["none asked for or published"],
-        "restatements refused": [f"[red]{one['week']}: {one['outcome']}[/red]" for one in state["refused"]] or ["none"],
+        "not restated": [f"[red]{one['week']}: {one['outcome']}[/red]" for one in state["refused"]] or ["none"],
         "not yet sent": [f"{totals['unsent']:,}"],
         "records": [", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS)],
     }
