@@ -206,10 +206,13 @@ async def test_a_place_that_was_rejected_in_an_earlier_log_can_be_rejected_again
         store = Store(writing, OWNER)
         await store.prepare()
         await store.write(batch(first))
-        await connection.execute("UPDATE partition_position SET next_offset = 0")
+        await connection.execute("UPDATE partition_position SET halted_reason = 'PositionLost: a test'")
+        said = await ddor(store_settings(), "resume", str(first[0].at), "--by", "a.smith", "--at", "0")
+        assert said.exit_code == 0, said
+        await connection.execute("UPDATE partition_position SET owner = $1, epoch = 1", OWNER)
         await store.write(batch(again))
-    (row,) = await connection.fetch("SELECT reason FROM rejected")
-    assert row["reason"] == "unknown-field"
+    rows = await connection.fetch("SELECT kafka_offset, reason FROM rejected ORDER BY kafka_offset")
+    assert [tuple(row) for row in rows] == [(-1, "not-json"), (0, "unknown-field")]
     assert await connection.fetchval("SELECT count(*) FROM rejected_raw") == 0, "may be personal: nothing is kept"
 
 
