@@ -12,11 +12,11 @@ import pytest
 
 from deploy.local.parts import KafkaPart
 from services.aggregator import app
-from services.aggregator.store import INTERNAL_ERRORS, REJECTS_IN_WINDOW
+from services.aggregator.store import INTERNAL_ERRORS, REJECTS_IN_WINDOW, Store
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
-from tests.support.batches import accepted
+from tests.support.batches import OWNER, Record, accepted, batch, lease
 from tests.support.commands import ddor
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
@@ -193,6 +193,27 @@ async def test_a_halted_partition_holds_the_week(
         publisher.clock.now += timedelta(hours=1)
         await publisher.steps()
         assert await connection.fetchval("SELECT count(*) FROM report WHERE revision = 1") == 1
+
+
+async def test_a_place_that_was_rejected_in_an_earlier_log_can_be_rejected_again(
+    store_settings: MakeSettings, connection: Connection
+) -> None:
+    """After a topic was made anew and an operator let it go on at its start: else it could never go on."""
+    first = [Record(ISSUED, 0, 0, b"old", b"old bytes")]
+    again = [Record(ISSUED, 0, 0, b"new", events.encoded(events.envelope("issued", events.issued(1, name="Doe"))))]
+    await lease(connection, [first[0].at])
+    async with kafka_log.connected(store_settings()) as writing:
+        store = Store(writing, OWNER)
+        await store.prepare()
+        await store.write(batch(first))
+        await connection.execute("UPDATE partition_position SET halted_reason = 'PositionLost: a test'")
+        said = await ddor(store_settings(), "resume", str(first[0].at), "--by", "a.smith", "--at", "0")
+        assert said.exit_code == 0, said
+        await connection.execute("UPDATE partition_position SET owner = $1, epoch = 1", OWNER)
+        await store.write(batch(again))
+    rows = await connection.fetch("SELECT kafka_offset, reason FROM rejected ORDER BY kafka_offset")
+    assert [tuple(row) for row in rows] == [(-1, "not-json"), (0, "unknown-field")]
+    assert await connection.fetchval("SELECT count(*) FROM rejected_raw") == 0, "may be personal: nothing is kept"
 
 
 async def _shown(client: httpx.AsyncClient, line: str) -> str:
