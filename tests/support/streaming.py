@@ -71,7 +71,8 @@ async def streaming(connection: Connection, bootstrap: str) -> AsyncIterator[Str
         yield stream
     finally:
         stream.ending = True  # not cancelled: a client that is cancelled while it connects leaves its sockets open
-        await task
+        async with asyncio.timeout(120):  # where Kafka is away and a test has failed: it never ends by itself
+            await task
 
 
 async def _records(connection: Connection) -> int:
