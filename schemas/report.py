@@ -274,10 +274,7 @@ def links(week: date, revision: int) -> dict[str, str]:
 
 
 def announcement(report: Report, digest: str, time: str) -> bytes:
-    """The value of the `report-ready` record: canonical JSON, the same bytes for the same report and `time`.
-
-    `digest` is the report's, which takes long enough not to make it twice.
-    """
+    """The value of the `report-ready` record, canonical JSON. `digest` is the report's: it is slow to make twice."""
     kept = report.model_dump(mode="json", include=set(ReportReadyData.model_fields) & set(Report.model_fields))
     event: dict[str, Any] = {
         "id": report_id(report.week_start, report.revision),

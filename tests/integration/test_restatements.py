@@ -16,7 +16,7 @@ from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher.routes import Reports
 from services.publisher.snapshot import SQL
-from services.runtime import metrics, postgres
+from services.runtime import postgres
 from tests.conftest import MakeSettings
 from tests.support import commands, kafka_log
 from tests.support.events import CLARK
@@ -209,42 +209,6 @@ async def test_the_commands_wait_for_the_publisher_and_say_what_it_did(life: Lif
     assert [(row["by"], row["action"]) for row in rows] == [("Ada", "restate"), ("Ada", "release")] + 3 * [
         ("Ada", "restate")
     ]
-
-
-async def test_a_restatement_that_cannot_be_proven_is_refused_and_holds_up_no_other(
-    life: Life, week: ReportingWeek
-) -> None:
-    second = life.settings.calendar.next(week)
-    third = life.settings.calendar.next(second)
-    await life.tell(*both(range(4), week))
-    await life.close(week)
-    await life.tell(*both(range(10, 14), second))
-    await life.close(second)
-    # A fact of the first week is moved behind everybody's back, the counters with it: no record explains that.
-    moved = "SET jurisdiction = $2 WHERE week = $1 AND kind = 'issued'"
-    await life.connection.execute(f"UPDATE ledger_entry {moved}", week.first, WASHOE)
-    await life.connection.execute(f"UPDATE weekly_counter {moved}", week.first, WASHOE)
-    await life.tell(told("declined", 15, second), told("issued", 15, second))
-    await life.close(third)
-    assert (await life.revisions())[2:] == [(str(third), 1, "initial"), (str(second), 2, "scheduled")]
-    assert metrics.REFUSED_RESTATEMENTS._value.get() == 1
-
-    async def ask(which: ReportingWeek) -> int:
-        now = life.publisher.clock.now
-        asked: int = await life.connection.fetchval(SQL["request_restatement"], which.first, "Ada", "x", now)
-        return asked
-
-    asked, other = await ask(week), await ask(third)
-    await life.publisher.steps()
-    outcome = await life.connection.fetchval(SQL["restatement_outcome"], asked)
-    assert outcome == f"refused: {week}: causes do not sum to the difference of {CLARK} issued"
-    assert await life.connection.fetchval(SQL["restatement_outcome"], other) == "no figure has changed"
-    await life.connection.execute(f"UPDATE ledger_entry {moved}", week.first, CLARK)
-    await life.connection.execute(f"UPDATE weekly_counter {moved}", week.first, CLARK)
-    await ask(week)
-    await life.publisher.steps()
-    assert metrics.REFUSED_RESTATEMENTS._value.get() == 0
-    assert await prove_chain(life.connection) == 4
 
 
 async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int]]:

@@ -4,63 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
-from types import TracebackType
-from typing import Any, cast
 
-import asyncpg
 import httpx
 import pytest
-import structlog.testing
-from starlette.applications import Starlette
 
-from services.publisher.routes import Reports
-from services.publisher.snapshot import SQL
-from tests.unit.sample_reports import CALENDAR, report, snapshot
-
-REPORT = report(snapshot({"32003": 118}, {"32003": 51}))
-ROW: dict[str, Any] = {
-    "week": date(2017, 1, 28),
-    "revision": 1,
-    "digest": REPORT.digest,
-    "figures": REPORT.model_dump(mode="json") | {"digest": REPORT.digest},
-    "published_at": datetime(2017, 2, 5, 5, tzinfo=UTC),
-    "totals": {"issued": 118, "declined": 51},
-    "demonstration": False,
-    "state": "published",
-    "newest": 1,
-    "now": {"issued": 121, "declined": 51},
-}
-
-
-class Pool:
-    """Answers one report, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[object, ...]] = []
-        self.row: dict[str, Any] | None = ROW
-        self.broken: Exception | None = None
-
-    async def __aenter__(self) -> Pool:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        return None
-
-    def acquire(self, *, timeout: float) -> Pool:
-        assert timeout > 0
-        return self
-
-    async def fetch(self, statement: str, *arguments: object, timeout: float) -> list[dict[str, Any]]:  # noqa: ASYNC109
-        assert timeout > 0
-        if self.broken:
-            raise self.broken
-        if statement == "SELECT 1":
-            return [{}]
-        assert statement in (SQL["reports"], SQL["report"])
-        self.asked.append(arguments)
-        return [self.row] if self.row else []
+from tests.unit.sample_reader import REPORT, ROW, Pool, reading
 
 
 @pytest.fixture
@@ -70,11 +18,8 @@ def pool() -> Pool:
 
 @pytest.fixture
 async def client(pool: Pool) -> AsyncIterator[httpx.AsyncClient]:
-    reports = Reports(lambda: cast("asyncpg.Pool[Any]", pool), CALENDAR)
-    async with reports.connected():
-        app = Starlette(routes=reports.routes)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://publisher") as client:
-            yield client
+    async with reading(pool) as client:
+        yield client
 
 
 WEEK = date(2017, 1, 28)
@@ -279,48 +224,3 @@ async def test_what_was_published_as_of_an_instant_says_nothing_of_today(client:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_reports_are_only_read(client: httpx.AsyncClient, method: str) -> None:
     assert (await client.request(method, "/v1/reports/latest")).status_code == 405
-
-
-@pytest.mark.parametrize(
-    "error", [OSError("secret"), asyncpg.PostgresError("secret"), asyncpg.InterfaceError("secret")]
-)
-async def test_it_waits_for_postgresql_and_does_not_quote_it(pool: Pool, error: Exception) -> None:
-    reports = Reports(lambda: cast("asyncpg.Pool[Any]", pool), CALENDAR)
-    async with reports.connected():
-        assert await reports.waiting_for() is None
-        pool.broken = error
-        waiting_for = await reports.waiting_for()
-    assert waiting_for == f"PostgreSQL: {type(error).__name__}"
-
-
-@pytest.mark.parametrize(
-    "error", [ConnectionRefusedError("secret"), asyncpg.AdminShutdownError("secret"), TimeoutError("secret")]
-)
-@pytest.mark.parametrize("path", ["/", "/v1/reports", "/v1/reports/2017-01-28", "/v1/reports/2017-01-28/revisions/1"])
-async def test_while_postgresql_is_away_it_is_503_and_said_once(
-    client: httpx.AsyncClient, pool: Pool, error: Exception, path: str
-) -> None:
-    with structlog.testing.capture_logs() as said:
-        for _ in range(3):
-            pool.broken = error
-            answers = [await client.get(path) for _ in range(3)]
-            pool.broken = None
-            assert (await client.get("/v1/reports/latest.pdf")).status_code == 404, "asks nobody, so says nothing"
-            assert (await client.get(path)).status_code == 200
-    assert {(one.status_code, one.headers["retry-after"]) for one in answers} == {(503, "5")}
-    media_type = "text/html; charset=utf-8" if path == "/" else "application/problem+json"
-    assert {one.headers["content-type"] for one in answers} == {media_type}
-    assert "secret" not in answers[0].text
-    if path == "/":
-        assert "default-src 'none'" in answers[0].headers["content-security-policy"]
-    else:
-        assert answers[0].json()["code"] == "reports-unavailable"
-    once = [("reports-unavailable", "warning"), ("reports-available", "info")]
-    assert [(one["event"], one["log_level"]) for one in said] == once * 3
-    assert said[0]["error"] == type(error).__name__
-
-
-async def test_what_waiting_does_not_mend_is_no_503(client: httpx.AsyncClient, pool: Pool) -> None:
-    pool.broken = asyncpg.UndefinedTableError("a defect of ours")
-    with pytest.raises(asyncpg.UndefinedTableError):
-        await client.get("/v1/reports")

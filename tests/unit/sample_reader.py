@@ -1,0 +1,80 @@
+"""The publisher's routes over a database that has one report."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from types import TracebackType
+from typing import Any, cast
+
+import asyncpg
+import httpx
+from starlette.applications import Starlette
+
+from services.publisher.routes import Reports
+from services.publisher.snapshot import SQL
+from tests.unit.sample_reports import CALENDAR, report, snapshot
+
+REPORT = report(snapshot({"32003": 118}, {"32003": 51}))
+ROW: dict[str, Any] = {
+    "week": date(2017, 1, 28),
+    "revision": 1,
+    "digest": REPORT.digest,
+    "figures": REPORT.model_dump(mode="json") | {"digest": REPORT.digest},
+    "published_at": datetime(2017, 2, 5, 5, tzinfo=UTC),
+    "totals": {"issued": 118, "declined": 51},
+    "demonstration": False,
+    "state": "published",
+    "newest": 1,
+    "now": {"issued": 121, "declined": 51},
+}
+
+
+class Pool:
+    """Answers one report, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.row: dict[str, Any] | None = ROW
+        self.broken: Exception | None = None
+
+    async def __aenter__(self) -> Pool:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        return None
+
+    def acquire(self, *, timeout: float) -> Pool:
+        assert timeout > 0
+        return self
+
+    async def fetch(self, statement: str, *arguments: object, timeout: float) -> list[dict[str, Any]]:  # noqa: ASYNC109
+        assert timeout > 0
+        if self.broken:
+            raise self.broken
+        if statement == "SELECT 1":
+            return [{}]
+        assert statement in (SQL["reports"], SQL["report"])
+        self.asked.append(arguments)
+        return [self.row] if self.row else []
+
+
+def routes(pool: Pool) -> Reports:
+    """The routes over this database."""
+    return Reports(lambda: cast("asyncpg.Pool[Any]", pool), CALENDAR)
+
+
+@asynccontextmanager
+async def reading(pool: Pool) -> AsyncIterator[httpx.AsyncClient]:
+    """A reader of what is published."""
+    reports = routes(pool)
+    async with reports.connected():
+        app = Starlette(routes=reports.routes)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://publisher") as client:
+            yield client
+
+
+WEEK = date(2017, 1, 28)
