@@ -15,6 +15,7 @@ from rich.table import Table
 
 from services.cli.terminal import out, run
 from services.publisher.closer import EndOffsets
+from services.publisher.store import Store
 from services.runtime import kafka, postgres, queries, settings
 from services.runtime.settings import Settings
 
@@ -61,14 +62,14 @@ async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: S
     for row in await connection.fetch(SQL["partitions"]):
         lag = end.get(row["topic"], {}).get(str(row["partition"]), 0) - row["next_offset"]
         partitions.append({**dict(row), "lag": lag})
-    now = datetime.now(UTC)
+    now, store = datetime.now(UTC), Store(connection, loaded.calendar, loaded.hold)
     return {
         "at": now.isoformat(timespec="seconds"),
         "current_week": str(loaded.calendar.week_of(now)),
         "partitions": partitions,
         "workers": [dict(row) for row in await connection.fetch(SQL["workers"])],
         "weeks": [dict(row) for row in await connection.fetch(SQL["weeks"])],
-        "refused": [dict(row) for row in await connection.fetch(SQL["refused"])],
+        "refused": {str(week): why for week, why in (await store.refused()).items()},
         "totals": {
             **{name: sum(one[name] for one in partitions) for name, _ in _RECORDS},
             "unsent": await connection.fetchval(SQL["unsent"]),
@@ -103,7 +104,7 @@ def _table(state: dict[str, Any]) -> Group:
         "without worker": unowned or ["none"],
         **_counted(state),
         "weeks": [_week(one) for one in state["weeks"]] or ["none asked for or published"],
-        "not restated": [f"[red]{one['week']}: {one['outcome']}[/red]" for one in state["refused"]] or ["none"],
+        "not restated": [f"[red]{week}: {why}[/red]" for week, why in state["refused"].items()] or ["none"],
         "not yet sent": [f"{totals['unsent']:,}"],
         "records": [", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS)],
     }

@@ -18,13 +18,3 @@ SELECT count(*) FROM outbox WHERE sent_at IS NULL
 
 -- name: open_conflicts
 SELECT count(*) FROM open_conflict
-
--- name: refused
--- The last restatement of a week that has ended, where it could not be proven and no revision has come since.
-SELECT week::text, outcome FROM (
-    SELECT DISTINCT ON (week) week, requested_at, outcome FROM restatement_request
-    WHERE outcome IS NOT NULL ORDER BY week, id DESC
-) AS last
-WHERE starts_with(outcome, 'refused: ')
-  AND requested_at >= (SELECT max(published_at) FROM report r WHERE r.week = last.week)
-ORDER BY week

@@ -128,7 +128,7 @@ class Closer:
         restated = await store.restate_requested(self._rules, now)
         _say_written(restated)
         await store.finalise(now, since)
-        metrics.REFUSED_RESTATEMENTS.set(await store.refused())
+        metrics.REFUSED_RESTATEMENTS.set(len(await store.refused()))
         return acted or bool(restated)
 
     async def _publish(self, step: Publish, store: Store, close: closing.Close, since: datetime) -> bool:

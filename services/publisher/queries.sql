@@ -199,12 +199,14 @@ UPDATE restatement_request SET outcome = $2 WHERE id = $1
 INSERT INTO restatement_request (week, by, reason, requested_at, outcome) VALUES ($1, $2, 'scheduled', $3, $4)
 
 -- name: refused
-SELECT count(*) FROM (
+-- The last restatement of a week that has ended, where it could not be proven and no revision has come since.
+SELECT week, outcome FROM (
     SELECT DISTINCT ON (week) week, requested_at, outcome FROM restatement_request
     WHERE outcome IS NOT NULL ORDER BY week, id DESC
 ) AS last
 WHERE starts_with(outcome, $1)
   AND requested_at >= (SELECT max(published_at) FROM report r WHERE r.week = last.week)
+ORDER BY week
 
 -- name: restatement_outcome
 SELECT outcome FROM restatement_request WHERE id = $1

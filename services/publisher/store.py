@@ -178,10 +178,9 @@ class Store:
         await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
         return [restated] if restated else []
 
-    async def refused(self) -> int:
-        """How many weeks have a restatement that could not be proven, and none that could since."""
-        refused: int = await self._connection.fetchval(SQL["refused"], REFUSED)
-        return refused
+    async def refused(self) -> dict[date, str]:
+        """The weeks with a restatement that could not be proven, and none that could since; what was found."""
+        return {row["week"]: row["outcome"] for row in await self._connection.fetch(SQL["refused"], REFUSED)}
 
     async def _restate(
         self, row: asyncpg.Record, vector: Offsets, rules: Rules, standing: Standing, now: datetime

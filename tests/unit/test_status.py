@@ -22,7 +22,7 @@ def _state(**more: Any) -> dict[str, Any]:
         "workers": [{"name": WORKER, "age_seconds": 0.2, "partitions": 25}],
         "rejects": [{"topic": "detainer-declined", "reason": "unknown-jurisdiction", "n": 3}],
         "weeks": [{"week": "2017-01-28", "state": "closed"}],
-        "refused": [{"week": "2017-01-21", "outcome": "refused: causes do not sum"}],
+        "refused": {"2017-01-21": "refused: causes do not sum"},
         "totals": {"records": 3_555, "duplicates": 20, "rejected": 3, "unsent": 0, "open_conflicts": 1},
         **more,
     }
