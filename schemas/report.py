@@ -104,6 +104,7 @@ class Scope(_Part):
 
     agencies: list[AgencyScope]
     withdrawn: int = Field(description="Facts of this week that are withdrawn and not counted.")
+    late: int = Field(0, description="Detainers counted here of which the week's first report knew nothing.")
     rejected_records: int = Field(description="Records of all time, up to the offsets, that were no events.")
     oldest_decline_issued_on: date | None = Field(description="UTC date on which the oldest of them was issued.")
     longest_issue_to_record_days: int | None

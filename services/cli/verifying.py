@@ -24,6 +24,7 @@ from services.cli.releasing import week_of
 from services.cli.resuming import SQL as CLI_SQL
 from services.cli.terminal import FAILED, err, out, run
 from services.publisher import recovery, report, restating
+from services.publisher.closing import Offsets
 from services.publisher.line_list import Kept
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, kept_lists
@@ -117,11 +118,13 @@ async def _verify(what: str) -> int:
 class Beside:
     """What stands beside the log: the revision before, the line lists before, and what no replay can find out.
 
+    `first` is the vector of the week's first report, none for the first itself.
     `failed` were rejected because the aggregator failed on them; `redriven` are rejects that were sent again;
     `replaced` are partitions of which an earlier log is gone.
     """
 
     former: dict[str, Any]
+    first: Offsets | None
     lists: list[Kept] | None
     failed: Collection[Place]
     redriven: Sequence[asyncpg.Record]
@@ -135,14 +138,17 @@ async def _check_kept(connection: asyncpg.Connection[Any], row: asyncpg.Record, 
     findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
     await _check_chain(connection, row["digest"], document["previous_digest"], findings)
     former: dict[str, Any] = {}
+    first: Offsets | None = None
     if revision > 1:
         before = await connection.fetchrow(SQL["report"], week, revision - 1, None)
         former = before["figures"] if before else {}
+        initial = await connection.fetchrow(SQL["report"], week, 1, None)
+        first = initial["figures"]["offsets"] if initial else None
         _check_changes(former, document, findings)
     lists = await _check_list(connection, week, revision, document, findings)
     failed = await replaying.failed(connection)
     redriven, replaced = await connection.fetch(CLI_SQL["redriven"]), await connection.fetch(CLI_SQL["replaced_logs"])
-    return Beside(former, lists, failed, redriven, replaced)
+    return Beside(former, first, lists, failed, redriven, replaced)
 
 
 def _check_digests(document: dict[str, Any], findings: Findings) -> None:
@@ -237,8 +243,11 @@ async def _check_replay(
             snapshot = replace(await snapshots.read(week.first, reached), lists=beside.lists)
             rows = beside.former.get("jurisdictions")
             changed = await snapshots.changed(week.first, beside.former["offsets"]) if rows else []
+            late = 0
+            if beside.first is not None:
+                late = restating.late(week.first, await snapshots.changed(week.first, beside.first), beside.first)
     again = _made_again(week, snapshot, rules, document, beside)
-    scope = report.build_scope(week, snapshot, rules)
+    scope = report.build_scope(week, snapshot, rules, late)
     for place, old, new in differences(
         _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
     ):

@@ -135,7 +135,8 @@ ORDER BY f.kind, f.agency, f.detainer_id
 
 -- name: newest
 -- The newest revision of each other week whose first was published since $2: those that are restated by themselves.
-SELECT r.week, r.revision, r.figures, offsets_now(r.figures -> 'offsets', r.sequence) AS offsets
+SELECT r.week, r.revision, r.figures, offsets_now(r.figures -> 'offsets', r.sequence) AS offsets,
+       offsets_now(f.figures -> 'offsets', f.sequence) AS first_offsets
 FROM report r
 JOIN week_close c ON c.week = r.week AND c.state IN ('closed', 'published')
 JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at >= $2
@@ -151,8 +152,10 @@ JOIN report f ON f.week = r.week AND f.revision = 1 AND f.published_at < $1
 ORDER BY r.week, r.revision DESC
 
 -- name: newest_of
-SELECT week, revision, figures, offsets_now(figures -> 'offsets', sequence) AS offsets
-FROM report WHERE week = $1 ORDER BY revision DESC LIMIT 1
+SELECT r.week, r.revision, r.figures, offsets_now(r.figures -> 'offsets', r.sequence) AS offsets,
+       offsets_now(f.figures -> 'offsets', f.sequence) AS first_offsets
+FROM report r JOIN report f ON f.week = r.week AND f.revision = 1
+WHERE r.week = $1 ORDER BY r.revision DESC LIMIT 1
 
 -- name: tip
 SELECT sequence, digest FROM report ORDER BY sequence DESC LIMIT 1

@@ -63,7 +63,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What stands beside the figures: the number, why it was made, what gates found and who released it."""
+    """What stands beside the figures: the number, why it was made, what gates found and who released it.
+
+    `late` is how many detainers are counted of which the week's first report knew nothing.
+    """
 
     revision: int
     cause: Cause
@@ -73,6 +76,7 @@ class Standing:
     sign_offs: tuple[SignOff, ...] = ()
     changes: tuple[Change, ...] = ()
     table_changes: tuple[TableChange, ...] = ()
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def build(made: Draft, standing: Standing) -> Report:
         cause=standing.cause,
         demonstration=rules.demonstration,
         notes=list(rules.notes),
-        scope=build_scope(week, snapshot, rules),
+        scope=build_scope(week, snapshot, rules, standing.late),
         flags=list(standing.flags),
         sign_offs=list(standing.sign_offs),
         reason=standing.reason,
@@ -200,7 +204,7 @@ def _one_way(table: Table, counts: Counter[str | None]) -> list[TableRow]:
     return [*rows, TableRow(code="", name="Not given", n=missing)] if missing else rows
 
 
-def build_scope(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Scope:
+def build_scope(week: ReportingWeek, snapshot: Snapshot, rules: Rules, late: int) -> Scope:
     """What the figures rest on."""
     told = {agency for agency, _ in (*snapshot.heard, *snapshot.attested)}
     names = sorted({agency.name for agency in rules.agencies if agency.answers_in(week)} | told)
@@ -208,6 +212,7 @@ def build_scope(week: ReportingWeek, snapshot: Snapshot, rules: Rules) -> Scope:
     return Scope(
         agencies=[_agency(name, snapshot) for name in names],
         withdrawn=snapshot.withdrawn,
+        late=late,
         rejected_records=snapshot.rejected_records,
         oldest_decline_issued_on=oldest.date() if oldest else None,
         longest_issue_to_record_days=max((_days(one) for one in snapshot.declines), default=None),

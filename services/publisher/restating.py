@@ -63,6 +63,15 @@ def causes(week: date, identities: Iterable[Sequence[Version]], before: Offsets)
     return changed
 
 
+def late(week: date, identities: Iterable[Sequence[Version]], first: Offsets) -> int:
+    """How many detainers count in `week` of which its first report, with the vector `first`, knew nothing."""
+    return sum(
+        _cell(max(versions, key=lambda one: one.rank), week) is not None
+        and not any(one.is_below(first) for one in versions)
+        for versions in identities
+    )
+
+
 def _cell(fact: Version | None, week: date) -> Cell | None:
     if fact is None or fact.withdrawn or fact.week != week:
         return None

@@ -203,7 +203,9 @@ class Store:
         comparable = "tables" in former or rules.line_list_mode != "off"
         if not standing.changes and not standing.table_changes and comparable:
             return None
-        return await self._write(draft, standing, now)
+        first = row["first_offsets"]
+        late = restating.late(week.first, await self._snapshots.changed(week.first, first), first)
+        return await self._write(draft, replace(standing, late=late), now)
 
     async def _explained(
         self, standing: Standing, week: date, former: Mapping[str, Any], known: Offsets, figures: Figures

@@ -71,6 +71,7 @@ async def test_the_next_close_restates_with_exact_causes(life: Life, week: Repor
         (WASHOE, "declined"): (None, 1, {"reassigned": 1}),
     }
     assert document["retractions"] == 2
+    assert document["scope"]["late"] == 3, "31, 32 and the redriven 30; the others were known"
     assert document["totals"] == {"issued": 7, "declined": 10}
     assert {"table": "reasons", "row": "capacity", "old": 0, "new": 1} in document["table_changes"]
     assert document["previous_digest"] == (await life.report(after))["digest"], "the chain is one over all weeks"

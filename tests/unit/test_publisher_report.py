@@ -145,12 +145,14 @@ def test_the_scope_says_of_each_agency_what_it_attests_and_by_how_much_that_diff
     heard = {("vegas", Kind.ISSUED): 118, ("vegas", Kind.DECLINED): 51, ("nassau", Kind.ISSUED): 44}
     attested = {("vegas", Kind.ISSUED): 118, ("vegas", Kind.DECLINED): 51, ("stray", Kind.ISSUED): 0}
     seen = snapshot({"32003": 118}, heard=heard, attested=attested)
-    scope = reporting.build_scope(WEEK, seen, rules(LOCAL))
+    scope = reporting.build_scope(WEEK, seen, rules(LOCAL), late=0)
     assert {one.agency: one.status for one in scope.agencies} == {
         "albany": "silent", "nassau": "heard", "stray": "attested", "vegas": "attested",
     }  # fmt: skip
     more = snapshot({"32003": 118}, heard=heard, attested=attested | {("vegas", Kind.DECLINED): 49})
-    (vegas,) = [one for one in reporting.build_scope(WEEK, more, rules(LOCAL)).agencies if one.agency == "vegas"]
+    (vegas,) = [
+        one for one in reporting.build_scope(WEEK, more, rules(LOCAL), late=0).agencies if one.agency == "vegas"
+    ]
     assert (vegas.status, vegas.declined, vegas.attested_declined, vegas.missing_declined) == ("differing", 51, 49, -2)
     assert (vegas.attested_issued, vegas.missing_issued) == (118, 0)
 

@@ -82,6 +82,7 @@ REST = {
     "inputs": {"rules": "0" * 64},
     "previous_digest": "f" * 64,
     "scope.withdrawn": 1,
+    "scope.late": 1,
     "scope.rejected_records": 1,
     "flags": [{"gate": "spike", "subject": "a", "detail": "b"}],
     "sign_offs": [{"by": "Ada", "at": "2017-02-05T05:00:00Z", "note": "looked at"}],

@@ -68,6 +68,23 @@ def test_each_cause_by_example(history: list[Version], changed: dict[str, dict[s
         assert why == {(place, "declined"): counts for place, counts in changed.items()}
 
 
+@pytest.mark.parametrize(
+    ("history", "late"),
+    [
+        ([OLD], 0),
+        ([version(offset=10)], 1),
+        ([version(offset=10, redriven=True)], 1),
+        ([version(offset=10), version(2, offset=11, place=NASSAU)], 1),
+        ([version(offset=10), version(2, offset=11, withdrawn=True)], 0),
+        ([version(offset=10), version(2, offset=11, week=NEXT)], 0),
+        ([version(week=NEXT), version(2, offset=10)], 0),
+        ([OLD, version(2, offset=10)], 0),
+    ],
+)
+def test_late_is_what_counts_and_was_not_known_to_the_first_report(history: list[Version], late: int) -> None:
+    assert restating.late(WEEK, [history, history[::-1], [OLD]], BEFORE) == 2 * late
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Version]]:
     """Identities, each with a few versions, every fact at an offset of its own."""
