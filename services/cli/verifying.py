@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -23,7 +23,7 @@ from services.cli.places import Place
 from services.cli.releasing import week_of
 from services.cli.resuming import SQL as CLI_SQL
 from services.cli.terminal import FAILED, err, out, run
-from services.publisher import recovery, report, restating
+from services.publisher import gates, recovery, report, restating
 from services.publisher.closing import Offsets
 from services.publisher.line_list import Kept
 from services.publisher.rules import Rules
@@ -246,11 +246,16 @@ async def _check_replay(
             late = 0
             if beside.first is not None:
                 late = restating.late(week.first, await snapshots.changed(week.first, beside.first), beside.first)
+            limits = rules.thresholds
+            evidence = await snapshots.evidence(week, snapshot, {}, timedelta(days=limits.old_days))
     again = _made_again(week, snapshot, rules, document, beside)
     scope = report.build_scope(week, snapshot, rules, late)
-    for place, old, new in differences(
-        _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
-    ):
+    said, made = _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
+    if not beside.former:  # no gate is asked about a restatement
+        said["flags"] = [one for one in document["flags"] if one["gate"] in gates.OF_THE_LOG]
+        found = gates.flags(evidence, limits)
+        made["flags"] = [one.model_dump() for one in found if one.gate in gates.OF_THE_LOG]
+    for place, old, new in differences(said, made):
         findings.note(False, place, f"the report says {old}, the log says {new}")
     findings.note(again.digest == document["figures_digest"], "replay", f"{total:,} offsets give the figures digest")
     if rows:

@@ -12,19 +12,27 @@ from statistics import median
 
 from schemas.report import Flag
 
-SPIKE_FACTOR = 5
-SPIKE_FROM = 50
-"""A week of an agency is a spike when it has at least 50 declines and more than five times its median week (as the
-one-day batch of old cases that made one county 142 of 206 in 2017)."""
+OF_THE_LOG = frozenset({"old-cases", "decline-without-issue", "open-conflicts"})
+"""Gates whose findings follow from the log alone; the others look at earlier reports, or at what stands still."""
 
-OLD_DAYS = 180
-OLD_SHARE = 0.5
-OLD_FROM = 20
-"""Old cases: more than half of at least 20 declines are of detainers issued more than 180 days before."""
 
-UNISSUED_SHARE = 0.2
-UNISSUED_FROM = 20
-"""Declines without an issue: more than a fifth of at least 20 declines are of detainers that nobody sent as issued."""
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From where on there is a finding. An input of the report: what was found years ago is judged by the rule of then.
+
+    A week of an agency is a spike when it has at least `spike_from` declines and more than `spike_factor` times its
+    median week (as the one-day batch of old cases that made one county 142 of 206 in 2017). Old cases: more than
+    `old_percent` of at least `old_from` declines are of detainers issued more than `old_days` before. Declines without
+    an issue: more than `unissued_percent` of at least `unissued_from` are of detainers that nobody sent as issued.
+    """
+
+    spike_from: int = 50
+    spike_factor: int = 5
+    old_from: int = 20
+    old_percent: int = 50
+    old_days: int = 180
+    unissued_from: int = 20
+    unissued_percent: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +48,25 @@ class Evidence:
     weeks_before: Mapping[str, Sequence[int]]
 
 
-def flags(evidence: Evidence) -> list[Flag]:
+def flags(evidence: Evidence, limits: Thresholds) -> list[Flag]:
     """All findings, in a fixed order."""
-    return [*_spikes(evidence), *_shares(evidence), *_standing(evidence)]
+    return [*_spikes(evidence, limits), *_shares(evidence, limits), *_standing(evidence)]
 
 
-def _spikes(evidence: Evidence) -> Iterable[Flag]:
+def _spikes(evidence: Evidence, limits: Thresholds) -> Iterable[Flag]:
     for agency, count in sorted(evidence.by_agency.items()):
         before = evidence.weeks_before.get(agency, ())
-        if count >= SPIKE_FROM and before and count > SPIKE_FACTOR * median(before):
+        if count >= limits.spike_from and before and count > limits.spike_factor * median(before):
             usual = round(median(before))
             yield Flag(gate="spike", subject=agency, detail=f"{count:,} declines; its median week has {usual:,}")
 
 
-def _shares(evidence: Evidence) -> Iterable[Flag]:
+def _shares(evidence: Evidence, limits: Thresholds) -> Iterable[Flag]:
     n = evidence.declines
-    if n >= OLD_FROM and evidence.old_declines > OLD_SHARE * n:
-        detail = f"{evidence.old_declines:,} of {n:,} declines were issued more than {OLD_DAYS} days before"
+    if n >= limits.old_from and 100 * evidence.old_declines > limits.old_percent * n:
+        detail = f"{evidence.old_declines:,} of {n:,} declines were issued more than {limits.old_days} days before"
         yield Flag(gate="old-cases", subject="declines", detail=detail)
-    if n >= UNISSUED_FROM and evidence.unissued_declines > UNISSUED_SHARE * n:
+    if n >= limits.unissued_from and 100 * evidence.unissued_declines > limits.unissued_percent * n:
         detail = f"{evidence.unissued_declines:,} of {n:,} declines are of detainers that were never sent as issued"
         yield Flag(gate="decline-without-issue", subject="declines", detail=detail)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from schemas.acceptance import RULES_VERSION
 from schemas.detainer import Kind
 from schemas.jurisdiction import registry
 from schemas.week import ReportingCalendar, ReportingWeek
+from services.publisher.gates import Thresholds
 from services.runtime.agencies import Agencies, matches
 from services.runtime.errors import CallerError
 
@@ -28,7 +29,7 @@ Table = Mapping[str, Mapping[str, str]]
 """A code list: code, column, text."""
 
 _TABLES = ("offenses", "reasons", "forms", "countries")
-NAMES = ("agencies", "calendar", "jurisdictions", "line_list", "presentation", "rules", *_TABLES)
+NAMES = ("agencies", "calendar", "jurisdictions", "policies", "presentation", "rules", *_TABLES)
 
 
 class InputMissingError(CallerError):
@@ -116,13 +117,18 @@ class Rules:
     @property
     def line_list_mode(self) -> str:
         """Whether there is a list of declines: off, coarse or full."""
-        return str(self._read("line_list")["mode"])
+        return str(self._read("policies")["line_list"]["mode"])
 
     @property
     def legal_basis(self) -> str | None:
         """The law that asks for a full list."""
-        basis: str | None = self._read("line_list")["legal_basis"]
+        basis: str | None = self._read("policies")["line_list"]["legal_basis"]
         return basis
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """From where on the gates find something."""
+        return Thresholds(**self._read("policies")["gates"])
 
     @property
     def acceptance(self) -> int:
@@ -158,7 +164,10 @@ def current(
         "agencies": listed,
         "calendar": {"zone": calendar.zone.key, "starts_on": calendar.starts_on.name},
         "jurisdictions": [[one.code, one.name, one.state, one.kind.value, list(one.editions)] for one in registry()],
-        "line_list": {"mode": line_list, "legal_basis": legal_basis},
+        "policies": {
+            "gates": asdict(Thresholds()),
+            "line_list": {"mode": line_list, "legal_basis": legal_basis},
+        },
         "presentation": {"demonstration": demonstration, "notes": notes},
         "rules": {"acceptance": RULES_VERSION},
         **{table.name: {code: dict(table.rows[code]) for code in table} for table in tables},

@@ -12,7 +12,7 @@ import asyncpg
 from schemas.detainer import Kind
 from schemas.week import ReportingWeek
 from services.publisher.closing import Offsets
-from services.publisher.gates import OLD_DAYS, Evidence
+from services.publisher.gates import Evidence
 from services.publisher.line_list import Kept, cells_of
 from services.publisher.report import Snapshot
 from services.publisher.restating import Version
@@ -116,13 +116,14 @@ class Snapshots:
             )  # fmt: skip
         return list(grouped.values())
 
-    async def evidence(self, week: ReportingWeek, snapshot: Snapshot, halted: Mapping[str, str]) -> Evidence:
-        """What the gates look at."""
+    async def evidence(
+        self, week: ReportingWeek, snapshot: Snapshot, halted: Mapping[str, str], old: timedelta
+    ) -> Evidence:
+        """What the gates look at; a decline is an old case when its issue is longer ago than `old`."""
         before: dict[str, list[int]] = defaultdict(list)
         for row in await self._connection.fetch(SQL["declines_before"], week.first):
             for agency in row["agencies"] or ():
                 before[agency["agency"]].append(agency["declined"])
-        old = timedelta(days=OLD_DAYS)
         return Evidence(
             declines=len(snapshot.declines),
             old_declines=sum(one.recorded_at - one.issued_at > old for one in snapshot.declines),

@@ -126,7 +126,9 @@ class Store:
         vector, halted = await self._snapshots.vector()
         await self._snapshots.prove(week.first)
         snapshot = await self._snapshots.read(week.first, vector)
-        flags = gates.flags(await self._snapshots.evidence(week, snapshot, halted))
+        limits = rules.thresholds
+        evidence = await self._snapshots.evidence(week, snapshot, halted, timedelta(days=limits.old_days))
+        flags = gates.flags(evidence, limits)
         if flags and close.holds(now):
             raise _Held(flags)
         standing = Standing(1, "initial", None, flags=tuple(flags), sign_offs=await self._sign_offs(week.first))

@@ -9,8 +9,8 @@ import pytest
 
 from schemas.week import ReportingWeek
 from services.aggregator.leases import Partition
-from services.publisher import gates
 from services.publisher.closing import State
+from services.publisher.gates import Thresholds
 from tests.conftest import MakeSettings
 from tests.support import kafka_log
 from tests.support.batches import CALENDAR
@@ -100,7 +100,7 @@ async def test_a_spike_of_one_agency_holds(life: Life, week: ReportingWeek) -> N
     second = life.settings.calendar.next(week)
     await life.tell(*both(range(3), week))
     await life.close(week)
-    await life.tell(*both(range(100, 100 + gates.SPIKE_FROM), second))
+    await life.tell(*both(range(100, 100 + Thresholds().spike_from), second))
     await life.close(second)
     assert await life.state(second) == "held"
     (flag,) = await life.connection.fetchval("SELECT held_because FROM week_close WHERE week = $1", second.first)

@@ -102,6 +102,7 @@ def _late(number: int) -> Message:
             "✗ changes.32031 declined.causes.late: the report says None, the log says 1",
         ),
         ("jsonb_set(figures, '{changes}', '[]')", "✗ changes"),
+        ("jsonb_set(figures, '{scope,late}', '7')", "✗ scope.late: the report says 7, the log says 2"),
         ("jsonb_set(figures, '{table_changes}', '[]')", "✗ table changes"),
     ],
 )
@@ -156,6 +157,13 @@ HARM = {
         " WHERE revision = 1",
         1,
         ["document digest", "scope.agencies.demo.attested_declined: the report says 206, the log says 207"],
+    ),
+    "what a gate found": (
+        "UPDATE report SET figures = jsonb_set(figures, '{flags}',"
+        ' \'[{"gate": "open-conflicts", "subject": "facts", "detail": "2 facts"}]\')'
+        " WHERE revision = 1",
+        1,
+        ["document digest", "✗ flags", "the log says None"],
     ),
     "an offset of the attestations": (
         "UPDATE report SET figures = jsonb_set(figures, '{offsets,week-attested,0}', '0') WHERE revision = 1",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.publisher import gates
-from services.publisher.gates import Evidence
+from services.publisher.gates import Evidence, Thresholds
 
 QUIET = Evidence(
     declines=0, old_declines=0, unissued_declines=0, open_conflicts=0, halted={}, by_agency={}, weeks_before={}
@@ -16,7 +16,7 @@ QUIET = Evidence(
 
 
 def found(**seen: Any) -> list[tuple[str, str]]:
-    return [(flag.gate, flag.subject) for flag in gates.flags(replace(QUIET, **seen))]
+    return [(flag.gate, flag.subject) for flag in gates.flags(replace(QUIET, **seen), Thresholds())]
 
 
 def test_a_quiet_week_has_no_finding() -> None:
@@ -53,13 +53,28 @@ def test_a_share_fires_above_it_and_not_in_a_small_week(name: str, gate: str, of
     assert found(declines=of_all - 1, **{name: of_all - 1}) == []
 
 
+def test_each_threshold_decides() -> None:
+    seen = replace(
+        QUIET, declines=5, old_declines=2, unissued_declines=2, by_agency={"travis": 5}, weeks_before={"travis": [2]}
+    )
+    low = Thresholds(
+        spike_from=5, spike_factor=2, old_from=5, old_percent=39, old_days=90, unissued_from=5, unissued_percent=39
+    )
+    assert [flag.gate for flag in gates.flags(seen, low)] == ["spike", "old-cases", "decline-without-issue"]
+    assert "2 of 5 declines were issued more than 90 days before" in {flag.detail for flag in gates.flags(seen, low)}
+    for name, still in (("spike_from", 2), ("spike_factor", 2), ("old_from", 2), ("old_percent", 2)):
+        assert len(gates.flags(seen, replace(low, **{name: getattr(low, name) + 1}))) == still, name
+    for name in ("unissued_from", "unissued_percent"):
+        assert len(gates.flags(seen, replace(low, **{name: getattr(low, name) + 1}))) == 2, name
+
+
 def test_one_open_conflict_is_enough() -> None:
     assert found(open_conflicts=1) == [("open-conflicts", "facts")]
 
 
 def test_a_halted_partition_is_told_with_its_reason() -> None:
     halted = {"detainer-issued/3": "TooManyRejects: 201", "detainer-declined/0": "PositionLost: gone"}
-    flags = gates.flags(replace(QUIET, halted=halted))
+    flags = gates.flags(replace(QUIET, halted=halted), Thresholds())
     assert [(flag.gate, flag.subject, flag.detail) for flag in flags] == [
         ("halted-partition", "detainer-declined/0", "PositionLost: gone"),
         ("halted-partition", "detainer-issued/3", "TooManyRejects: 201"),

@@ -12,6 +12,7 @@ from schemas import taxonomy
 from schemas.acceptance import RULES_VERSION
 from schemas.jurisdiction import registry
 from services.publisher import rules
+from services.publisher.gates import Thresholds
 from services.publisher.rules import NAMES, InputMissingError, Rules
 from services.runtime.agencies import Agencies
 from tests.unit.sample_reports import CALENDAR, EVERYWHERE, Declined, listed, report, snapshot
@@ -42,6 +43,14 @@ def test_rules_from_kept_contents_are_those_of_today() -> None:
 def test_a_report_from_kept_contents_is_the_same_report() -> None:
     seen = snapshot({"32003": 5, "36059": 2}, {"32003": 2}, declines=[Declined(["90D:charged"]), Declined(None)])
     assert report(seen, Rules(dict(current().contents))).digest == report(seen, current()).digest
+
+
+def test_policies_of_then_hold_for_a_report_of_then() -> None:
+    policies = json.loads(current().contents["policies"])
+    assert current().thresholds == Thresholds()
+    policies["gates"]["spike_from"] = 7
+    then = Rules({**current().contents, "policies": json.dumps(policies).encode()})
+    assert then.thresholds == Thresholds(spike_from=7)
 
 
 @pytest.mark.parametrize("name", NAMES)
