@@ -20,6 +20,8 @@ MAX_HEAD_BYTES = 65_536
 """Of a request's headers, its trailers too, and of what comes without being a whole header."""
 UNREAD_SECONDS = 300.0
 """How long an answer may wait to be read once the whole request is here."""
+REST_SECONDS = 10.0
+"""How long the rest of a body may still come, to be thrown away, once its request is answered."""
 
 _CLOSE = {"Connection": "close"}
 
@@ -32,6 +34,7 @@ class BoundedProtocol(LingeringProtocol):
     _nothing_whole_bytes = 0
     _head_due: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    _rest_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """A client is here."""
@@ -73,10 +76,17 @@ class BoundedProtocol(LingeringProtocol):
     def on_message_complete(self) -> None:
         """The request is here; what comes now is the next one's head."""
         self._awaiting_head = True
+        self._rest_is_here()
         super().on_message_complete()
         if self._unread is not None:  # from now on the client has nothing else to do than read
             self._reader_is_here()
             self._await_reader()
+
+    def on_response_complete(self) -> None:
+        """A request is answered, which may be before it is here: it was refused, or cut off."""
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._rest_due = self.loop.call_later(REST_SECONDS, self.transport.close)
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is answered."""
@@ -92,6 +102,7 @@ class BoundedProtocol(LingeringProtocol):
         """The client is gone."""
         self._head_is_here()
         self._reader_is_here()
+        self._rest_is_here()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words are for logs
@@ -126,6 +137,11 @@ class BoundedProtocol(LingeringProtocol):
             self._await_reader()  # it may be one that reads only when it has sent all
             return
         self.transport.abort()
+
+    def _rest_is_here(self) -> None:
+        if self._rest_due is not None:
+            self._rest_due.cancel()
+            self._rest_due = None
 
     def _refuse(self, response: Response) -> None:
         if self.transport.is_closing():

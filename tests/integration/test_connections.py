@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from services.runtime import connections
+from services.runtime import connections, lingering
 from services.runtime.connections import MAX_HEAD_BYTES, BoundedProtocol
 
 HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
@@ -209,3 +209,45 @@ async def test_a_client_that_reads_only_when_it_has_sent_all_may_take_its_time(h
         await asyncio.sleep(1.5)
         one.writer.write(b"0\r\n\r\n")
         assert len(await one.answer()) == 200 * len(PIECE)
+
+
+class Early(App):
+    """Answers before it has read anything, as a refusal does."""
+
+    async def __call__(self, _: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": PIECE})
+
+
+UPLOAD = b"POST / HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"10000\r\n" + PIECE + b"\r\n"
+
+
+async def test_a_body_that_goes_on_behind_its_answer_ends_the_connection(
+    hurry: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.3)
+    async with connected(Early()) as one:
+        one.writer.write(UPLOAD)
+        assert await one.answer() == PIECE
+
+        async def send() -> None:
+            while True:
+                one.writer.write(CHUNK)
+                await one.writer.drain()
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(ConnectionError):
+            await send()
+
+
+async def test_a_connection_whose_body_ends_behind_its_answer_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "REST_SECONDS", 0.5)
+    async with connected(Early()) as one:
+        one.writer.write(UPLOAD)
+        assert await one.answer() == PIECE
+        one.writer.write(CHUNK + b"0\r\n\r\n")
+        await asyncio.sleep(1)
+        one.writer.write(ASKED)
+        assert await one.answer() == PIECE
