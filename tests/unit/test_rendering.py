@@ -167,6 +167,13 @@ def test_a_page_tells_ties_and_digests() -> None:
     assert found["figures_digest"] in content
 
 
+def test_a_page_of_a_later_revision_says_how_much_came_late() -> None:
+    first = document()
+    assert b"knew nothing" not in as_html(first)
+    later = document(revision=2, scope=first["scope"] | {"late": 1_003})
+    assert b"of which the first report of this week knew nothing: 1,003." in as_html(later)
+
+
 def test_a_page_says_what_an_agency_attests_and_by_how_much_it_differs() -> None:
     seen = snapshot({"32003": 5}, heard={("vegas", Kind.ISSUED): 5}, attested={("vegas", Kind.ISSUED): 1_007})
     made = report(seen, rules(WEST))
