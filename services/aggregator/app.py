@@ -22,7 +22,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
 
     `clock` says which rejects have been kept long enough.
     """
-    broker = kafka.broker(settings, "ddor-aggregator")
+    broker = kafka.broker(settings, "ddor-aggregator", only_reads=True)
     started = asyncio.Event()
 
     async def running_consumer() -> Consumer:

@@ -117,3 +117,8 @@ SELECT topic, partition, 1, $1 FROM unnest($2::text[], $3::integer[]) AS known (
 
 -- name: resume_all
 UPDATE partition_position SET halted_reason = NULL, resumed_offset = next_offset WHERE halted_reason IS NOT NULL
+
+-- name: knew
+-- What the first report of a week knew and what the revision before $2 did, in offsets of the logs that are there now.
+SELECT offsets_now(figures -> 'offsets', sequence) AS offsets FROM report
+WHERE week = $1 AND revision < $2 AND revision IN (1, $2 - 1) ORDER BY revision

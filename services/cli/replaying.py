@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -71,11 +71,14 @@ async def replay(
     calendar: ReportingCalendar,
     failed: Collection[Place],
     *,
+    stages: Sequence[Offsets],
     counted: Callable[[int], None],
 ) -> None:
     """Count every record below the vector; `counted` is told how many offsets further it is. LogTooShortError.
 
     `failed` were rejected because the aggregator failed on them, as no replay can find out: they are rejected again.
+    `stages` are earlier vectors, each read to its end first: of two copies of a fact in two partitions the one that a
+    report knew is met before one that came later, as it was.
     """
     store = Store(connection, _WORKER)
     await store.prepare()
@@ -88,7 +91,7 @@ async def replay(
     )
     await consumer.start()
     try:
-        async for spans in _spans(consumer, {one: end for one, end in ends.items() if end}):
+        async for spans in _spans(consumer, {one: end for one, end in ends.items() if end}, stages):
             for batch in _batches(spans, weeks, failed):
                 await store.write(batch)
                 # The breaker did its work when the log was first read; here every record is counted.
@@ -113,13 +116,31 @@ def _batches(spans: Iterable[Span], weeks: WeekIndex, failed: Collection[Place])
     yield tally.batch([span for span in rest if span.start < span.end], weeks)
 
 
-async def _spans(consumer: AIOKafkaConsumer, ends: Mapping[Partition, int]) -> AsyncIterator[list[Span]]:
+async def _spans(
+    consumer: AIOKafkaConsumer, ends: Mapping[Partition, int], stages: Sequence[Offsets]
+) -> AsyncIterator[list[Span]]:
     """The records of each partition from its beginning to its end, in spans that leave no gap."""
     await _check(consumer, ends)
-    at = dict.fromkeys(ends, 0)
     consumer.assign([theirs(one) for one in ends])
-    for partition in ends:
-        consumer.seek(theirs(partition), 0)
+    consumer.pause(*(theirs(one) for one in ends))
+    at = dict.fromkeys(ends, 0)
+    earlier = [
+        {one: min(end, stage.get(one.topic, {}).get(str(one.number), 0)) for one, end in ends.items()}
+        for stage in stages
+    ]
+    for until in (*earlier, ends):
+        async for spans in _stage(consumer, at, until):
+            yield spans
+            at |= {span.partition: span.end for span in spans}
+
+
+async def _stage(
+    consumer: AIOKafkaConsumer, begins: Mapping[Partition, int], ends: Mapping[Partition, int]
+) -> AsyncIterator[list[Span]]:
+    at = {one: start for one, start in begins.items() if start < ends[one]}
+    for partition, start in at.items():
+        consumer.seek(theirs(partition), start)
+        consumer.resume(theirs(partition))
     while at:
         found = await consumer.getmany(timeout_ms=250, max_records=_RECORDS)
         spans = []

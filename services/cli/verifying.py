@@ -118,13 +118,14 @@ async def _verify(what: str) -> int:
 class Beside:
     """What stands beside the log: the revision before, the line lists before, and what no replay can find out.
 
-    `first` is the vector of the week's first report, none for the first itself.
+    `knew` are the vectors of the week's first report and of the revision before, none for the first itself, in offsets
+    of the logs that are there now.
     `failed` were rejected because the aggregator failed on them; `redriven` are rejects that were sent again;
     `replaced` are partitions of which an earlier log is gone.
     """
 
     former: dict[str, Any]
-    first: Offsets | None
+    knew: Sequence[Offsets]
     lists: list[Kept] | None
     failed: Collection[Place]
     redriven: Sequence[asyncpg.Record]
@@ -138,17 +139,15 @@ async def _check_kept(connection: asyncpg.Connection[Any], row: asyncpg.Record, 
     findings.note(row["digest"] == document["digest"], "table report", "keeps the same digest")
     await _check_chain(connection, row["digest"], document["previous_digest"], findings)
     former: dict[str, Any] = {}
-    first: Offsets | None = None
     if revision > 1:
         before = await connection.fetchrow(SQL["report"], week, revision - 1, None)
         former = before["figures"] if before else {}
-        initial = await connection.fetchrow(SQL["report"], week, 1, None)
-        first = initial["figures"]["offsets"] if initial else None
         _check_changes(former, document, findings)
     lists = await _check_list(connection, week, revision, document, findings)
+    knew = [row["offsets"] for row in await connection.fetch(CLI_SQL["knew"], week, revision)]
     failed = await replaying.failed(connection)
     redriven, replaced = await connection.fetch(CLI_SQL["redriven"]), await connection.fetch(CLI_SQL["replaced_logs"])
-    return Beside(former, first, lists, failed, redriven, replaced)
+    return Beside(former, knew, lists, failed, redriven, replaced)
 
 
 def _check_digests(document: dict[str, Any], findings: Findings) -> None:
@@ -232,8 +231,9 @@ async def _check_replay(
             task = progress.add_task("", total=total)
             client = kafka.client(loaded, "ddor-verify")
             await replaying.replay(
-                connection, client, vector, calendar, beside.failed, counted=lambda n: progress.advance(task, n)
-            )
+                connection, client, vector, calendar, beside.failed,
+                stages=beside.knew, counted=lambda n: progress.advance(task, n),
+            )  # fmt: skip
         for row in beside.redriven:
             await connection.execute(CLI_SQL["mark_redriven"], *row)
         async with connection.transaction(isolation="repeatable_read"):
@@ -242,10 +242,10 @@ async def _check_replay(
             await snapshots.prove(week.first)
             snapshot = replace(await snapshots.read(week.first, reached), lists=beside.lists)
             rows = beside.former.get("jurisdictions")
-            changed = await snapshots.changed(week.first, beside.former["offsets"]) if rows else []
+            changed = await snapshots.changed(week.first, beside.knew[-1]) if rows else []
             late = 0
-            if beside.first is not None:
-                late = restating.late(week.first, await snapshots.changed(week.first, beside.first), beside.first)
+            for first in beside.knew[:1]:
+                late = restating.late(week.first, await snapshots.changed(week.first, first), first)
             limits = rules.thresholds
             evidence = await snapshots.evidence(week, snapshot, {}, timedelta(days=limits.old_days))
     again = _made_again(week, snapshot, rules, document, beside)
@@ -259,7 +259,7 @@ async def _check_replay(
         findings.note(False, place, f"the report says {old}, the log says {new}")
     findings.note(again.digest == document["figures_digest"], "replay", f"{total:,} offsets give the figures digest")
     if rows:
-        why = restating.causes(week.first, changed, beside.former["offsets"])
+        why = restating.causes(week.first, changed, beside.knew[-1])
         _compare_causes(restating.changes(_rows(rows), again.jurisdictions, why), document, findings)
 
 

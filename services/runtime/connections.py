@@ -133,7 +133,7 @@ class BoundedProtocol(LingeringProtocol):
             self._unread = None
 
     def _reader_is_late(self) -> None:
-        if self.cycle is not None and self.cycle.more_body:
+        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
             self._await_reader()  # it may be one that reads only when it has sent all
             return
         self.transport.abort()

@@ -89,8 +89,11 @@ def _security(settings: Settings) -> BaseSecurity:
     )
 
 
-def broker(settings: Settings, client_id: str) -> KafkaBroker:
-    """FastStream's broker. It connects when started, never at import, and never creates a topic."""
+def broker(settings: Settings, client_id: str, *, only_reads: bool = False) -> KafkaBroker:
+    """FastStream's broker. It connects when started, never at import, and never creates a topic.
+
+    One that `only_reads` opens no producer and no admin client.
+    """
     return KafkaBroker(
         settings.kafka_bootstrap.split(","),
         client_id=client_id,
@@ -99,6 +102,7 @@ def broker(settings: Settings, client_id: str) -> KafkaBroker:
         security=_security(settings),
         acks="all",
         enable_idempotence=True,
+        consumer_only=only_reads,
         graceful_timeout=10.0,
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,

@@ -78,13 +78,15 @@ async def published(
                     _AGENCY.format(name="west", key="1" * 64, scope="3*")
                     + _AGENCY.format(name="demo", key="0" * 64, scope="1*")
                 )
-            life.publisher.clock.now += timedelta(minutes=1)
-            await life.connection.execute(
-                SQL["request_restatement"], WEEK.first, "Ada", f"number {number}", life.publisher.clock.now
-            )
-            await life.publisher.step()
+            await _restate(life, f"number {number}")
         await life.send()
         yield Published(life, log)
+
+
+async def _restate(life: Life, reason: str) -> None:
+    life.publisher.clock.now += timedelta(minutes=1)
+    await life.connection.execute(SQL["request_restatement"], WEEK.first, "Ada", reason, life.publisher.clock.now)
+    await life.publisher.step()
 
 
 def _late(number: int) -> Message:
@@ -264,6 +266,21 @@ async def test_a_downloaded_report_is_verified_offline(published: Published, tmp
     assert (await offline(files[0])).exit_code == 2
 
 
+async def test_a_copy_that_comes_later_into_a_lower_partition_makes_nothing_late(published: Published) -> None:
+    """Replayed, the log's partitions are read side by side; a fact stays where it was met first."""
+    known = next(one for one in published.log if one.topic == "detainer-declined" and one.place[1] > 0)
+    more = [replace(known, partition=0), _late(RESTATEMENTS)]
+    published.log.extend(more)
+    await published.life.tell(*more)
+    await _restate(published.life, "a copy")
+    await published.life.send()
+    document = await published.life.report(WEEK)
+    assert (document["revision"], document["scope"]["late"]) == (RESTATEMENTS + 2, RESTATEMENTS + 1)
+    done = await published.verify(f"{WEEK}")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.real_kafka("creates a deleted topic anew when it is asked about it")
 async def test_one_event_that_differs_in_the_log_is_named(published: Published, own_kafka: KafkaPart) -> None:
     """Last in this module: it makes the log anew, the same but for one record."""
     topic = "detainer-declined"
