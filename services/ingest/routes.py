@@ -82,7 +82,8 @@ class Door:
             inflator = framing.inflator(named.get(b"content-encoding", b"").decode("latin-1"))
             if media_type == framing.LINES:
                 pieces = self._pieces(lambda: self._unless_stopping(receive))
-                await streaming.answer(pieces, inflator, lambda: self._turn(key, client), Spool(self._shelf), send)
+                begin, rest = lambda: self._turn(key, client), self._pieces(receive)
+                await streaming.answer(pieces, inflator, begin, Spool(self._shelf), send, rest=rest)
                 return
             body = await self._body(receive, named, inflator)
             if media_type == framing.BINARY:

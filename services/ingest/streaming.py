@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from services.ingest.framing import LINES, FramingError, Inflator
@@ -20,23 +20,42 @@ from services.runtime.logs import get
 log = get(__name__)
 
 _IN_FLIGHT = 2
+_REST_SECONDS = 300.0
+"""How long a client may go on sending, behind the end of its stream, without reading why it has ended."""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-async def answer(pieces: AsyncIterator[bytes], inflator: Inflator, begin: Begin, spool: Spool, send: Send) -> None:
+async def answer(
+    pieces: AsyncIterator[bytes],
+    inflator: Inflator,
+    begin: Begin,
+    spool: Spool,
+    send: Send,
+    *,
+    rest: AsyncIterator[bytes],
+) -> None:
     """Answer a stream of lines on `send` (ASGI), the response's start included. The spool is closed behind it.
 
-    The last line is the summary, or names the error that ended the stream; without either the answer is cut off.
+    The last line is the summary, or names the error that ended the stream; without either the answer is cut off. After
+    an error the `rest` of the body is thrown away, for the client may be one that reads only then; CutOffError when it
+    does not come to that in time.
     """
     await send({"type": "http.response.start", "status": 207, "headers": [(b"content-type", LINES.encode())]})
     returning = asyncio.create_task(_return(spool, send))
+    tasks = [returning]
     try:
         spool.end(await _take(pieces, inflator, begin, spool))
+        dropping = asyncio.create_task(_drop(rest))
+        tasks.append(dropping)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if dropping.done():
+            dropping.result()
         await returning
     finally:
-        returning.cancel()
-        await asyncio.gather(returning, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         spool.close()
 
 
@@ -44,6 +63,16 @@ async def _return(spool: Spool, send: Send) -> None:
     async for piece in spool.pieces():
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drop(rest: AsyncIterator[bytes]) -> None:
+    try:
+        async with asyncio.timeout(_REST_SECONDS):
+            with suppress(CutOffError):
+                async for _ in rest:
+                    pass
+    except TimeoutError:
+        raise CutOffError from None
 
 
 async def _take(pieces: AsyncIterator[bytes], inflator: Inflator, begin: Begin, spool: Spool) -> bytes:

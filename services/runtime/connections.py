@@ -133,10 +133,14 @@ class BoundedProtocol(LingeringProtocol):
             self._unread = None
 
     def _reader_is_late(self) -> None:
-        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
+        if self._is_still_sending():
             self._await_reader()  # it may be one that reads only when it has sent all
             return
         self.transport.abort()
+
+    def _is_still_sending(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and cycle.more_body and not cycle.response_complete and not self.transport.is_closing()
 
     def _rest_is_here(self) -> None:
         if self._rest_due is not None:

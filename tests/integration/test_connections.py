@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from services.runtime.connections import MAX_HEAD_BYTES, BoundedProtocol
 HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
 ASKED = HEAD + b"\r\n"
 PIECE = bytes(65_536)
+UPLOAD = b"POST / HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"10000\r\n" + PIECE + b"\r\n"
 
 
 class App:
@@ -55,6 +57,17 @@ class Connection:
             body += (await self.reader.readexactly(size + 2))[:-2]
         await self.reader.readexactly(2)
         return body
+
+    async def let_go(self) -> None:
+        """Send until the connection ends."""
+        with pytest.raises(ConnectionError):
+            await self._send_for_ever()
+
+    async def _send_for_ever(self) -> None:
+        while True:
+            self.writer.write(CHUNK)
+            await self.writer.drain()
+            await asyncio.sleep(0.01)
 
     async def refused(self) -> tuple[int, str]:
         """Status and code of the answer with which the connection ends."""
@@ -219,10 +232,6 @@ class Early(App):
         await send({"type": "http.response.body", "body": PIECE})
 
 
-UPLOAD = b"POST / HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\n"
-CHUNK = b"10000\r\n" + PIECE + b"\r\n"
-
-
 async def test_a_body_that_goes_on_behind_its_answer_ends_the_connection(
     hurry: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,15 +240,7 @@ async def test_a_body_that_goes_on_behind_its_answer_ends_the_connection(
     async with connected(Early()) as one:
         one.writer.write(UPLOAD)
         assert await one.answer() == PIECE
-
-        async def send() -> None:
-            while True:
-                one.writer.write(CHUNK)
-                await one.writer.drain()
-                await asyncio.sleep(0.01)
-
-        with pytest.raises(ConnectionError):
-            await send()
+        await one.let_go()
 
 
 async def test_a_connection_whose_body_ends_behind_its_answer_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,3 +252,24 @@ async def test_a_connection_whose_body_ends_behind_its_answer_goes_on(monkeypatc
         await asyncio.sleep(1)
         one.writer.write(ASKED)
         assert await one.answer() == PIECE
+
+
+async def test_a_client_that_never_reads_an_answer_that_was_given_up_is_let_go(
+    hurry: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.3)
+
+    class GivesUp(App):
+        async def __call__(self, _: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    while True:
+                        await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+            self.ended.set()
+
+    app = GivesUp()
+    async with connected(app) as one:
+        one.writer.write(UPLOAD)
+        await app.ended.wait()
+        await one.let_go()

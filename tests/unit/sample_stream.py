@@ -96,8 +96,8 @@ class Client:
 
 
 def start(client: Client, log: Log, encoding: str = "", limit: int = spool.LIMIT_BYTES) -> asyncio.Task[None]:
-    kept = Spool(Shelf(), limit)
-    return asyncio.create_task(streaming.answer(client.body(), inflator(encoding), log.begin, kept, client.send))
+    kept, body, rest = Spool(Shelf(), limit), client.body(), client.body()
+    return asyncio.create_task(streaming.answer(body, inflator(encoding), log.begin, kept, client.send, rest=rest))
 
 
 async def answered(client: Client, log: Log, *pieces: bytes | Exception | None, encoding: str = "") -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
 
-from services.ingest import spool, windows
+from services.ingest import spool, streaming, windows
 from services.ingest.receipts import Receipt, encode_lines
-from services.ingest.windows import WINDOW
+from services.ingest.windows import WINDOW, CutOffError
 from tests.support.waiting import until
 from tests.unit.sample_stream import Client, Log, answered, assert_complete, start
 
@@ -103,6 +104,44 @@ async def test_a_client_that_reads_only_when_all_is_sent_is_told_what_was_stored
     assert last["error"]["code"] == "receipts-not-read"
     assert [one["line"] for one in receipts] == list(range(1, len(receipts) + 1))
     assert 1_000 <= len(receipts) <= len(log.stored) <= len(receipts) + 3 * WINDOW
+
+
+async def ended_by_an_error(client: Client, log: Log) -> asyncio.Task[None]:
+    """A stream that is no gzip from some place on, of which nothing is read."""
+    answering = start(client, log, "gzip")
+    await asyncio.sleep(0)  # the head of the answer is sent
+    client.reads.clear()
+    client.put(gzip.compress(b"x\n" * 1_000), b"no gzip")
+    return answering
+
+
+async def test_a_client_that_reads_only_when_all_is_sent_is_told_of_an_error_too(client: Client, log: Log) -> None:
+    answering = await ended_by_an_error(client, log)
+    client.put(*[b"more"] * 100, None)
+    await until(lambda: all_sent(client), "the body read to its end")
+    assert not answering.done()
+    client.reads.set()
+    await asyncio.wait_for(answering, 60)
+    assert_complete(client)
+    assert [one.get("line") for one in client.lines[:-1]] == list(range(1, 1_001))
+    assert client.lines[-1]["error"]["code"] == "bad-compression"
+
+
+async def test_a_client_that_sends_for_ever_behind_an_error_and_reads_nothing_is_cut_off(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_REST_SECONDS", 0.3)
+    answering = await ended_by_an_error(client, log)
+
+    async def send() -> None:
+        while True:
+            client.put(b"more")
+            await asyncio.sleep(0.01)
+
+    sending = asyncio.create_task(send())
+    with pytest.raises(CutOffError):
+        await asyncio.wait_for(answering, 60)
+    sending.cancel()
 
 
 async def test_a_client_that_is_slow_to_read_is_told_all(client: Client, log: Log) -> None:
