@@ -81,9 +81,10 @@ class Door:
             self._check_kafka()
             inflator = framing.inflator(named.get(b"content-encoding", b"").decode("latin-1"))
             if media_type == framing.LINES:
-                pieces = self._pieces(lambda: self._unless_stopping(receive))
-                begin, rest = lambda: self._turn(key, client), self._pieces(receive)
-                await streaming.answer(pieces, inflator, begin, Spool(self._shelf), send, rest=rest)
+                stream = Body()
+                pieces, rest = stream.pieces(lambda: self._unless_stopping(receive)), stream.pieces(receive)
+                spool = Spool(self._shelf)
+                await streaming.answer(pieces, inflator, lambda: self._turn(key, client), spool, send, rest=rest)
                 return
             body = await self._body(receive, named, inflator)
             if media_type == framing.BINARY:
@@ -170,7 +171,7 @@ class Door:
         body, came = bytearray(), False
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                async for piece in self._pieces(receive):
+                async for piece in Body().pieces(receive):
                     came = True
                     for plain in inflator.feed(piece):
                         body += plain
@@ -184,17 +185,6 @@ class Door:
         if not body:
             raise Answered(problem(400, "empty-body", "The body is empty; send an event."))
         return bytes(body)
-
-    async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
-        """The body as it comes; CutOffError when the client goes away or this process is told to stop."""
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise CutOffError
-            more = message.get("more_body", False)
-            if body := message.get("body", b""):
-                yield body
 
     async def _unless_stopping(self, receive: Receive) -> MutableMapping[str, Any]:
         """The next message; CutOffError when the process is told to stop first, or was before."""
@@ -210,6 +200,23 @@ class Door:
         finally:
             message.cancel()
             stopping.cancel()
+
+
+class Body:
+    """The body of one request, which knows whether it has come to its end."""
+
+    def __init__(self) -> None:
+        self._more = True
+
+    async def pieces(self, receive: Receive) -> AsyncIterator[bytes]:
+        """What has not been taken yet, as it comes; CutOffError when the client goes away, or `receive` says so."""
+        while self._more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise CutOffError
+            self._more = message.get("more_body", False)
+            if piece := message.get("body", b""):
+                yield piece
 
 
 def _key(headers: dict[bytes, bytes]) -> str:

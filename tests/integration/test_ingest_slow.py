@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,6 +40,22 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         self._writer.write(data)
+
+    async def send_all(self, data: bytes) -> None:
+        """Send, and read nothing meanwhile."""
+        self._reader._transport.pause_reading()  # type: ignore[attr-defined]  # it would read ahead
+        self._writer.transport.set_write_buffer_limits(0)
+        self._writer.write(data)
+        await self._writer.drain()
+        self._reader._transport.resume_reading()  # type: ignore[attr-defined]
+
+    async def lines(self) -> list[Any]:
+        """The lines of a chunked answer."""
+        assert (await self._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 207 ")
+        body = b""
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            body += (await self._reader.readexactly(size + 2))[:-2]
+        return [json.loads(line) for line in body.splitlines()]
 
     async def dribble(self, data: bytes) -> None:
         """A byte every now and then, until the other side has closed."""
@@ -98,3 +116,16 @@ async def test_a_body_that_does_not_come_is_408_and_an_idle_stream_goes_on(inges
         await stream.close()
 
     await asyncio.gather(stops(SINGLE), stops(BATCH), dribbles(), only_waits())
+
+
+async def test_one_that_reads_only_when_all_is_sent_is_told_why_its_stream_has_ended(ingest: Service) -> None:
+    """Neither waits for the other, though more receipts are unread than sockets hold."""
+    bad = [b"%032x" % random.getrandbits(128) for _ in range(100_000)]
+    body = gzip.compress(b"\n".join(bad) + b"\n", compresslevel=1) + bytes(20_000_000)
+    async with Connection.open(ingest) as one:
+        one.send(HEAD + b"Content-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\n")
+        one.send(f"Content-Length: {len(body)}\r\n\r\n".encode())
+        await asyncio.wait_for(one.send_all(body), 60)
+        *receipts, last = await asyncio.wait_for(one.lines(), 60)
+    assert [one["line"] for one in receipts] == list(range(1, len(bad) + 1))
+    assert last["error"]["code"] == "bad-compression"

@@ -72,13 +72,19 @@ class Client:
         self.reads.set()
         self.sent: list[dict[str, Any]] = []
         self.taken = 0
+        self._ended = False
 
     async def body(self) -> AsyncIterator[bytes]:
-        while (piece := await self.pieces.get()) is not None:
+        """What has not been taken yet."""
+        while not self._ended:
+            piece = await self.pieces.get()
             self.taken += 1
             if isinstance(piece, Exception):
                 raise piece
-            yield piece
+            if piece is None:
+                self._ended = True
+            else:
+                yield piece
 
     async def send(self, message: dict[str, Any]) -> None:
         await self.reads.wait()

@@ -144,12 +144,16 @@ async def test_a_client_that_sends_for_ever_behind_an_error_and_reads_nothing_is
     sending.cancel()
 
 
-async def test_a_client_that_is_slow_to_read_is_told_all(client: Client, log: Log) -> None:
+async def test_a_client_that_is_slow_to_read_is_told_all(
+    client: Client, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_REST_SECONDS", 0.1)  # its body has ended: there is nothing to wait for
     answering = start(client, log)
     await asyncio.sleep(0)  # the head of the answer is sent
     client.reads.clear()
     client.put(*[b"x\n" * 1_000] * 30, None)
     await until(lambda: all_sent(client), "the body read to its end")
+    await asyncio.sleep(0.3)
     client.reads.set()
     await asyncio.wait_for(answering, 60)
     assert client.lines[-1] == {"summary": {"lines": 30_000, "accepted": 30_000, "rejected": 0, "unavailable": 0}}
