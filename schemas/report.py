@@ -270,8 +270,7 @@ def report_id(week: date, revision: int) -> str:
 
 def links(week: date, revision: int) -> dict[str, str]:
     """Where a revision is served, by format; relative to the publisher."""
-    base = f"/v1/reports/{week.isoformat()}/revisions/{revision}"
-    return {form: f"{base}.{form}" for form in ("json", "csv", "html")}
+    return {form: f"/v1/reports/{week}/revisions/{revision}.{form}" for form in ("json", "csv", "html")}
 
 
 def announcement(report: Report, digest: str, time: str) -> bytes:
