@@ -18,6 +18,8 @@ from tests.support.processes import BATCH, DRAIN_SECONDS, post
 from tests.support.streams import Stream
 from tests.support.waiting import until
 
+KILLED = pytest.param("killed", marks=pytest.mark.real_kafka("loses acknowledged records on kill -9"))
+
 
 @pytest.fixture
 def ingest(own_ingest: Service) -> Service:
@@ -82,7 +84,7 @@ async def assert_in_the_log(kafka: KafkaPart, accepted: dict[streams.Place, byte
             marks=pytest.mark.real_kafka("loses acknowledged records when it is ended while clients write"),
         ),
         "paused",
-        pytest.param("killed", marks=pytest.mark.real_kafka("loses acknowledged records on kill -9")),
+        KILLED,
     ],
 )
 async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored(
@@ -140,12 +142,10 @@ async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
     await assert_in_the_log(own_kafka, sending.accepted)
 
 
-@pytest.mark.parametrize("how", ["stopped", "paused", "killed"])
+@pytest.mark.parametrize("how", ["stopped", "paused", KILLED])
 async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
     http: httpx.AsyncClient, own_kafka: KafkaPart, how: str
 ) -> None:
-    if how == "killed" and own_kafka.kind == "embedded":
-        pytest.skip("the embedded broker loses acknowledged records on kill -9")
     assert (await post(http, streams.value(1))).status_code == 202
     begin_outage: Callable[[], None] = {
         "stopped": own_kafka.stop,
