@@ -122,7 +122,9 @@ async def _spans(
     """The records of each partition from its beginning to its end, in spans that leave no gap."""
     await _check(consumer, ends)
     consumer.assign([theirs(one) for one in ends])
-    consumer.pause(*(theirs(one) for one in ends))
+    for partition in ends:
+        consumer.seek(theirs(partition), 0)  # one without a position would end all, also while it is paused
+        consumer.pause(theirs(partition))
     at = dict.fromkeys(ends, 0)
     earlier = [
         {one: min(end, stage.get(one.topic, {}).get(str(one.number), 0)) for one, end in ends.items()}
