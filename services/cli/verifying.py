@@ -243,9 +243,8 @@ async def _check_replay(
             snapshot = replace(await snapshots.read(week.first, reached), lists=beside.lists)
             rows = beside.former.get("jurisdictions")
             changed = await snapshots.changed(week.first, beside.knew[-1]) if rows else []
-            late = 0
-            for first in beside.knew[:1]:
-                late = restating.late(week.first, await snapshots.changed(week.first, first), first)
+            first = beside.knew[0] if beside.knew else None
+            late = 0 if first is None else restating.late(week.first, await snapshots.changed(week.first, first), first)
             limits = rules.thresholds
             evidence = await snapshots.evidence(week, snapshot, {}, timedelta(days=limits.old_days))
     again = _made_again(week, snapshot, rules, document, beside)
