@@ -28,7 +28,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     async def running_consumer() -> Consumer:
         if not started.is_set():
             try:
-                await broker.start()
+                await kafka.start(broker.start)
             except BaseException:
                 await broker.stop()  # it has opened a part of what it needs, and would open all of it again
                 raise

@@ -35,7 +35,7 @@ class LagView:
         """Connect; KafkaError when no broker answers."""
         metrics.LAG.clear()
         self._consumer.assign(self._partitions)
-        await self._consumer.start()
+        await kafka.start(self._consumer.start)
         self._consumer.pause(*self._partitions)
 
     async def stop(self) -> None:

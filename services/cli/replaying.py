@@ -89,8 +89,8 @@ async def replay(
     consumer = AIOKafkaConsumer(
         **client, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="none"
     )
-    await consumer.start()
     try:
+        await kafka.start(consumer.start)
         async for spans in _spans(consumer, {one: end for one, end in ends.items() if end}, stages):
             for batch in _batches(spans, weeks, failed):
                 await store.write(batch)

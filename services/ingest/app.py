@@ -56,7 +56,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
         producer = EventProducer(kafka.client(settings, "ddor-ingest-events"))
         try:
             await producer.start()
-            await broker.start()
+            await kafka.start(broker.start)
             while await broker.ping(_PING_TIMEOUT):
                 door.producer = producer
                 up()

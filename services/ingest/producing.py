@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 from schemas.topics import CONTENT_TYPE, EVENT_TOPICS
 from services.ingest.intake import PARTITIONS, Accepted, Judged, Rejected
 from services.ingest.receipts import Receipt
+from services.runtime import kafka
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -45,7 +46,7 @@ class EventProducer:
 
     async def start(self) -> None:
         """Connect; KafkaError when no broker answers."""
-        await self._producer.start()
+        await kafka.start(self._producer.start)
         for topic in EVENT_TOPICS:
             self._producer.client.add_topic(topic.name)
 

@@ -188,7 +188,7 @@ class EndOffsets:
 
     async def start(self) -> None:
         """Connect; KafkaError when no broker answers."""
-        await self._consumer.start()
+        await kafka.start(self._consumer.start)
 
     async def stop(self) -> None:
         """Close the connection."""

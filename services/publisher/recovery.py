@@ -52,8 +52,8 @@ class Announced:
 async def announced(client: Mapping[str, Any]) -> AsyncGenerator[Announced, None]:
     """All that `report-ready` says, in the order in which it was published; one at a time, for the topic only grows."""
     consumer = AIOKafkaConsumer(**client, isolation_level="read_committed", enable_auto_commit=False)
-    await consumer.start()
     try:
+        await kafka.start(consumer.start)
         async for record in read_all(consumer, REPORT_READY):
             event = json.loads(record.value)
             if event["type"] in {"report-ready", "report-final"}:

@@ -43,7 +43,7 @@ class Relay:
     async def start(self, now: datetime) -> None:
         """Connect, fence any earlier relay, then mark what it sent and did not mark."""
         async with asyncio.timeout(_SECONDS):
-            await self._producer.start()
+            await kafka.start(self._producer.start)
             # The client takes its epoch in the background. Until it has one, the earlier relay is not fenced, and its
             # open transaction not aborted: the tail must not be read before.
             await self._producer.begin_transaction()
@@ -112,8 +112,8 @@ class Relay:
     async def _tail(self, topic: str) -> dict[str, int]:
         """The ids of the last messages on a topic, and where they are."""
         consumer = AIOKafkaConsumer(**self._client, isolation_level="read_committed", enable_auto_commit=False)
-        await consumer.start()
         try:
+            await kafka.start(consumer.start)
             return {
                 dict(record.headers).get("id", b"").decode(): record.offset
                 async for record in read_all(consumer, topic, _TAIL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,6 +18,9 @@ from services.runtime.settings import Settings
 
 REQUEST_TIMEOUT_MS = 5_000
 
+_PATIENCE = 2.0
+"""Seconds that the start or the end of a client is waited for though who asked for it no longer waits."""
+
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.kafka_security_protocol.endswith("SSL"):
@@ -27,17 +30,38 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+async def start(begin: Callable[[], Awaitable[None]]) -> None:
+    """Call `begin`, the start of a client or of FastStream's broker, in a task of its own; stop it afterwards always.
+
+    aiokafka leaves a connection open if it is cancelled while it asks for the brokers on it. Who is cancelled here
+    first waits until the start has ended, for a little.
+    """
+    starting = asyncio.ensure_future(begin())
+    try:
+        await asyncio.wait([starting])
+    finally:
+        if not starting.done():
+            await asyncio.wait([starting], timeout=_PATIENCE)
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+    starting.result()
+
+
 async def stop(consumer: AIOKafkaConsumer) -> None:
     """Stop a consumer, in a task of its own.
 
     It cancels its own tasks and awaits them. While a broker is away the CancelledError of one may come out of `stop`,
-    where it would pass for a cancellation of whoever waits, and nobody would hear of what had failed before.
+    where it would pass for a cancellation of whoever waits, and nobody would hear of what had failed before. Who is
+    cancelled here closes the connections all the same: what else a consumer ends by asking Kafka may take it long.
     """
     stopping = asyncio.ensure_future(consumer.stop())
     try:
         await asyncio.wait([stopping])
     finally:
-        stopping.cancel()
+        if not stopping.done():
+            stopping.cancel()
+            await asyncio.wait([stopping], timeout=_PATIENCE)
+            await consumer._client.close()
     if not stopping.cancelled():
         stopping.result()
 
