@@ -1,8 +1,11 @@
 """The aggregator's transactions. One batch is one transaction, fenced by the rows it moves.
 
-Invariant (positions, ledger, history, counters and rejects move together): `write` first locks the position of every
-partition in the batch and compares owner, epoch and offset with what the batch claims. If one of them differs, nothing
-of the batch is written.
+Invariant (positions, ledger, history, counters and rejects move together): before `write` changes anything, it locks
+the position of every partition in the batch and compares owner, epoch and offset with what the batch claims. If one of
+them differs, nothing of the batch is written.
+
+No lock is held while rows are on their way to the server: a worker that is stopped in the middle of COPY keeps its
+transaction open, since PostgreSQL heeds no time-out while COPY waits for its client, and would keep its locks.
 """
 
 from __future__ import annotations
@@ -75,6 +78,7 @@ class Store:
         await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
         await self._learn_agencies({one.attestation.agency for one in batch.attested})
         async with transaction(self._connection):
+            await self._stage(batch)
             await self._fence(batch.claims)
             won, kept = await self._write_facts(batch)
             won += await self._write_attested(batch.attested)
@@ -83,6 +87,16 @@ class Store:
             await self._move(batch.claims, duplicates)
             halted = await self._halt_broken(batch.rejects)
         return Written(_outcomes(batch.claims, won, kept, duplicates), halted)
+
+    async def _stage(self, batch: Batch) -> None:
+        """Copy the facts into tables of this session, from where they are written without a word from here."""
+        if not batch.winners:
+            return
+        rows = [self._row(one, True) for one in batch.winners] + [self._row(one, False) for one in batch.others]
+        await self._connection.copy_records_to_table("incoming", records=rows, columns=_INCOMING)
+        declines = [self._decline(one) for one in batch.winners if one.fact.kind is Kind.DECLINED]
+        if declines:
+            await self._connection.copy_records_to_table("incoming_decline", records=declines, columns=_DECLINE)
 
     async def _fence(self, claims: Sequence[Claim]) -> None:
         rows = await self._connection.fetch(SQL["lock_claims"], *_columns(claim.partition for claim in claims))
@@ -101,8 +115,6 @@ class Store:
     async def _write_facts(self, batch: Batch) -> tuple[Counter[Partition], Counter[Partition]]:
         if not batch.winners:
             return Counter(), Counter()
-        rows = [self._row(one, True) for one in batch.winners] + [self._row(one, False) for one in batch.others]
-        await self._connection.copy_records_to_table("incoming", records=rows, columns=_INCOMING)
         written = await self._connection.fetch(SQL["upsert_winners"])
         won = Counter({Partition(row["topic"], row["partition"]): row["won"] for row in written})
         if any(row["negatives"] for row in written):
@@ -110,12 +122,10 @@ class Store:
         if any(row["zeros"] for row in written):
             await self._connection.execute(SQL["drop_zero_counters"])
         kept: Counter[Partition] = Counter()
-        if won.total() < len(rows):
+        if won.total() < len(batch.winners) + len(batch.others):
             rows_kept = await self._connection.fetch(SQL["keep_history"])
             kept.update({Partition(row["topic"], row["partition"]): row["kept"] for row in rows_kept})
-        declines = [self._decline(one) for one in batch.winners if one.fact.kind is Kind.DECLINED]
-        if declines:
-            await self._connection.copy_records_to_table("incoming_decline", records=declines, columns=_DECLINE)
+        if any(one.fact.kind is Kind.DECLINED for one in batch.winners):
             await self._connection.execute(SQL["upsert_declines"])
         return won, kept
 

@@ -47,6 +47,7 @@ class Early(Store):
             await self._move(batch.claims, Counter())
         await asyncio.sleep(0.5)
         async with transaction(self._connection):
+            await self._stage(batch)
             won, kept = await self._write_facts(batch)
             won += await self._write_attested(batch.attested)
             await self._write_rejects(batch.rejects)

@@ -18,6 +18,7 @@ from tests.integration.conftest import OpenStore
 from tests.support import events
 from tests.support.batches import OWNER, Record, batch, lease, logged
 from tests.support.positions import Connection, everything, next_offsets
+from tests.support.proxies import CopyHeld, in_front
 from tests.support.waiting import until
 
 
@@ -151,6 +152,35 @@ async def test_a_batch_that_hangs_ends_before_the_lease_expires(
     assert is_transient(ended.value)
     assert set((await next_offsets(connection)).values()) == {0}
     assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
+
+
+@pytest.mark.parametrize("table", ["incoming", "incoming_decline"])
+async def test_a_worker_that_stands_still_in_the_middle_of_a_copy_keeps_nobody_from_counting(
+    connection: Connection, open_store: OpenStore, store_settings: MakeSettings, table: str
+) -> None:
+    """PostgreSQL ends no transaction that waits for its client to go on with COPY; so it must hold no lock there."""
+    records = _records("declined")
+    partitions = sorted({record.at for record in records})
+    await lease(connection, partitions)
+    async with in_front(store_settings().postgres_dsn.get_secret_value(), CopyHeld(table)) as (dsn, copy):
+        slow = await postgres.connect(store_settings(postgres_dsn=dsn), "ddor-test-slow")
+        try:
+            store = Store(slow, OWNER)
+            await store.prepare()
+            writing = asyncio.create_task(store.write(batch(records)))
+            await copy.begun.wait()
+            await asyncio.sleep(TIMEOUT.total_seconds() * 1.5)
+            async with asyncio.timeout(60):
+                await lease(connection, partitions, owner="two", epoch=2)
+                await (await open_store("two")).write(batch(records, epoch=2))
+            before = await everything(connection)
+            copy.open.set()
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, Fenced)):
+                await writing
+        finally:
+            slow.terminate()
+    assert await everything(connection) == before
+    assert await connection.fetchval("SELECT count(*) FROM ledger") == len(records)
 
 
 async def _waits_for_a_lock(connection: Connection) -> None:

@@ -87,6 +87,27 @@ class Line(Proxy):
         return True
 
 
+class CopyHeld(Proxy):
+    """Lets the statement of a COPY into `table` reach the server and no row, as if the client stopped between them."""
+
+    def __init__(self, table: str) -> None:
+        self._copy = f'COPY "{table}"'.encode()
+        self.begun = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def _up(self, client: asyncio.StreamReader, server: asyncio.StreamWriter, committing: asyncio.Event) -> None:
+        while data := await client.read(65_536):
+            statement = data.find(self._copy)
+            if statement >= 0:
+                rows = data.index(b"\0", statement) + 1
+                server.write(data[:rows])
+                self.begun.set()
+                await self.open.wait()
+                data = data[rows:]
+            server.write(data)
+            await server.drain()
+
+
 _P = TypeVar("_P", bound=Proxy)
 
 
