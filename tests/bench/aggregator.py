@@ -103,7 +103,7 @@ class Bench:
         self._stack.kafka.start()
         self._stack.run("topics", "apply")
         self._seed += 1
-        await corpus.produce(self._client, self._events, seed=self._seed, time_ordered=ordered)
+        await corpus.produce(self._client, corpus.events(self._events, seed=self._seed, time_ordered=ordered))
         weeks = WeekIndex(ReportingCalendar(ZoneInfo("America/New_York")))
         seen: set[bytes] = set()
         self._rows = []

@@ -241,7 +241,7 @@ async def _replays(settings: Settings, records: int) -> list[tuple[str, str]]:
     connection = await postgres.connect(settings, "ddor-bench")
     try:
         await migrations.apply(connection)
-        await corpus.produce({"bootstrap_servers": settings.kafka_bootstrap}, records, seed=1)
+        await corpus.produce({"bootstrap_servers": settings.kafka_bootstrap}, corpus.events(records, seed=1))
         async with running(aggregator.create(settings)):
             await kafka_log.counted(connection, settings.kafka_bootstrap, 300)
         async with publishing(settings, _after(REPLAYED)) as publisher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -55,14 +55,14 @@ def events(count: int, *, seed: int, time_ordered: bool = False) -> Iterator[tup
         yield record
 
 
-async def produce(client: Mapping[str, Any], count: int, *, seed: int, time_ordered: bool = False) -> None:
-    """Write the corpus to Kafka, each record in the partition of its key."""
+async def produce(client: Mapping[str, Any], records: Iterable[tuple[bytes, bytes]]) -> None:
+    """Write (key, value) of `records` to Kafka, each in the partition of its key."""
     producer = AIOKafkaProducer(**client, acks="all", enable_idempotence=True, max_batch_size=1_048_576)
     await producer.start()
     try:
         batches = {number: producer.create_batch() for number in range(PARTITIONS)}
         waiting = []
-        for key, value in events(count, seed=seed, time_ordered=time_ordered):
+        for key, value in records:
             number = partition_of(key, PARTITIONS)
             if batches[number].append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
                 waiting.append(await producer.send_batch(batches[number], TOPIC.name, partition=number))

@@ -2,17 +2,17 @@
 
 All in one run on one machine, medians of rounds behind one that warms up: the service as a process of its own with real
 Kafka, by NDJSON, by batches and by single events; (a) validation alone and (b) producing alone in one process; (c) a
-plain FastAPI service that awaits `broker.publish`. The cores that the client keeps busy show that it is no limit.
+plain FastAPI service that awaits `broker.publish`; (d) the service itself, storing nothing. The cores that the client
+keeps busy show that it is no limit.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import quantiles
 from typing import Any
 
@@ -56,7 +56,8 @@ def main() -> None:
 
 
 async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
-    values = [value for _, value in corpus.events(events, seed=1)]
+    records = list(corpus.events(events, seed=1))
+    values = [value for _, value in records]
     ours = [value.replace(b"/agencies/bench", b"/agencies/demo") for value in values]
     bodies = [b"\n".join(ours[at : at + _BODY_LINES]) for at in range(0, events, _BODY_LINES)]
     batches = [b"[" + b",".join(ours[at : at + _BATCH]) + b"]" for at in range(0, events, _BATCH)]
@@ -64,7 +65,7 @@ async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
     rows = Rows(rounds)
     await rows.measure("(a) validation alone", lambda: _validate(ours, accept_fast))
     await rows.measure("the same rules, pydantic models", lambda: _validate(ours[:singles], accept))
-    await rows.measure("(b) producing alone", lambda: _produce(stack, events))
+    await rows.measure("(b) producing alone", lambda: _produce(stack, records))
     ingest = stack.services["ingest"]
     ingest.start()
     client = Client(ingest, key, _kafka(stack))
@@ -76,13 +77,16 @@ async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
     rows.note(f"singles at {_FIXED_RATE}/s", f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms")
     rows.note("Kafka gone", await _outage(stack, client, ours[0]))
     ingest.stop()
-    async with _plain(stack) as service:
+    with _service(stack, "uvicorn", "tests.bench.plain_ingest:app", "--log-level", "error") as service:
         plain = Client(service, key, _kafka(stack))
         await rows.measure(
             "(c) FastAPI, broker.publish", lambda: plain.post_all(values[:singles], "application/json", singles)
         )
+    with _service(stack, "tests.bench.bare_ingest") as service:
+        bare = Client(service, key, _kafka(stack))
+        await rows.measure("(d) NDJSON, nothing stored", lambda: bare.post_all(bodies, LINES, events, connections=2))
     for name in ("NDJSON", "batches of 500"):
-        rows.compare(name, "(a) validation alone", "(c) FastAPI, broker.publish")
+        rows.compare(name, "(a) validation alone", "(c) FastAPI, broker.publish", "(d) NDJSON, nothing stored")
     return rows.table(f"{events:,} events of about 600 bytes, validated, acknowledged by Kafka, receipts read; medians")
 
 
@@ -161,28 +165,19 @@ async def _validate(values: Sequence[bytes], by: Callable[[bytes], Fact]) -> Mea
     return Measured(len(values) / usage.seconds, usage.cpu_seconds / len(values) * 1e6)
 
 
-async def _produce(stack: Stack, events: int) -> Measured:
+async def _produce(stack: Stack, records: Sequence[tuple[bytes, bytes]]) -> Measured:
     usage = Usage(psutil.Process())
-    await corpus.produce({"bootstrap_servers": stack.kafka.bootstrap}, events, seed=2)
-    return Measured(events / usage.seconds, usage.cpu_seconds / events * 1e6)
+    await corpus.produce({"bootstrap_servers": stack.kafka.bootstrap}, records)
+    return Measured(len(records) / usage.seconds, usage.cpu_seconds / len(records) * 1e6)
 
 
-@asynccontextmanager
-async def _plain(stack: Stack) -> AsyncIterator[Service]:
+@contextmanager
+def _service(stack: Stack, module: str, *arguments: str) -> Iterator[Service]:
+    """A module that serves on a port as ingest does."""
     port = port_or_free(0)
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "tests.bench.plain_ingest:app",
-        "--port",
-        str(port),
-        "--log-level",
-        "error",
-    ]
-    service = Service(
-        "plain", command, env=dict(os.environ) | stack.variables(), port=port, state=stack.state.directory
-    )
+    listening = {"UVICORN_PORT": str(port), "DDOR_INGEST_PORT": str(port)}
+    command = [sys.executable, "-m", module, *arguments]
+    service = Service("compared", command, env=stack.environment() | listening, port=port, state=stack.state.directory)
     service.start()
     try:
         yield service
