@@ -19,7 +19,16 @@ from rich.table import Table
 from services.cli.terminal import FAILED, WRONG_USE, err, out, run
 from services.importer import acceptance_week, cloudevents, ice_foia
 from services.importer.rows import NotThisFileError, Row
-from services.importer.sending import Destination, Envelopes, Ingest, Journal, NotFinishedError, Rules, Sender
+from services.importer.sending import (
+    TIMEOUT,
+    Destination,
+    Envelopes,
+    Ingest,
+    Journal,
+    NotFinishedError,
+    Rules,
+    Sender,
+)
 from services.runtime import logs, settings
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import Settings
@@ -94,7 +103,7 @@ async def _send(rows: Callable[[], Iterator[Row]], loaded: Settings, kept: Journ
         raise ConfigurationError("set DDOR_AGENCY_KEY (after `make up`: source .local/env)")
     if kept.progress.rows:
         err.print(f"going on behind row {kept.progress.rows:,}", highlight=False)
-    async with httpx.AsyncClient(base_url=loaded.ingest_url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=loaded.ingest_url, timeout=TIMEOUT) as client:
         await _run(rows, Ingest(client, loaded.agency_key.get_secret_value()), kept)
 
 

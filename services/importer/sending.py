@@ -31,6 +31,12 @@ _REJECT_COLUMNS = ("row", "field", "reason", "detail")
 _WAIT_SECONDS = 300.0
 _PASSING = (429, 500, 502, 503, 504)
 """Statuses of a moment: the same request may be answered otherwise later."""
+_PASSING_ENDS = ("too-many-events", "too-slow")
+"""The same of errors that end a stream."""
+TIMEOUT = httpx.Timeout(60, write=_WAIT_SECONDS)
+"""For the client: ingest holds back a stream that is above its agency's rate, and then sending waits."""
+_PIECE = 16_384
+"""Bytes that are written at once: the client's time-out is for each, so that a slow stream is not given up."""
 
 
 class ImportRefusedError(CallerError):
@@ -162,24 +168,34 @@ class Ingest:
     async def answer(self, lines: list[bytes]) -> list[dict[str, Any]]:
         """The receipts of these lines, in order. What has one is not sent again.
 
-        Waits, up to five minutes, while ingest or Kafka is away; then NotFinishedError.
+        Waits while ingest or Kafka is away; NotFinishedError when five minutes bring no receipt.
         """
         receipts: dict[int, dict[str, Any]] = {}
         try:
-            async for attempt in stamina.retry_context(
-                on=(_TryAgain, httpx.TransportError),
-                attempts=None, timeout=_WAIT_SECONDS, wait_initial=0.2, wait_max=5.0,
-            ):  # fmt: skip
-                with attempt:
-                    await self._post([index for index in range(len(lines)) if index not in receipts], lines, receipts)
+            while len(receipts) < len(lines):
+                async for attempt in stamina.retry_context(
+                    on=(_TryAgain, httpx.TransportError),
+                    attempts=None, timeout=_WAIT_SECONDS, wait_initial=0.2, wait_max=5.0,
+                ):  # fmt: skip
+                    with attempt:
+                        await self._further(lines, receipts)
         except (_TryAgain, httpx.TransportError) as error:
             reason = str(error) or type(error).__name__
             raise NotFinishedError(f"{reason}; the same command goes on where this one ended") from error
         return [receipts[index] for index in range(len(lines))]
 
+    async def _further(self, lines: list[bytes], receipts: dict[int, dict[str, Any]]) -> None:
+        """Send what has no receipt, once. Raises what went wrong if nothing of it has one now."""
+        known = len(receipts)
+        try:
+            await self._post([index for index in range(len(lines)) if index not in receipts], lines, receipts)
+        except (_TryAgain, httpx.TransportError):
+            if len(receipts) == known:
+                raise
+
     async def _post(self, indexes: list[int], lines: list[bytes], receipts: dict[int, dict[str, Any]]) -> None:
         """Send some of the lines and note the receipts that are final; _TryAgain unless all of them are."""
-        body = b"".join(lines[index] + b"\n" for index in indexes)
+        body = _pieces(b"".join(lines[index] + b"\n" for index in indexes))
         async with self._client.stream("POST", "/v1/events", content=body, headers=self._headers) as response:
             if response.status_code != httpx.codes.MULTI_STATUS:
                 await response.aread()
@@ -189,11 +205,21 @@ class Ingest:
             async for text in response.aiter_lines():
                 told = json.loads(text)
                 if "error" in told:
-                    raise ImportRefusedError(f"ingest ends the stream: {told['error']['code']}")
+                    raise _ended(told["error"]["code"])
                 if told.get("status") in ("accepted", "rejected"):
                     receipts[indexes[told["line"] - 1]] = told
         if missing := sum(index not in receipts for index in indexes):
             raise _TryAgain(f"{missing:,} events were not stored")
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), _PIECE):
+        yield body[at : at + _PIECE]
+
+
+def _ended(code: str) -> Exception:
+    said = f"ingest ends the stream: {code}"
+    return _TryAgain(said) if code in _PASSING_ENDS else ImportRefusedError(said)
 
 
 class Rules:

@@ -21,7 +21,6 @@ from services.runtime.errors import CallerError
 ROWS = 10
 REFUSED_BY_INGEST = 4
 REJECTED_BY_THE_PROFILE = 7
-WITHOUT_EVENTS = {REJECTED_BY_THE_PROFILE}
 
 
 class Interrupted(Exception):  # noqa: N818  # stands for kill -9
@@ -39,7 +38,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def rows() -> Iterator[Row]:
     """Rows of an issued and a declined event each; one has none and says why."""
     for number in range(1, ROWS + 1):
-        if number in WITHOUT_EVENTS:
+        if number == REJECTED_BY_THE_PROFILE:
             yield Row(number, (), Reject(number, "Facility", "unknown-facility", "column Facility"))
         else:
             data: dict[str, object] = {"detainer_id": f"id-{number}", "jurisdiction": "32003"}
@@ -222,6 +221,7 @@ UNAVAILABLE = {"line": 1, "status": "unavailable", "code": "not-acknowledged", "
     [
         answered(*(UNAVAILABLE | {"line": line} for line in range(1, 7)), {"summary": {"lines": 6}}),
         answered(),
+        *(answered({"error": {"code": code, "detail": "wait"}}) for code in ("too-many-events", "too-slow")),
         httpx.Response(503, json={"code": "kafka-unavailable", "detail": "later"}, headers={"Retry-After": "5"}),
         httpx.Response(429),
         httpx.Response(500, json={}),
@@ -272,7 +272,7 @@ async def test_a_journal_belongs_to_one_data_set_of_one_agency(ingest: Ingest, t
 
 
 async def test_what_has_a_receipt_is_not_sent_again(ingest: Ingest, tmp_path: Path) -> None:
-    """A stream that is cut off, or of which a part was not stored, goes on with what is missing."""
+    """A stream that is cut off, ended, or stored in part goes on with what is missing: it got on, so waiting is new."""
     place = {"topic": "detainer-issued", "partition": 0}
     ingest.answers = [
         answered(
@@ -280,9 +280,10 @@ async def test_what_has_a_receipt_is_not_sent_again(ingest: Ingest, tmp_path: Pa
             {"line": 2, "status": "unavailable", "code": "not-acknowledged", "retryable": True},
             {"line": 3, "status": "rejected", "code": "a-number", "detail": "data.facility: is shaped like one"},
         ),
-        answered({"line": 2, "status": "accepted", **place, "offset": 8}),
+        answered({"line": 2, "status": "accepted", **place, "offset": 8}, {"error": {"code": "too-many-events"}}),
     ]
-    journal = await send(ingest, tmp_path / "journal")
+    with stamina.set_testing(True, attempts=1):
+        journal = await send(ingest, tmp_path / "journal")
     first, second, third, *_ = (request.content.splitlines() for request in ingest.requests)
     assert (len(first), second, third) == (6, [first[index] for index in (1, 3, 4, 5)], [second[0], *second[2:]])
     assert (journal.progress.rows, journal.progress.accepted, journal.progress.rejected) == (10, 7, 3)
