@@ -41,7 +41,7 @@ def close(
 
 async def _close(week: str, by: str, wait: float) -> int:
     loaded = settings.load()
-    first = _closable(week, loaded)
+    first = _closable(week, loaded, datetime.now(UTC))
     connection = await postgres.connect(loaded, "ddor-close")
     try:
         store = Store(connection, loaded.calendar, loaded.hold)
@@ -64,8 +64,10 @@ async def _close(week: str, by: str, wait: float) -> int:
     return 0
 
 
-def _closable(week: str, loaded: Settings) -> date:
+def _closable(week: str, loaded: Settings, now: datetime) -> date:
     first = week_of(week, loaded)
+    if now < (ends_at := loaded.calendar.week(first).ends_at):
+        raise CannotCloseError(f"{first} has not ended: it ends at {ends_at.isoformat()}")
     if loaded.first_week is None or first >= loaded.first_week:
         raise CannotCloseError(f"{first} closes by itself: DDOR_FIRST_WEEK is {loaded.first_week or 'not set'}")
     return first

@@ -11,7 +11,7 @@ FROM worker w ORDER BY w.name
 SELECT topic, reason, count(*) AS n FROM rejected GROUP BY topic, reason ORDER BY n DESC, topic, reason LIMIT 20
 
 -- name: weeks
-SELECT week::text, state, held_until::text, held_because FROM week_close ORDER BY week DESC LIMIT 10
+SELECT week::text, state, held_until::text, held_because FROM week_close ORDER BY state IN ('published', 'final'), week DESC LIMIT 10
 
 -- name: unsent
 SELECT count(*) FROM outbox WHERE sent_at IS NULL

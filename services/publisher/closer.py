@@ -149,9 +149,9 @@ class Closer:
 
     async def _check_log(self, store: Store, week: date, close: closing.Close, ends: EndOffsets) -> None:
         gone = closing.lost(close.barrier or {}, await ends.read())
-        if gone and close.state is State.DRAINING:
+        if gone and close.state in (State.DRAINING, State.HELD):
             log.error("log-lost", week=str(week), partitions=gone)
-            await store.move(week, State.DRAINING, State.HALTED, self._clock(), why=f"LogLost: {', '.join(gone)}")
+            await store.move(week, close.state, State.HALTED, self._clock(), why=f"LogLost: {', '.join(gone)}")
         elif not gone and close.state is State.HALTED:
             await store.move(week, State.HALTED, State.DRAINING, self._clock())
 

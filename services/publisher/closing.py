@@ -35,6 +35,7 @@ TRANSITIONS: Mapping[tuple[State, State], str] = {
     (State.OPEN, State.DRAINING): "its end and the grace have passed; the barrier is set",
     (State.REQUESTED, State.DRAINING): "the barrier is set",
     (State.DRAINING, State.HALTED): "the log ends before the barrier",
+    (State.HELD, State.HALTED): "the log ends before the barrier",
     (State.HALTED, State.DRAINING): "the log reaches the barrier again",
     (State.DRAINING, State.HELD): "a gate says so",
     (State.HELD, State.CLOSED): "released, or the deadline has passed, or no gate holds it any more",
@@ -124,12 +125,18 @@ class Known:
 def next_step(known: Known, positions: Offsets, halted: Sequence[str], now: datetime) -> Step:
     """What the publisher does now. Weeks that an operator asked for go first, then from `first_week` on in order.
 
+    None closes before it has ended, whoever asks: a part of a week would pass for the whole.
+
     `halted` are the partitions that stand still until an operator acts. They hold a week like a gate does: once it is
     released, or its deadline has passed, it goes out without what they lack, and says so. A week of the past that is
     held lets the others pass.
     """
     calendar, closes = known.calendar, known.closes
-    asked = sorted(week for week, close in closes.items() if week < known.first_week and close.state not in WRITTEN)
+    asked = sorted(
+        week
+        for week, close in closes.items()
+        if week < known.first_week and close.state not in WRITTEN and calendar.week(week).ends_at <= now
+    )
     held = [week for week in asked if closes[week].state is State.HELD and closes[week].holds(now)]
     if going := [week for week in asked if week not in held]:
         return _advance(calendar.week(going[0]), closes, positions, halted)

@@ -69,11 +69,13 @@ def make(declines: Sequence[Decline], rules: Rules, earlier: Sequence[Kept] | No
     mode = rules.line_list_mode
     if mode == "off" or earlier is None:
         return None
+    before = [one for one in earlier if one.mode == mode]
+    if any(one.content is None for one in before):  # what was withdrawn must not come again with the next revision
+        return before[-1]
     if mode == "full":
         return _kept(mode, {"rows": _full(declines, rules)}, {})
     cells = _cells(declines, rules)
-    before = [one for one in earlier if one.mode == mode]
-    if any(one.content is None or not _tells_nothing(one.cells, cells) for one in before):
+    if any(not _tells_nothing(one.cells, cells) for one in before):
         return before[-1]
     return _kept(mode, _coarse(cells), cells)
 

@@ -94,6 +94,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: "unknown" if value is None else f"{value:,}"
+    environment.filters["figure"] = lambda value: "no figure" if value is None else f"{value:,}"
     environment.filters["attested"] = _attested
     environment.filters["place"] = lambda row: f"{row['name']}, {row['state']}" if row["state"] else row["name"]
     environment.filters["signed"] = lambda n: f"{n:+,}" if n else "0"

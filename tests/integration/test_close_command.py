@@ -72,6 +72,13 @@ async def test_a_wait_that_ends_names_the_state_and_what_is_lacking(
         assert f"{week}: draining; 1 records to count before the barrier; not closed within 5 s" in said.err
 
 
+async def test_a_week_that_has_not_ended_is_not_closed_whoever_asks(store_settings: MakeSettings) -> None:
+    going_on = CALENDAR.week_of(datetime.now(UTC))
+    said = await ddor(store_settings(first_week=_later().first), "close", str(going_on))
+    assert (said.exit_code, said.out) == (2, "")
+    assert f"{going_on} has not ended: it ends at {going_on.ends_at.isoformat()}" in said.err
+
+
 @pytest.mark.parametrize("command", ["close", "verify", "release", "restate", "withdraw-lines"])
 @pytest.mark.parametrize(
     ("text", "meant"),

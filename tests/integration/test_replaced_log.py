@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.real_kafka("creates a deleted topic anew when it is asked about it")
 GARBAGE = [Message(DETAINER_DECLINED, b"no event", b"", number) for number in (0, 0, 1)]
 REDRIVEN = 940
+_PAGE = Path(__file__).parents[2] / "docs" / "runbooks" / "log-lost.md"
 
 
 def another() -> list[Message]:
@@ -79,6 +82,11 @@ async def _close(publisher: Publisher, settings: Settings, week: ReportingWeek) 
     assert await publisher.steps() == 2
 
 
+async def _state(connection: Connection) -> str:
+    state: str = await connection.fetchval("SELECT state FROM week_close")
+    return state
+
+
 async def _accounted(connection: Connection) -> None:
     for place, one in (await positions.accounts(connection)).items():
         assert one["records"] == one["facts"] + one["duplicates"] + one["rejected"], place
@@ -121,6 +129,36 @@ async def test_reports_before_and_after_a_log_was_replaced_are_restated_with_exa
     assert all(f"{week} revision {number}" in traced.output for number in (1, 2, 3, 4)), traced.output
     done = await commands.ddor(chosen, "verify", f"{week}@1")
     assert (done.exit_code, "another log took its place" in done.output) == (1, True), done.output
+
+
+async def test_a_held_week_whose_log_is_replaced_is_halted_and_goes_on_by_the_runbook(
+    chosen: Settings, connection: Connection, publisher: Publisher, week: ReportingWeek
+) -> None:
+    """Its barrier is of a log that is gone: neither its deadline nor a release would ever let it out."""
+    declined = [told("declined", number, week) for number in range(60)]
+    conflict = told("declined", 0, week, reason="capacity")
+    await _count(chosen, connection, [*declined, conflict])
+    publisher.clock.now = week.ends_at + chosen.grace
+    await publisher.steps()
+    assert await _state(connection) == "held"
+    await _replace(chosen, connection, [])
+    for state in ("halted", "halted"):
+        assert await publisher.steps() == 0
+        assert await _state(connection) == state
+
+    (statement,) = re.findall(r'psql -U ddor -c "\s+(WITH anew.*?)"', _PAGE.read_text(), re.DOTALL)
+    for moved in ("INSERT 0 1", "INSERT 0 0"):
+        assert await connection.execute(statement.replace("2026-11-14", str(week))) == moved
+    await publisher.steps()
+    assert await _state(connection) == "held", "the conflict is there as before, and a person looks at it"
+    done = await commands.ddor(chosen, "release", str(week), "--by", "Ada", "--note", "sent again")
+    assert done.exit_code == 0, done.output
+    await publisher.steps()
+    assert (await newest(connection, week))["totals"]["declined"] == 60
+    moves = await connection.fetch("SELECT to_state FROM week_transition ORDER BY id")
+    assert [row["to_state"] for row in moves] == [
+        "draining", "held", "halted", "requested", "draining", "held", "closed",
+    ]  # fmt: skip
 
 
 async def test_a_record_that_was_redriven_into_the_log_before_is_still_known_as_such(

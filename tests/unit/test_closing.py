@@ -165,6 +165,18 @@ def test_asked_weeks_go_first_oldest_first() -> None:
     assert published == [f"publish {FIRST - 5 * WEEK}", f"publish {FIRST - WEEK}", f"publish {FIRST}"]
 
 
+def test_an_asked_week_that_has_not_ended_waits_for_its_end_and_holds_up_no_other() -> None:
+    """A part of a week would pass for the whole, for ever."""
+    ends_at = DUE - GRACE
+    earlier = FIRST - WEEK
+    known = Known(CALENDAR, SECOND, GRACE, {FIRST: Close(State.REQUESTED), earlier: Close(State.REQUESTED)})
+    step = closing.next_step(known, READ, (), ends_at - timedelta(microseconds=1))
+    assert step == CaptureBarrier(CALENDAR.week(earlier))
+    known = Known(CALENDAR, SECOND, GRACE, {FIRST: Close(State.REQUESTED)})
+    assert closing.next_step(known, READ, (), ends_at - timedelta(microseconds=1)) == Wait(DUE + WEEK)
+    assert closing.next_step(known, READ, (), ends_at) == CaptureBarrier(CALENDAR.week(FIRST))
+
+
 def test_an_asked_week_needs_the_same_evidence() -> None:
     life = Life(positions=EMPTY, closes={FIRST - WEEK: Close(State.REQUESTED)})
     assert isinstance(life.run(DUE), Drain)

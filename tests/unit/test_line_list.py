@@ -140,6 +140,16 @@ def test_after_a_withdrawal_or_a_loss_no_other_is_made() -> None:
     assert line_list.make(declines({MEX: 30}), COARSE, None) is None
 
 
+@pytest.mark.parametrize("mode", ["coarse", "full"])
+def test_a_list_that_was_withdrawn_does_not_come_again_with_a_later_revision(mode: str) -> None:
+    law = rules(mode, "8 U.S.C. 0000")
+    first = line_list.make(declines({MEX: 9}), law, ())
+    assert first is not None
+    gone = Kept(mode, first.sha256, None, {})
+    for n in (9, 30):
+        assert line_list.make(declines({MEX: n}), law, [gone]) is gone
+
+
 def test_a_full_list_has_a_row_a_person_and_names_its_law() -> None:
     law = rules("full", "8 U.S.C. 0000")
     seen = snapshot(declined={"32003": 2}, declines=declines({MEX: 2}))
