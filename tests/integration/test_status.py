@@ -49,6 +49,19 @@ async def test_what_watch_asks_every_two_seconds_reads_no_table_that_grows(
         assert set(_relations(explained["Plan"])) <= BOUNDED, query
 
 
+async def test_a_week_that_waits_is_shown_before_all_that_are_published(
+    settings: MakeSettings, connection: Connection
+) -> None:
+    """WeekOverdue sends the operator here, also for a week of the past behind many newer ones."""
+    adding = (
+        "INSERT INTO week_close (week, state, barrier) SELECT date '2014-10-11' + 7 * n, $1, '{}' FROM generate_series"
+    )
+    await connection.execute(f"{adding}(0, 0) n", "held")
+    await connection.execute(f"{adding}(1, 12) n", "published")
+    weeks = json.loads((await ddor(settings(), "status", "--json")).out)["weeks"]
+    assert [one["week"] for one in weeks[:2]] == ["2014-10-11", "2015-01-03"]
+
+
 async def test_it_says_what_was_read_and_what_of_it_was_rejected_and_is_in_conflict(
     settings: MakeSettings, connection: Connection
 ) -> None:

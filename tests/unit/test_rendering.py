@@ -86,6 +86,12 @@ def test_json_csv_and_page_agree() -> None:
     assert from_json[1] == ["36059", "Nassau County", "NY", None, 38]
 
 
+def test_what_changed_does_not_call_a_row_that_is_not_there_unknown() -> None:
+    change = {"geoid": "16001", "kind": "declined", "old": None, "new": 1, "causes": {"late": 1}}
+    rows = Page(as_html(document(revision=2, changes=[change]))).tables["Changed since revision 1"]
+    assert rows[1:] == [["16001", "declined", "no figure", "1", "late +1"]]
+
+
 def test_json_is_canonical_and_whole() -> None:
     found = document()
     assert as_json(found) == rfc8785.dumps(found)
