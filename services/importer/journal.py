@@ -18,6 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from services.importer.rows import Row
 from services.runtime.errors import CallerError
 
@@ -58,7 +60,7 @@ class RowsDigest:
         events = [(event.kind, event.data) for event in row.events]
         reject = row.reject and (row.reject.field, row.reject.reason)
         length = None if row.whole is None else len(row.whole)
-        self._sha256.update(json.dumps((row.number, events, reject, length)).encode() + (row.whole or b""))
+        self._sha256.update(msgspec.json.encode((row.number, events, reject, length)) + (row.whole or b""))
 
     @property
     def text(self) -> str:
