@@ -100,11 +100,15 @@ class _Unsure(Exception):  # noqa: N818  # not a failure: the slower path decide
     """Not plainly right."""
 
 
+_NOT_PLAIN: Final = (_Unsure, msgspec.DecodeError, ValueError, RecursionError)
+"""RecursionError: what stands as `offenses` is read before it is looked at, however deep it is."""
+
+
 def accept_fast(value: bytes | None, topic: str | None = None) -> Fact:
     """As `acceptance.accept`, Refused included."""
     try:
         return _plain(value, topic)
-    except (_Unsure, msgspec.DecodeError, ValueError):
+    except _NOT_PLAIN:
         pass
     return accept(value, topic)
 
@@ -113,7 +117,7 @@ def accept_any_fast(value: bytes) -> Fact | Attestation:
     """As `acceptance.accept_any`, Refused included. Attestations are few: theirs is the slower path."""
     try:
         return _plain(value, None)
-    except (_Unsure, msgspec.DecodeError, ValueError):
+    except _NOT_PLAIN:
         pass
     return accept_any(value)
 

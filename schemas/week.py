@@ -69,14 +69,17 @@ class ReportingCalendar:
         return self._week(local - timedelta(days=(local.weekday() - self.starts_on) % 7))
 
     def week(self, first: date) -> ReportingWeek:
-        """The week that starts on `first`; NotAWeekError when no week does."""
-        if first.weekday() != self.starts_on:
+        """The week that starts on `first`; NotAWeekError when no week does, or one that no calendar has whole."""
+        try:
+            if first.weekday() == self.starts_on:
+                return self._week(first)
             before = first - timedelta(days=(first.weekday() - self.starts_on) % 7)
-            raise NotAWeekError(
-                f"{first} is a {first:%A}; weeks start on {self.starts_on.name.title()}: "
-                f"the week that contains it is {before}"
-            )
-        return self._week(first)
+        except OverflowError:
+            raise NotAWeekError(f"{first}: lies too near an end of the calendar") from None
+        raise NotAWeekError(
+            f"{first} is a {first:%A}; weeks start on {self.starts_on.name.title()}: "
+            f"the week that contains it is {before}"
+        )
 
     def next(self, week: ReportingWeek) -> ReportingWeek:
         """The week after `week`."""

@@ -18,13 +18,13 @@ from rich.table import Table
 
 from services.cli.terminal import FAILED, WRONG_USE, err, out, run
 from services.importer import acceptance_week, cloudevents, ice_foia
+from services.importer.journal import Journal
 from services.importer.rows import NotThisFileError, Row
 from services.importer.sending import (
     TIMEOUT,
     Destination,
     Envelopes,
     Ingest,
-    Journal,
     NotFinishedError,
     Rules,
     Sender,
@@ -50,13 +50,19 @@ _DATASET = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The file, gzipped or not.")],
     profile: Annotated[str, typer.Option(help=f"How to read the file: {', '.join(PROFILES)}.")],
-    dataset: Annotated[str, typer.Option(help="Name of this data set. With the row number it makes the identities.")],
+    dataset: Annotated[
+        str, typer.Option(help="Name of this data set, one for each file. With the row number it makes the identities.")
+    ],
     journal: Annotated[
         Path | None, typer.Option(help="Where progress, receipts and rejects are kept (default: ./import-DATASET).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge all rows here; send and keep nothing.")] = False,
 ) -> None:
     """Send a file's records through ingest. Interrupt it at any time; the same command goes on where it was.
+
+    A file that has grown is gone on with the same way. With another file, or one whose rows have changed, a name that
+    was used is refused and nothing is sent: give each file its own --dataset, and with it another journal. What two
+    data sets share is counted twice, unless the events are whole ones, which have their own identities.
 
     Needs DDOR_INGEST_URL, DDOR_AGENCY and DDOR_AGENCY_KEY; a dry run only DDOR_AGENCY. It does not know the scope of
     the agency. Importing publishes nothing: see `ddor close`.
@@ -82,7 +88,7 @@ async def _import(file: Path, profile: str, dataset: str, directory: Path, dry_r
     read: Callable[[Path, str, str, ZoneInfo], Iterator[Row]] = PROFILES[profile].read
     rows = partial(read, file, loaded.agency, dataset, loaded.calendar.zone)
     with TemporaryDirectory() as temporary:
-        kept = Journal(Path(temporary) if dry_run else directory, loaded.agency, dataset)
+        kept = Journal(Path(temporary) if dry_run else directory, loaded.agency, dataset, profile)
         try:
             if dry_run:
                 await _run(rows, Rules(), kept)
@@ -102,7 +108,7 @@ async def _send(rows: Callable[[], Iterator[Row]], loaded: Settings, kept: Journ
     if loaded.agency_key is None:
         raise ConfigurationError("set DDOR_AGENCY_KEY (after `make up`: source .local/env)")
     if kept.progress.rows:
-        err.print(f"going on behind row {kept.progress.rows:,}", highlight=False)
+        err.print(f"going on behind row {kept.progress.rows:,}, if the file is the same until there", highlight=False)
     async with httpx.AsyncClient(base_url=loaded.ingest_url, timeout=TIMEOUT) as client:
         await _run(rows, Ingest(client, loaded.agency_key.get_secret_value()), kept)
 
@@ -110,7 +116,7 @@ async def _send(rows: Callable[[], Iterator[Row]], loaded: Settings, kept: Journ
 async def _run(rows: Callable[[], Iterator[Row]], destination: Destination, kept: Journal) -> None:
     sender = Sender(destination, Envelopes(kept.progress.agency, kept.progress.dataset))
     with _bar() as progress:
-        task = progress.add_task("rows", total=sum(1 for _ in rows()), completed=kept.progress.rows)
+        task = progress.add_task("rows", total=sum(1 for _ in rows()))
         async for answered in sender.run(rows(), kept):
             progress.advance(task, answered)
 

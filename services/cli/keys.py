@@ -50,7 +50,7 @@ def new(
 
 
 def _instant(text: str) -> str:
-    """As TOML writes it, in UTC; a date is its first instant."""
+    """As TOML writes it, in UTC; a date is its first instant. CallerError when it is none."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -59,4 +59,7 @@ def _instant(text: str) -> str:
         if len(text) > len("2027-01-01"):
             raise CallerError("--valid-to must carry an offset, such as Z")
         instant = instant.replace(tzinfo=UTC)
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except OverflowError:
+        raise CallerError("--valid-to must lie between the years 1 and 9999 in UTC") from None

@@ -1,20 +1,11 @@
-"""Sending a profile's rows through ingest: as lines, resumable, nothing lost and nothing counted twice.
-
-What has been answered is kept in a directory: `progress.json`, `receipts.ndjson` (each event that was stored, and
-where) and `rejects.csv` (each row that was not, and why). After an interruption the same command goes on behind the
-last row that was noted; what was stored but not yet noted is sent again, which cannot count twice.
-"""
+"""Sending a profile's rows through ingest: as lines, resumable (see `journal`), nothing lost, nothing counted twice."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -22,17 +13,17 @@ import stamina
 
 from schemas.acceptance import Refused
 from schemas.acceptance_fast import accept_any_fast
+from services.importer.journal import Journal, RowsDigest
 from services.importer.rows import Event, Row
 from services.runtime.errors import CallerError
 
 ROWS_PER_REQUEST = 5_000
 """A row has at most two events, and a request no more lines than ingest keeps receipts of for who reads them late."""
-_REJECT_COLUMNS = ("row", "field", "reason", "detail")
 _WAIT_SECONDS = 300.0
 _PASSING = (429, 500, 502, 503, 504)
 """Statuses of a moment: the same request may be answered otherwise later."""
-_PASSING_ENDS = ("too-many-events", "too-slow")
-"""The same of errors that end a stream."""
+_PASSING_ENDS = ("too-many-events", "too-slow", "receipts-not-read")
+"""The same of errors that end a stream. Receipts: a request has no more than are kept, unless others leave no room."""
 TIMEOUT = httpx.Timeout(60, write=_WAIT_SECONDS)
 """For the client: ingest holds back a stream that is above its agency's rate, and then sending waits."""
 _PIECE = 16_384
@@ -49,79 +40,6 @@ class NotFinishedError(Exception):
 
 class _TryAgain(Exception):  # noqa: N818  # not a failure: a reason to wait
     """Something was not stored, or ingest did not answer."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far an import has come. `rows` = `accepted` + `rejected`, always."""
-
-    dataset: str
-    agency: str
-    rows: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    events: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    receipts_bytes: int = 0
-    rejects_bytes: int = 0
-
-
-class Journal:
-    """The files of one import. `note` writes what was answered, and last of all the progress, atomically."""
-
-    def __init__(self, directory: Path, agency: str, dataset: str) -> None:
-        """Open or begin; CallerError when the directory belongs to another data set."""
-        directory.mkdir(parents=True, exist_ok=True)
-        self._progress_file = directory / "progress.json"
-        self.receipts_file = directory / "receipts.ndjson"
-        self.rejects_file = directory / "rejects.csv"
-        self.progress = self._read(agency, dataset)
-        for path, size in (
-            (self.receipts_file, self.progress.receipts_bytes),
-            (self.rejects_file, self.progress.rejects_bytes),
-        ):
-            path.touch()
-            with path.open("r+b") as file:
-                file.truncate(size)
-        if self.progress.rejects_bytes == 0:
-            self._append_rejects([dict(zip(_REJECT_COLUMNS, _REJECT_COLUMNS, strict=True))])
-
-    def _read(self, agency: str, dataset: str) -> Progress:
-        if not self._progress_file.exists():
-            return Progress(dataset, agency)
-        kept = json.loads(self._progress_file.read_text())
-        progress = Progress(**kept)
-        if (progress.dataset, progress.agency) != (dataset, agency):
-            raise CallerError(
-                f"{self._progress_file.parent} belongs to data set {progress.dataset} of {progress.agency}; "
-                "choose another --journal"
-            )
-        return progress
-
-    def note(self, rows: int, receipts: Iterable[dict[str, Any]], rejects: list[dict[str, Any]]) -> None:
-        """Note the answers to the next `rows` rows."""
-        with self.receipts_file.open("ab") as file:
-            for receipt in receipts:
-                file.write(json.dumps(receipt, separators=(",", ":")).encode() + b"\n")
-                _count(self.progress.events, receipt["kind"])
-            self.progress.receipts_bytes = file.tell()
-        self._append_rejects(rejects)
-        self.progress.rows += rows
-        self.progress.rejected += len(rejects)
-        self.progress.accepted = self.progress.rows - self.progress.rejected
-        for reject in rejects:
-            _count(self.progress.reasons, reject["reason"])
-        temporary = self._progress_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self.progress)))
-        temporary.replace(self._progress_file)
-
-    def _append_rejects(self, rejects: list[dict[str, Any]]) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, _REJECT_COLUMNS, lineterminator="\n")
-        writer.writerows(rejects)
-        with self.rejects_file.open("ab") as file:
-            file.write(text.getvalue().encode())
-            self.progress.rejects_bytes = file.tell()
 
 
 class Envelopes:
@@ -245,9 +163,14 @@ class Sender:
         self._envelopes = envelopes
 
     async def run(self, rows: Iterator[Row], journal: Journal) -> AsyncIterator[int]:
-        """Send all rows behind the journal's progress; yields how many more were answered, request by request."""
-        remaining = islice(rows, journal.progress.rows, None)
-        while chunk := list(islice(remaining, ROWS_PER_REQUEST)):
+        """Send all rows behind the journal's progress; yields how many more are answered, those of before first.
+
+        AnotherFileError, and nothing is sent, when `rows` do not begin with those that the journal has noted.
+        """
+        digest = RowsDigest()
+        for passed in journal.pass_over(rows, digest):
+            yield passed
+        while chunk := list(islice(rows, ROWS_PER_REQUEST)):
             sent = [(row.number, line) for row in chunk for line in self._envelopes.lines(row)]
             receipts = await self._destination.answer([line for _, line in sent]) if sent else []
             stored, refused = _sort([number for number, _ in sent], receipts)
@@ -256,12 +179,10 @@ class Sender:
                 for row in chunk
                 if row.reject is not None
             ]
-            journal.note(len(chunk), stored, sorted(rejects + refused, key=lambda reject: reject["row"]))
+            for row in chunk:
+                digest.add(row)
+            journal.note(len(chunk), digest, stored, sorted(rejects + refused, key=lambda reject: reject["row"]))
             yield len(chunk)
-
-
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
 
 
 def _sort(numbers: list[int], receipts: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -92,15 +92,18 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("kafka-unavailable", "503", "Events cannot be stored now. Nothing of the body was read.", _AGAIN),
     Entry("method-not-allowed", "405", "The address is asked with a method that it does not have.",
           "`Allow` in the answer names those that it has."),
-    Entry("not-a-batch", "400", "The body of a batch is not a JSON array, or is an empty one. Nothing was stored.",
+    Entry("not-a-batch", "400", "The body of a batch is not a JSON array, is an empty one, or is nested deeper than "
+          "can be read. Nothing was stored.",
           "Send an array of events, or each event on a line of its own as `application/x-ndjson`."),
     Entry("not-acceptable", "406", "`Accept` asks for another answer than JSON.",
           "Leave `Accept` out, or allow `application/json` and `application/x-ndjson`."),
     Entry("not-found", "404", "There is nothing at this address.", "Look the address up in the OpenAPI document."),
     Entry("not-ready", "503", "`/readyz` says what the service waits for.", "Ask again; see the runbook."),
-    Entry("receipts-not-read", STREAM, "The client left 64 MB of receipts unread, or all clients together 128 MB. What "
-          "has a receipt was stored; of what came later nothing can be said.",
-          "Read receipts while you send, or send at most 10,000 lines a request; resend from the last receipt."),
+    Entry("receipts-not-read", STREAM, "The client left 64 MB of receipts unread; or all clients together left 128 MB, "
+          "and this one more than 1 MB: the others may be the cause. Each receipt says what became of its event; of "
+          "what came later nothing can be said.",
+          "Send again what has no receipt: it cannot count twice. Read receipts while you send, or send at most 10,000 "
+          "lines a request."),
     Entry("refused", "4xx", "The request is refused for a reason that has no code of its own.",
           "`status` and `detail` say more."),
     Entry("too-many-events", f"429 {STREAM}", "The agency sends more events a second than it may. Nothing of the body "

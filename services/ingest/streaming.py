@@ -22,6 +22,10 @@ log = get(__name__)
 _IN_FLIGHT = 2
 _REST_SECONDS = 300.0
 """How long a client may go on sending, behind the end of its stream, without reading why it has ended."""
+_NOT_READ = (
+    "more receipts are unread than are kept, yours or with those of other clients; send again what has none, "
+    "and read receipts while you send, or send at most 10,000 lines a request"
+)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -78,8 +82,8 @@ async def _drop(rest: AsyncIterator[bytes]) -> None:
 async def _take(pieces: AsyncIterator[bytes], inflator: Inflator, begin: Begin, spool: Spool) -> bytes:
     """Put the receipts of all lines on the spool, in order; answers the last line, nothing when cut off.
 
-    When the client leaves too many receipts unread nothing more is stored, but its body is read to the end: it may be
-    one that reads only then.
+    When too many receipts are unread, of this client or of all, nothing more is stored, but the body is read to
+    its end: the client may be one that reads only then.
     """
     summary = Summary()
     places = asyncio.Semaphore(_IN_FLIGHT)
@@ -109,7 +113,7 @@ async def _take(pieces: AsyncIterator[bytes], inflator: Inflator, begin: Begin, 
     finally:
         await _abandon(reading, storing)
     if unread.is_set():
-        return _error("receipts-not-read", "read receipts while you send, or send at most 10,000 lines a request")
+        return _error("receipts-not-read", _NOT_READ)
     return encode({"summary": summary}) + b"\n"
 
 

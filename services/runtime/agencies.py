@@ -28,7 +28,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.detainer import Kind
 from schemas.envelope import AGENCY_PATTERN
@@ -37,20 +37,28 @@ from services.runtime.errors import ConfigurationError
 
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 _FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
+_MAX_RATE = 1_000_000_000
+"""Events a second: far above any, far below what arithmetic cannot hold."""
 
 
-def _instant(value: object) -> object:
-    """TOML dates mean their first instant in UTC; local date-times are refused."""
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("must carry an offset, such as Z")
-        return value.astimezone(UTC)
-    if isinstance(value, date):
+def _first_instant(value: object) -> object:
+    """TOML dates mean their first instant in UTC."""
+    if isinstance(value, date) and not isinstance(value, datetime):
         return datetime.combine(value, time.min, UTC)
     return value
 
 
-_Instant = Annotated[datetime, BeforeValidator(_instant)]
+def _in_utc(value: datetime) -> datetime:
+    """Local date-times are refused, and those that lie in no year of UTC."""
+    if value.tzinfo is None:
+        raise ValueError("must carry an offset, such as Z")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC; leave it out for no limit") from None
+
+
+_Instant = Annotated[datetime, BeforeValidator(_first_instant), AfterValidator(_in_utc)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Scope = Annotated[str, Field(pattern=r"^(US|[0-9]{2,5}|[0-9]{0,4}\*)$")]
 
@@ -92,7 +100,7 @@ class Agency(_Valid):
     key_sha256: Annotated[list[Annotated[Key, BeforeValidator(_key)]], Field(min_length=1)]
     kinds: Annotated[list[Kind], Field(min_length=1)]
     jurisdictions: Annotated[list[_Scope], Field(min_length=1)]
-    events_per_second: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude=True)
+    events_per_second: Annotated[int, Field(ge=1, le=_MAX_RATE)] | None = Field(default=None, exclude=True)
     """How fast it may send decides nothing that is reported: no input of a report."""
 
     def covers(self, kind: Kind, jurisdiction: str) -> bool:
@@ -170,7 +178,7 @@ def parse(content: bytes) -> Agencies:
         if not isinstance(agencies, list):
             raise ConfigurationError("agencies file: write [[agency]], once for each agency")
         listed = tuple(_agency(table) for table in agencies)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no text; or a number or a nesting without end
         raise ConfigurationError(f"agencies file is not TOML: {error}") from None
     _check(listed)
     return Agencies(listed, content, hashlib.sha256(content).hexdigest())

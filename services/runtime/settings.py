@@ -31,7 +31,12 @@ def _weekday(value: object) -> object:
 
 
 def _duration(value: object) -> object:
-    return timedelta(seconds=int(value)) if isinstance(value, str) and value.isdecimal() else value
+    if not isinstance(value, str) or not value.isdecimal():
+        return value
+    try:
+        return timedelta(seconds=int(value))
+    except (ValueError, OverflowError) as error:
+        raise ValueError("is longer than any time") from error
 
 
 class Settings(BaseSettings):

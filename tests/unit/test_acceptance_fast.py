@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas import acceptance_fast, instant_fast, taxonomy
-from schemas.acceptance import MAX_EVENT_BYTES, Refused, accept
-from schemas.acceptance_fast import accept_fast
+from schemas.acceptance import MAX_EVENT_BYTES, Refused, accept, accept_any
+from schemas.acceptance_fast import accept_any_fast, accept_fast
 from schemas.fact import Fact
 from tests.unit import test_acceptance as known
 from tests.unit.sample_changes import (
@@ -108,6 +108,12 @@ def test_ordinary_events_take_the_fast_path(no_way_back: None) -> None:
 @pytest.mark.parametrize("value", [value for value, _, _ in BYTES.values()], ids=BYTES)
 def test_bytes_that_are_no_event_are_refused_alike(value: bytes | None) -> None:
     assert isinstance(assert_agree(value), tuple)
+
+
+@pytest.mark.parametrize("name", [name for name, (value, *_) in BYTES.items() if value is not None])
+def test_bytes_that_are_no_event_of_any_type_are_refused_alike(name: str) -> None:
+    value = BYTES[name][0]
+    assert outcome(lambda value, _: accept_any_fast(value), value, None) == outcome(accept_any, value, None)
 
 
 @pytest.mark.parametrize("path", sorted({path for path, *_ in ANYWHERE.values()} | set(known.STRING_FIELDS)))

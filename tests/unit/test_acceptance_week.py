@@ -183,6 +183,7 @@ def write(path: Path, *lines: str) -> Path:
     [
         ("figures.csv", [HEADER, LINE], "week's first day"),
         ("2017-01-29.csv", [HEADER, LINE], "weeks start on Saturday"),
+        ("9999-12-25.csv", [HEADER, LINE], "too near an end of the calendar"),
         ("2017-02-31.csv", [HEADER, LINE], "day is out of range"),
         ("2017-01-28.csv", [LINE], "the first line"),
         ("2017-01-28.csv", [], "the first line"),

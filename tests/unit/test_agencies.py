@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.detainer import Kind
 from schemas.jurisdiction import TRIBAL_DIGITS, registry
 from schemas.jurisdiction import Kind as Place
-from services.runtime.agencies import Agencies, AgenciesFile, parse
+from services.runtime.agencies import Agencies, parse
 from services.runtime.errors import ConfigurationError
 from tests.unit.sample_events import quick
 
@@ -207,6 +205,41 @@ def test_a_file_with_a_mistake_is_refused_and_says_where(text: str, said: str) -
     assert said in refused(text)
 
 
+BEYOND_UTC = ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", '"9999-12-31T23:59:59-05:00"']
+BEYOND_ARITHMETIC = [
+    *(f"valid_to = {instant}" for instant in BEYOND_UTC),
+    'valid_to = "2018-01-01"',
+    'valid_to = "2018-01-01T00:00:00"',
+    "valid_to = 1e300",
+    "valid_to = nan",
+    f"events_per_second = {10**400}",
+    f"more = {'9' * 5_000}",
+    f"more = {'[' * 5_000}{']' * 5_000}",
+]
+"""What a file may have and no program can reckon with."""
+
+
+@pytest.mark.parametrize("instant", BEYOND_UTC)
+@pytest.mark.parametrize("name", ["valid_from", "valid_to"])
+def test_an_instant_that_utc_does_not_have_is_refused_in_an_agency_and_in_a_key(name: str, instant: str) -> None:
+    assert f"vegas.{name}: " in refused(table("vegas", more=f"{name} = {instant}"))
+    key = f'{{ sha256 = "{sha256("vegas")}", {name} = {instant} }}'
+    said = refused(table("vegas").replace(f'"{sha256("vegas")}"', key))
+    assert f"vegas.key_sha256.0.{name}: " in said
+    assert "between the years 1 and 9999 in UTC" in said
+
+
+@pytest.mark.parametrize("line", BEYOND_ARITHMETIC, ids=lambda line: line[:40])
+def test_what_cannot_be_reckoned_with_is_refused(line: str) -> None:
+    assert refused(table("vegas", more=line)).startswith("agencies file")
+
+
+def test_the_last_instants_that_utc_has_are_well() -> None:
+    (agency,) = read(table("vegas", more="valid_to = 9999-12-31T23:59:59Z\nevents_per_second = 1_000_000_000")).listed
+    assert agency.valid_to.tzinfo is UTC
+    assert agency.is_valid(datetime(9999, 12, 31, 23, 59, 58, tzinfo=UTC))
+
+
 def test_a_refusal_does_not_quote_a_key() -> None:
     assert "plain-key" not in refused(table("vegas").replace(sha256("vegas"), "plain-key"))
 
@@ -218,79 +251,3 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 def test_an_empty_file_lists_nobody() -> None:
     assert parse(b"").listed == ()
-
-
-class Clock:
-    """Seconds, as the test says."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def names(file: AgenciesFile) -> list[str]:
-    known = file.current()
-    assert known is not None
-    return [one.name for one in known.listed]
-
-
-def rewrite(path: Path, text: str, at: int) -> None:
-    path.write_text(text)
-    os.utime(path, ns=(at, at))
-
-
-def test_the_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
-    path, clock = tmp_path / "agencies.toml", Clock()
-    rewrite(path, table("vegas"), 1)
-    file = AgenciesFile(path, clock)
-    assert names(file) == ["vegas"]
-    rewrite(path, table("paris"), 2)
-    assert names(file) == ["vegas"], "looked at less than a second ago"
-    clock.now += 1
-    assert names(file) == ["paris"]
-    assert file.problem is None
-
-
-def test_the_last_valid_content_stays_while_the_file_is_bad(tmp_path: Path) -> None:
-    path, clock = tmp_path / "agencies.toml", Clock()
-    rewrite(path, table("vegas"), 1)
-    file = AgenciesFile(path, clock)
-    assert names(file) == ["vegas"]
-    for number, text in enumerate(("[[", "agency = 5", None), start=2):
-        path.unlink() if text is None else rewrite(path, text, number)
-        clock.now += 1
-        assert names(file) == ["vegas"]
-        assert file.problem is not None
-    rewrite(path, table("reno"), 9)
-    clock.now += 1
-    assert names(file) == ["reno"]
-    assert file.problem is None
-
-
-def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
-    path, clock = tmp_path / "agencies.toml", Clock()
-    rewrite(path, table("vegas"), 1)
-    file = AgenciesFile(path, clock)
-    before = file.current()
-    clock.now += 1
-    assert file.current() is before
-
-
-def test_a_bad_file_stays_a_problem_however_often_it_is_looked_at(tmp_path: Path) -> None:
-    path, clock = tmp_path / "agencies.toml", Clock()
-    rewrite(path, table("vegas"), 1)
-    file = AgenciesFile(path, clock)
-    file.current()
-    rewrite(path, "[[", 2)
-    for _ in range(3):
-        clock.now += 1
-        file.current()
-        assert file.problem is not None
-
-
-def test_without_a_file_nobody_is_known(tmp_path: Path) -> None:
-    file = AgenciesFile(tmp_path / "missing.toml", Clock())
-    assert file.problem is not None
-    assert file.current() is None
-    assert "missing.toml" in (file.problem or "")

@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 from schemas.acceptance import MAX_EVENT_BYTES
 from services.cli.main import app
 from services.importer import cloudevents, sending
+from services.importer.journal import Journal
 from services.importer.rows import Event, NotThisFileError, Reject, Row
-from services.importer.sending import Envelopes, Journal, Rules, Sender
+from services.importer.sending import Envelopes, Rules, Sender
 from tests.unit.sample_events import encoded, event
 
 GOOD, BAD = encoded(event()), encoded(event(version=0))
@@ -46,7 +47,7 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 async def test_a_dry_run_says_what_the_rules_say(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal", "demo", "set")
+    journal = Journal(tmp_path / "journal", "demo", "set", "ice-foia")
     told = [
         Row(1, (Event("issued", event()["data"]),), None),
         Row(2, (), None, encoded(event("declined"))),
@@ -101,18 +102,16 @@ def test_wrong_use_is_2(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert run(file, "--dry-run").exit_code == 2
 
 
-def test_the_whole_way_is_0_and_is_not_gone_twice(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What an ingest was sent that stores GOOD and refuses all else."""
     monkeypatch.setenv("DDOR_AGENCY_KEY", "key")
-    requests: list[bytes] = []
+    sent: list[bytes] = []
 
     def ingest(request: httpx.Request) -> httpx.Response:
-        requests.append(request.content)
-        lines = [
-            {"line": 1, "status": "accepted", "topic": "detainer-issued", "partition": 3, "offset": 4},
-            {"line": 2, "status": "rejected", "code": "out-of-range", "detail": "data.version: is below"},
-            {"summary": {}},
-        ]
-        return httpx.Response(207, content="".join(json.dumps(line) + "\n" for line in lines))
+        sent.append(request.content)
+        receipts = [_receipt(line, value) for line, value in enumerate(request.content.splitlines(), start=1)]
+        return httpx.Response(207, content="".join(json.dumps(one) + "\n" for one in [*receipts, {"summary": {}}]))
 
     client = httpx.AsyncClient
 
@@ -120,6 +119,16 @@ def test_the_whole_way_is_0_and_is_not_gone_twice(file: Path, tmp_path: Path, mo
         return client(transport=httpx.MockTransport(ingest), base_url=str(more["base_url"]))
 
     monkeypatch.setattr(httpx, "AsyncClient", offline)
+    return sent
+
+
+def _receipt(line: int, value: bytes) -> dict[str, object]:
+    if value == GOOD:
+        return {"line": line, "status": "accepted", "topic": "detainer-issued", "partition": 3, "offset": 4}
+    return {"line": line, "status": "rejected", "code": "out-of-range", "detail": "data.version: is below"}
+
+
+def test_the_whole_way_is_0_and_is_not_gone_twice(file: Path, tmp_path: Path, requests: list[bytes]) -> None:
     for _ in range(2):
         result = run(file)
         assert result.exit_code == 0, result.output
@@ -128,6 +137,31 @@ def test_the_whole_way_is_0_and_is_not_gone_twice(file: Path, tmp_path: Path, mo
     assert json.loads((tmp_path / "import-set" / "receipts.ndjson").read_text()) == {
         "row": 1, "kind": "issued", "topic": "detainer-issued", "partition": 3, "offset": 4,
     }  # fmt: skip
+
+
+def test_another_file_under_a_name_that_was_used_is_2_and_nothing_is_sent(
+    file: Path, tmp_path: Path, requests: list[bytes]
+) -> None:
+    """The next week's events, a corrected line, or a line less: never taken for what was answered."""
+    assert run(file).exit_code == 0
+    requests.clear()
+    for other in (encoded(event("declined")) + b"\n" + BAD, GOOD + b"\n" + GOOD, GOOD):
+        path = tmp_path / "next week.jsonl"
+        path.write_bytes(other + b"\n")
+        result = run(path)
+        assert result.exit_code == 2
+        assert "choose another --dataset and --journal" in " ".join(result.stderr.split())
+    assert requests == []
+
+
+def test_a_file_that_has_grown_is_gone_on_with(file: Path, requests: list[bytes]) -> None:
+    assert run(file).exit_code == 0
+    with file.open("ab") as appending:
+        appending.write(GOOD + b"\n")
+    result = run(file)
+    assert result.exit_code == 0
+    assert "going on behind row 2" in result.stderr
+    assert requests[1:] == [GOOD + b"\n"]
 
 
 def test_the_help_says_the_profiles_and_the_exit_codes() -> None:
@@ -139,5 +173,7 @@ def test_the_help_says_the_profiles_and_the_exit_codes() -> None:
         "0 each row was stored",
         "1 it could not finish",
         "2 wrong use",
+        "has grown",
+        "another file",
     ):
         assert words in text

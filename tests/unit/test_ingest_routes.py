@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -23,6 +24,11 @@ from tests.unit.sample_events import changed, encoded, event
 from tests.unit.sample_reports import CALENDAR
 
 GOOD, BAD, OURS_NOT = encoded(event()), encoded(event(version=0)), encoded(event(jurisdiction="06037"))
+
+
+def deep(arrays: int) -> bytes:
+    """An event whose offenses are so many arrays, one within the other."""
+    return encoded(event(offenses="here")).replace(b'"here"', b"[" * arrays + b"]" * arrays)
 
 
 async def test_an_event_is_answered_202_with_its_place(client: httpx.AsyncClient, producer: Producer) -> None:
@@ -124,6 +130,8 @@ async def test_a_body_of_exactly_the_limit_is_read(client: httpx.AsyncClient) ->
         (b"[]", 400, "not-json"),
         (b"\xff", 400, "not-utf8"),
         (b'{"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", 400, "not-json"),
+        (deep(5_000), 400, "not-json"),
+        (deep(5_000)[:5_000], 400, "not-json"),
         (GOOD.ljust(20_000), 413, "too-large"),
         (BAD, 422, "out-of-range"),
         (OURS_NOT, 422, "jurisdiction-not-allowed"),
@@ -168,6 +176,28 @@ async def test_one_bad_event_does_not_take_the_batch_with_it(client: httpx.Async
     answer = await post(client, batch([GOOD, deep]), BATCH)
     assert answer.status_code == 207
     assert [one["status"] for one in answer.json()["receipts"]] == ["accepted", "rejected"]
+
+
+async def test_an_event_of_any_depth_does_not_take_the_lines_around_it_with_it(client: httpx.AsyncClient) -> None:
+    answer = await post(client, b"\n".join([GOOD, deep(5_000), deep(7_000), b"[" * 1_000, GOOD]), LINES)
+    assert answer.status_code == 207
+    *receipts, last = (json.loads(line) for line in answer.text.splitlines())
+    assert [one["status"] for one in receipts] == ["accepted", *["rejected"] * 3, "accepted"]
+    assert {one.get("code") for one in receipts[1:4]} == {"not-json"}
+    assert last["summary"]["lines"] == 5
+
+
+async def test_a_batch_with_an_event_of_any_depth_is_no_failure_of_ours(client: httpx.AsyncClient) -> None:
+    """How deep one can read differs by a few between the batch and its events: each depth around there is tried."""
+    limit, seen = sys.getrecursionlimit(), set()
+    for depth in [*range(limit - 200, limit + 10), 5_000]:
+        answer = await post(client, batch([GOOD, deep(depth)]), BATCH)
+        seen.add(answer.status_code)
+        if answer.status_code == 207:
+            assert [one.get("code") for one in answer.json()["receipts"]] == [None, "not-json"]
+        else:
+            assert_problem(answer, 400, "not-a-batch")
+    assert seen == {207, 400}
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"[", b"[" * 100_000])

@@ -47,12 +47,30 @@ def test_a_key_with_an_end_is_live_until_then(valid_to: str) -> None:
     assert not found.may_send(end)
 
 
-@pytest.mark.parametrize("valid_to", ["soon", "2027-01-01T00:00:00", "2027-13-01"])
+@pytest.mark.parametrize(
+    "valid_to",
+    [
+        "soon",
+        "2027-01-01T00:00:00",
+        "2027-13-01",
+        "9999-12-31T23:59:59-05:00",
+        "0001-01-01T00:00:00+05:00",
+        "9999-12-31 23:59:59-05:00",
+    ],
+)
 def test_an_end_that_is_no_instant_is_refused(valid_to: str) -> None:
     result = CliRunner().invoke(app, ["keys", "new", "--valid-to", valid_to])
     assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit), "a sentence, no failure"
     assert result.stdout == ""
     assert "--valid-to" in result.stderr
+
+
+@pytest.mark.parametrize("valid_to", ["9999-12-31T23:59:59Z", "0987-01-01"])
+def test_the_printed_end_is_toml_in_any_year(valid_to: str) -> None:
+    assert (
+        tomllib.loads(new("--valid-to", valid_to)[1])["key_sha256"][0]["valid_to"].isoformat().startswith(valid_to[:10])
+    )
 
 
 def test_each_key_is_another_and_fits_a_header() -> None:

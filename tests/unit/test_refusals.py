@@ -54,6 +54,8 @@ BYTES: dict[str, tuple[bytes | None, str, str | None]] = {
     "a byte too much": (encoded(ISSUED).ljust(MAX_EVENT_BYTES + 1), "too-large", None),
     "deep arrays": (b"[" * 8_000 + b"]" * 8_000, "not-json", None),
     "deeper than any event": (raw("offenses", "[" * 100 + "]" * 100), "not-json", None),
+    "deeper than an interpreter goes": (raw("offenses", "[" * 5_000 + "]" * 5_000), "not-json", None),
+    "deeper than an interpreter goes, and cut off": (raw("offenses", "[" * 1_000), "not-json", None),
     "deeply nested objects": (raw("x", '{"x":' * 100 + "1" + "}" * 100), "not-json", None),
     "an integer of 5,000 digits": (raw("version", "9" * 5_000), "not-json", None),
     "NaN": (raw("version", "NaN"), "not-a-number", None),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.week import Weekday
+from services.publisher import app as publisher
 from services.runtime import settings
 from services.runtime.errors import ConfigurationError
 
@@ -115,6 +116,22 @@ def test_a_wrong_value_is_told_by_its_variable_and_never_quoted(monkeypatch: pyt
     assert f"DDOR_{name}:" in message
     assert "DDOR_DDOR" not in message
     assert "planted" not in message
+
+
+@pytest.mark.parametrize("name", ["GRACE", "HOLD"])
+@pytest.mark.parametrize("seconds", ["9" * 20, "9" * 5_000])
+def test_a_duration_beyond_all_time_is_a_wrong_value(monkeypatch: pytest.MonkeyPatch, name: str, seconds: str) -> None:
+    monkeypatch.setenv(f"DDOR_{name}", seconds)
+    assert f"DDOR_{name}: " in refused()
+
+
+@pytest.mark.parametrize("first", ["2017-01-29", "9999-12-25", "0001-01-01"])
+def test_a_first_week_that_is_none_ends_the_publisher_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setenv("DDOR_FIRST_WEEK", first)
+    with pytest.raises(ConfigurationError, match=f"DDOR_FIRST_WEEK: {first}"):
+        publisher.create(settings.load())
 
 
 def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

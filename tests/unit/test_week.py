@@ -81,6 +81,13 @@ def test_another_weekday_is_refused_and_the_message_names_the_week_that_contains
         NEW_YORK.week(FIRST_REPORT + timedelta(days=days))
 
 
+@pytest.mark.parametrize("first", [date.min, date(9999, 12, 25), date.max])
+def test_at_the_ends_of_the_calendar_there_is_no_week(first: date) -> None:
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        with pytest.raises(NotAWeekError, match=str(first)):
+            ReportingCalendar(ZoneInfo(zone)).week(first)
+
+
 @pytest.mark.parametrize("starts_on", list(Weekday))
 def test_the_first_weekday_is_a_setting(starts_on: Weekday) -> None:
     calendar = ReportingCalendar(ZoneInfo("Europe/Berlin"), starts_on)
