@@ -92,15 +92,16 @@ async def windows(pieces: AsyncIterator[bytes], inflator: Inflator, begin: Begin
     window: Window | None = None
     try:
         while not reader.ended:
-            lines = await reader.lines(_MOMENT if window else None)
-            for line in lines or ():
+            found = await reader.lines(_MOMENT if window else None)
+            lines = found or iter(())
+            for line in lines:
                 if window is None:
                     window = Window(await begin(), clock() + WINDOW_SECONDS)
                 window.fill(line, lines)
                 if window.full:
                     yield window
                     window = None
-            if window and (lines is None or clock() >= window.ends_at):
+            if window and (found is None or clock() >= window.ends_at):
                 yield window
                 window = None
         if window:
