@@ -305,7 +305,7 @@ SHORT = bytes(50_000)
 class Short(App):
     """Answers little; goes on as the query says."""
 
-    async def __call__(self, scope: Any, _: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"50000")]})
         await send({"type": "http.response.body", "body": SHORT[1:], "more_body": True})
         if scope["query_string"] == b"fail":
