@@ -109,6 +109,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("too-many-events", f"429 {STREAM}", "The agency sends more events a second than it may. Nothing of the body "
           "was read; or a stream was held back for 300 seconds while other requests used the rate up.",
           "Send again, after the seconds that `Retry-After` names, what has no receipt. It cannot count twice."),
+    Entry("too-many-requests", "429 503", "Too many requests are open at once: 256 of the agency (429), or 512 of all "
+          "agencies together (503); a stream in zstd counts as eight. Nothing of the body was read.",
+          "Send it again after the seconds that `Retry-After` names, over fewer connections at once."),
     Entry("too-slow", f"408 {STREAM}", "The client kept us waiting: 10 seconds for the headers, 20 for the body of an "
           "event or a batch, 300 for the end of a line of a stream.",
           "Send it again. A stream that has nothing to say sends an empty line now and then, or ends and begins anew."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import msgspec
 import zstandard
 
 from schemas.acceptance import MAX_EVENT_BYTES
+from services.ingest.blocks import Blocks, NotZstdError
 
 SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -21,9 +23,12 @@ MAX_BODY_BYTES = 1_048_576
 MAX_BATCH = 1_000
 MAX_RATIO = 100
 _RATIO_FROM = 1_048_576
-_ZSTD_SLICE = 256
-"""So few compressed bytes at once that what they expand to is bounded: a zstd block of 3 bytes can stand for 128 kB."""
 _PIECE = 262_144
+"""What is decompressed at once, at most: others have their turn between two pieces."""
+_PACKED = 8_192
+"""Of how many compressed bytes that is: empty members, frames and blocks stand for nothing, and cost time."""
+_PORTION = 32_768
+"""What is cut into lines at once: short lines are objects many times their size."""
 
 
 class FramingError(Exception):
@@ -37,7 +42,10 @@ class FramingError(Exception):
 
 
 class Inflator(Protocol):
-    """Decompresses piece by piece."""
+    """Decompresses piece by piece.
+
+    `feed` may answer empty pieces: what it does between two pieces, empty ones too, takes little memory and time.
+    """
 
     def feed(self, data: bytes) -> Iterator[bytes]: ...
     def finish(self) -> None: ...
@@ -54,36 +62,45 @@ class Plain:
         """Nothing can be missing."""
 
 
-class _Bounded:
-    """Watches how much comes out of how little: a small body must not fill the memory."""
+class _Packed(ABC):
+    """Decompresses, and watches how much comes out of how little: a small body must not fill the memory."""
 
     def __init__(self) -> None:
         self._read = 0
         self._made = 0
 
-    def check(self, read: int, made: int) -> None:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What `data` expands to, in pieces of at most 256 kB."""
+        for start in range(0, len(data), _PACKED):
+            yield from self._feed(data[start : start + _PACKED])
+            yield b""
+
+    @abstractmethod
+    def _feed(self, data: bytes) -> Iterator[bytes]:
+        """The same of a part of it."""
+
+    def _check(self, read: int, made: int) -> None:
         self._read += read
         self._made += made
         if self._made > _RATIO_FROM and self._made > MAX_RATIO * self._read:
             raise FramingError(413, "expands-too-much", f"a body may expand to {MAX_RATIO} times its size")
 
 
-class Gzip(_Bounded):
+class Gzip(_Packed):
     """Content-Encoding: gzip, members one behind the other included."""
 
     def __init__(self) -> None:
         super().__init__()
         self._member = zlib.decompressobj(wbits=31)
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """What `data` expands to, in pieces of at most 256 kB."""
+    def _feed(self, data: bytes) -> Iterator[bytes]:
         fresh = len(data)
         try:
             while data:
                 if self._member.eof:
                     self._member = zlib.decompressobj(wbits=31)
                 piece = self._member.decompress(data, _PIECE)
-                self.check(fresh, len(piece))
+                self._check(fresh, len(piece))
                 fresh = 0
                 data = self._member.unconsumed_tail or self._member.unused_data
                 if piece:
@@ -97,31 +114,31 @@ class Gzip(_Bounded):
             raise FramingError(400, "bad-compression", "the gzip body is cut off")
 
 
-class Zstd(_Bounded):
+class Zstd(_Packed):
     """Content-Encoding: zstd, with a window of at most 8 MB (RFC 9659)."""
 
     def __init__(self) -> None:
         super().__init__()
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1_048_576)
         self._frame = self._decompressor.decompressobj()
+        self._blocks = Blocks()
         self._started = False
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """What `data` expands to, in pieces."""
+    def _feed(self, data: bytes) -> Iterator[bytes]:
         try:
-            for start in range(0, len(data), _ZSTD_SLICE):
-                yield from self._slice(data[start : start + _ZSTD_SLICE])
-        except zstandard.ZstdError:
+            for part in self._blocks.cut(data):  # of which each expands to one block
+                yield from self._part(part)
+        except (zstandard.ZstdError, NotZstdError):
             raise FramingError(400, "bad-compression", "the body is not zstd") from None
 
-    def _slice(self, data: bytes) -> Iterator[bytes]:
+    def _part(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._frame.eof:
                 self._frame = self._decompressor.decompressobj()
             self._started = True
             piece = self._frame.decompress(data)
             rest = self._frame.unused_data if self._frame.eof else b""
-            self.check(len(data) - len(rest), len(piece))
+            self._check(len(data) - len(rest), len(piece))
             data = rest
             if piece:
                 yield piece
@@ -159,10 +176,11 @@ def split(body: bytes) -> list[bytes]:
 
 
 _BLANKS = b" \t\r"
+_LONGEST = MAX_EVENT_BYTES + 1
 
 
 class Lines:
-    """Cuts NDJSON into lines, whatever pieces it comes in. A line that is too long is let go as it comes.
+    """Cuts NDJSON into lines, whatever pieces it comes in. Of a line that is too long only the beginning is kept.
 
     Blanks around an event are not part of it, and neither is the carriage return of a line break; a line may have no
     more than one of them beyond the length of the longest event.
@@ -171,42 +189,24 @@ class Lines:
     def __init__(self) -> None:
         self._rest = b""
         self._number = 0
-        self._skipping = False
 
-    def feed(self, piece: bytes) -> list[tuple[int, bytes | None]]:
-        """Complete lines with their numbers, from 1; None for a line that is too long. Blank lines are passed over."""
-        parts = piece.split(b"\n")
-        if self._skipping:
-            if len(parts) == 1:
-                return []
-            parts[0] = b""
-            self._rest = b""
-            skipped: list[tuple[int, bytes | None]] = [(self._next(), None)]
-            parts.pop(0)
-            self._skipping = False
-        else:
+    def feed(self, piece: bytes) -> Iterator[tuple[int, bytes | None]]:
+        """Complete lines with their numbers, from 1; None for a line that is too long. Blank lines are passed over.
+
+        Lines are cut as they are asked for: ask for all of them before the next piece is fed.
+        """
+        for start in range(0, len(piece), _PORTION):
+            parts = piece[start : start + _PORTION].split(b"\n")
             parts[0] = self._rest + parts[0]
-            skipped = []
-        self._rest = parts.pop()
-        lines = skipped + [self._line(part) for part in parts]
-        if len(self._rest) > MAX_EVENT_BYTES + 1:
-            self._rest = b""
-            self._skipping = True
-        return [line for line in lines if line[1] != b""]
+            self._rest = parts.pop()[: _LONGEST + 1]
+            number, self._number = self._number, self._number + len(parts)
+            for part in parts:
+                number += 1
+                if len(part) > _LONGEST:
+                    yield number, None
+                elif text := part.strip(_BLANKS):
+                    yield number, text if len(text) <= MAX_EVENT_BYTES else None
 
-    def finish(self) -> list[tuple[int, bytes | None]]:
+    def finish(self) -> Iterator[tuple[int, bytes | None]]:
         """The last line, if no line break ends it."""
-        if self._skipping:
-            return [(self._next(), None)]
-        last = self._line(self._rest)
-        return [last] if last[1] != b"" else []
-
-    def _line(self, text: bytes) -> tuple[int, bytes | None]:
-        if len(text) > MAX_EVENT_BYTES + 1:
-            return self._next(), None
-        text = text.strip(_BLANKS)
-        return self._next(), None if len(text) > MAX_EVENT_BYTES else text
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
+        return self.feed(b"\n")

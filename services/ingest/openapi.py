@@ -58,8 +58,8 @@ _PROBLEMS: Document = {
     "413": problem(_TOO_LARGE),
     "415": problem("Content-Type or Content-Encoding is not one of those listed."),
     "422": problem("An event that comes alone breaks a rule; `code` and `detail` say which."),
-    "429": problem("More events a second than this agency may send.", retry=True),
-    "503": problem("Kafka or the agencies file is away; nothing was lost. Send it again.", retry=True),
+    "429": problem("More events a second, or more requests at once, than this agency may send.", retry=True),
+    "503": problem("Kafka or the agencies file is away, or too many requests are open. Send it again.", retry=True),
 }
 
 

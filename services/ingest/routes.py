@@ -16,6 +16,7 @@ from services.ingest import binary, framing, intake, streaming
 from services.ingest.admission import Admission
 from services.ingest.framing import FramingError, Inflator
 from services.ingest.intake import Judged, Rejected
+from services.ingest.places import AGENCY_PLACES, ZSTD_PLACES, NoPlaceError, Places
 from services.ingest.producing import EventProducer
 from services.ingest.rates import Rates
 from services.ingest.receipts import Receipt, Summary, encode
@@ -58,6 +59,7 @@ class Door:
         self._clock = clock
         self._calendar = calendar
         self._shelf = Shelf()
+        self._places = Places()
         self.producer: EventProducer | None = None
         self.stopping = asyncio.Event()
         self._admission = Admission(agencies, clock, rates, self.stopping)
@@ -80,23 +82,26 @@ class Door:
             self._check_rate(agency)
             self._check_kafka()
             inflator = framing.inflator(named.get(b"content-encoding", b"").decode("latin-1"))
-            if media_type == framing.LINES:
-                stream = Body()
-                pieces, rest = stream.pieces(lambda: self._unless_stopping(receive)), stream.pieces(receive)
-                spool = Spool(self._shelf)
-                await streaming.answer(pieces, inflator, lambda: self._turn(key, client), spool, send, rest=rest)
-                return
-            body = await self._body(receive, named, inflator)
-            if media_type == framing.BINARY:
-                body = binary.structured(headers, body)
-            values = framing.split(body) if media_type == framing.BATCH else [body]
-            judge = self._judge(agency)
-            receipts = await self._store(agency)([judge(line, value) for line, value in enumerate(values, start=1)])
-            response = _many(receipts) if media_type == framing.BATCH else _one(receipts[0])
+            with self._places.taken(agency.name, _places(media_type, inflator)):
+                if media_type == framing.LINES:
+                    stream = Body()
+                    pieces, rest = stream.pieces(lambda: self._unless_stopping(receive)), stream.pieces(receive)
+                    spool = Spool(self._shelf)
+                    await streaming.answer(pieces, inflator, lambda: self._turn(key, client), spool, send, rest=rest)
+                    return
+                body = await self._body(receive, named, inflator)
+                if media_type == framing.BINARY:
+                    body = binary.structured(headers, body)
+                values = framing.split(body) if media_type == framing.BATCH else [body]
+                judge = self._judge(agency)
+                receipts = await self._store(agency)([judge(line, value) for line, value in enumerate(values, start=1)])
+                response = _many(receipts) if media_type == framing.BATCH else _one(receipts[0])
         except Answered as answered:
             response = answered.response
         except FramingError as error:
             response = problem(error.status, error.code, error.detail)
+        except NoPlaceError as error:
+            response = _no_place(error)
         except CutOffError:
             return
         await response(scope, receive, send)
@@ -174,6 +179,7 @@ class Door:
                 async for piece in Body().pieces(receive):
                     came = True
                     for plain in inflator.feed(piece):
+                        await asyncio.sleep(0)  # what stands for nothing costs time: others have their turn
                         body += plain
                         if len(body) > framing.MAX_BODY_BYTES:
                             raise _too_large()
@@ -223,6 +229,20 @@ def _key(headers: dict[bytes, bytes]) -> str:
     """The bearer key; nothing, which is nobody's, when there is none."""
     scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _places(media_type: str, inflator: Inflator) -> int:
+    return ZSTD_PLACES if media_type == framing.LINES and isinstance(inflator, framing.Zstd) else 1
+
+
+def _no_place(error: NoPlaceError) -> Response:
+    log.warning("refused", code="too-many-requests", agency=error.agency)
+    outcome = "unavailable" if error.everyone else "refused"
+    metrics.INGEST_EVENTS.labels("unknown", outcome, "too-many-requests").inc()
+    if error.everyone:
+        return problem(503, "too-many-requests", "As many requests are open as are served; send it again.", _RETRY)
+    detail = f"An agency has at most {AGENCY_PLACES} requests open, a stream in zstd counted as {ZSTD_PLACES}."
+    return problem(429, "too-many-requests", detail, _RETRY)
 
 
 def _too_large() -> Answered:

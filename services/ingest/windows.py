@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from schemas.acceptance import MAX_EVENT_BYTES
@@ -24,6 +25,8 @@ WINDOW_BYTES = 1_048_576
 WINDOW_SECONDS = 1.0
 _MOMENT = 0.05
 
+Line = tuple[int, bytes | None]
+"""Its number, from 1, and what is in it; None when that is too long."""
 Judge = Callable[[int, bytes], Judged]
 Store = Callable[[list[Judged]], Coroutine[Any, Any, list[Receipt]]]
 
@@ -63,11 +66,10 @@ class Window:
         self._turn = turn
         self._bytes = 0
 
-    def fill(self, lines: list[tuple[int, bytes | None]]) -> int:
-        """Judge lines until there are no more, or the window is full; how many were judged."""
+    def fill(self, first: Line, more: Iterator[Line]) -> None:
+        """Judge a line, and those behind it until there are no more or the window is full."""
         most, judge, judged, size = self._turn.lines, self._turn.judge, self.judged, self._bytes
-        before = len(judged)
-        for number, text in lines:
+        for number, text in chain((first,), more):
             if text is None:
                 judged.append(intake.too_long(number, MAX_EVENT_BYTES))
             else:
@@ -77,7 +79,6 @@ class Window:
                 self.full = True
                 break
         self._bytes = size
-        return len(judged) - before
 
     def store(self) -> Coroutine[Any, Any, list[Receipt]]:
         """A receipt for each line, in order, once those that are accepted are stored."""
@@ -92,11 +93,11 @@ async def windows(pieces: AsyncIterator[bytes], inflator: Inflator, begin: Begin
     try:
         while not reader.ended:
             found = await reader.lines(_MOMENT if window else None)
-            left = found or []
-            while left:
+            lines = found or iter(())
+            for line in lines:
                 if window is None:
                     window = Window(await begin(), clock() + WINDOW_SECONDS)
-                left = left[window.fill(left) :]
+                window.fill(line, lines)
                 if window.full:
                     yield window
                     window = None
@@ -128,9 +129,13 @@ class _Reader:
     def _next(self) -> asyncio.Future[bytes | None]:
         return asyncio.ensure_future(anext(self._pieces, None))
 
-    async def lines(self, patience: float | None) -> list[tuple[int, bytes | None]] | None:
-        """The next complete lines, maybe none; None when nothing comes for `patience` seconds."""
+    async def lines(self, patience: float | None) -> Iterator[Line] | None:
+        """The next complete lines, maybe none; None when nothing comes for `patience` seconds.
+
+        They are cut as they are asked for: ask for all of them before the next.
+        """
         for plain in self._inflated:
+            await asyncio.sleep(0)  # little can expand to much, and much to no line: others have their turn
             if b"\n" in plain:
                 self._waited = 0.0
             return self._cutter.feed(plain)
@@ -143,7 +148,7 @@ class _Reader:
             return self._cutter.finish()
         self._coming = self._next()
         self._inflated = self._inflator.feed(piece)
-        return []
+        return iter(())
 
     async def _piece(self) -> bytes | None:
         """What comes in time; FramingError when nothing does. Time in which nobody asks is not the client's."""

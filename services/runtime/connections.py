@@ -19,7 +19,7 @@ HEAD_SECONDS = 10.0
 MAX_HEAD_BYTES = 65_536
 """Of a request's headers, its trailers too, and of what comes without being a whole header."""
 UNREAD_SECONDS = 300.0
-"""How long an answer may wait to be read once the whole request is here."""
+"""How long an answer may wait to be read once the whole request is here, and its last bytes once it is complete."""
 REST_SECONDS = 10.0
 """How long the rest of a body may still come, to be thrown away, once its request is answered."""
 
@@ -34,6 +34,7 @@ class BoundedProtocol(LingeringProtocol):
     _nothing_whole_bytes = 0
     _head_due: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    _unread_end = 0
     _rest_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -78,7 +79,9 @@ class BoundedProtocol(LingeringProtocol):
         self._awaiting_head = True
         self._rest_is_here()
         super().on_message_complete()
-        if self._unread is not None:  # from now on the client has nothing else to do than read
+        cycle = self.cycle
+        if self._unread is not None and cycle.response_started and not cycle.response_complete:
+            # from now on the client has nothing else to do than read
             self._reader_is_here()
             self._await_reader()
 
@@ -87,6 +90,11 @@ class BoundedProtocol(LingeringProtocol):
         if self.cycle.response_complete and self.cycle.more_body:
             self._rest_due = self.loop.call_later(REST_SECONDS, self.transport.close)
         super().on_response_complete()
+        self._await_reader()
+
+    def on_close(self) -> None:
+        """No more is written, but what is may stay unread, and the connection open."""
+        self._await_reader()
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is answered."""
@@ -97,6 +105,8 @@ class BoundedProtocol(LingeringProtocol):
         """The client has read."""
         self._reader_is_here()
         super().resume_writing()
+        if self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
+            self._await_reader()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -125,7 +135,10 @@ class BoundedProtocol(LingeringProtocol):
         self._refuse(problem(408, "too-slow", f"A head must come within {HEAD_SECONDS:.0f} seconds.", _CLOSE))
 
     def _await_reader(self) -> None:
-        self._unread = self.loop.call_later(UNREAD_SECONDS, self._reader_is_late)
+        """Give what is unsent its time. Nobody tells when the last bytes are sent: they are too few for a pause."""
+        if self._unread is None and self.unsent:
+            self._unread_end = self.written
+            self._unread = self.loop.call_later(UNREAD_SECONDS, self._reader_is_late)
 
     def _reader_is_here(self) -> None:
         if self._unread is not None:
@@ -133,10 +146,13 @@ class BoundedProtocol(LingeringProtocol):
             self._unread = None
 
     def _reader_is_late(self) -> None:
+        self._unread = None
         if self._is_still_sending():
             self._await_reader()  # it may be one that reads only when it has sent all
-            return
-        self.transport.abort()
+        elif self.written - self.unsent < self._unread_end:
+            self.transport.abort()
+        else:
+            self._await_reader()  # those of a later answer
 
     def _is_still_sending(self) -> bool:
         cycle = self.cycle

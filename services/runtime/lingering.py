@@ -24,6 +24,19 @@ class LingeringProtocol(HttpToolsProtocol):
         self._outlet = _Outlet(self, transport)
         super().connection_made(cast(asyncio.Transport, self._outlet))
 
+    def on_close(self) -> None:
+        """Nothing more will be written; what is written may still have to be sent."""
+
+    @property
+    def written(self) -> int:
+        """Bytes of all answers of this connection."""
+        return self._outlet.written
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of them that the client has no room for."""
+        return int(self._outlet.get_write_buffer_size())
+
     def data_received(self, data: bytes) -> None:
         """Throw away what comes after the last answer."""
         if not self._outlet.is_closing():
@@ -38,11 +51,16 @@ class LingeringProtocol(HttpToolsProtocol):
 class _Outlet:
     """A transport of which `close` waits for the client's end while its request is not read whole."""
 
-    def __init__(self, protocol: HttpToolsProtocol, transport: asyncio.Transport) -> None:
+    def __init__(self, protocol: LingeringProtocol, transport: asyncio.Transport) -> None:
         self._protocol = protocol
         self._transport = transport
         self._deadline: asyncio.TimerHandle | None = None
-        self.write = transport.write
+        self.written = 0
+
+    def write(self, data: bytes) -> None:
+        """Send, and count."""
+        self.written += len(data)
+        self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -55,6 +73,7 @@ class _Outlet:
         """Send what is written, then close; at once where nothing more can come."""
         if self.is_closing():
             return
+        self._protocol.on_close()
         cycle = self._protocol.cycle
         if cycle is not None and not cycle.more_body:
             self._transport.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,6 +15,7 @@ from uvicorn.server import ServerState
 
 from services.runtime import connections, lingering
 from services.runtime.connections import MAX_HEAD_BYTES, BoundedProtocol
+from tests.support.waiting import until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
 ASKED = HEAD + b"\r\n"
@@ -88,6 +90,27 @@ async def connected(app: App) -> AsyncIterator[Connection]:
             yield Connection(reader, writer)
     finally:
         writer.transport.abort()
+        server.close()
+        await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def narrow(app: App, keep_alive: int = 1) -> AsyncIterator[tuple[socket.socket, ServerState]]:
+    """A client that reads when it is told to, at a server; sockets keep next to nothing between them."""
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive)
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), sock=listening)
+    try:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.setblocking(False)
+            await loop.sock_connect(client, listening.getsockname())
+            async with asyncio.timeout(60):
+                yield client, state
+    finally:
         server.close()
         await asyncio.gather(*state.tasks, return_exceptions=True)
 
@@ -273,3 +296,64 @@ async def test_a_client_that_never_reads_an_answer_that_was_given_up_is_let_go(
         one.writer.write(UPLOAD)
         await app.ended.wait()
         await one.let_go()
+
+
+SHORT = bytes(50_000)
+"""Too little for the server to wait with more."""
+
+
+class Short(App):
+    """Answers little; goes on as the query says."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"50000")]})
+        await send({"type": "http.response.body", "body": SHORT[1:], "more_body": True})
+        if scope["query_string"] == b"fail":
+            raise RuntimeError
+        await send({"type": "http.response.body", "body": SHORT[:1]})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ASKED,
+        HEAD + b"Connection: close\r\n\r\n",
+        ASKED.replace(b"/", b"/?fail", 1),
+        UPLOAD,
+    ],
+    ids=["kept alive", "closed", "broken off", "before the request has ended"],
+)
+async def test_the_last_bytes_of_an_answer_must_be_read_in_time_too(
+    hurry: None, monkeypatch: pytest.MonkeyPatch, asked: bytes
+) -> None:
+    monkeypatch.setattr(connections, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.3)
+    async with narrow(Short()) as (client, state):
+        client.send(asked)
+
+        async def begun() -> bool:
+            return bool(state.connections)
+
+        async def let_go() -> bool:
+            return not state.connections
+
+        await until(begun, "a connection")
+        await until(let_go, "the connection let go", 20)
+
+
+async def test_a_client_that_reads_each_answer_late_but_in_time_is_told_all(
+    hurry: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever somebody looks an answer is unread, but never the one of then."""
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", 2.0)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 20.0)
+    loop = asyncio.get_running_loop()
+    async with narrow(Short(), keep_alive=30) as (client, _):
+        for _number in range(4):
+            client.send(ASKED)
+            await asyncio.sleep(1.2)
+            got = b""
+            while len(got.partition(b"\r\n\r\n")[2]) < len(SHORT):
+                piece = await loop.sock_recv(client, 65_536)
+                assert piece
+                got += piece

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections import deque
 from itertools import pairwise
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +23,7 @@ def cut_at(body: bytes, places: list[int]) -> Numbered:
     edges = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
     for start, end in pairwise(edges):
         found += lines.feed(body[start:end])
-    return found + lines.finish()
+    return found + list(lines.finish())
 
 
 def told(body: bytes) -> Numbered:
@@ -74,10 +77,30 @@ def test_what_is_too_long_is_not_kept() -> None:
     """A line without end must not fill the memory."""
     lines = Lines()
     for _ in range(1_000):
-        assert lines.feed(b"x" * 10_000) == []
-        assert len(lines._rest) <= MAX_EVENT_BYTES + 1
-    assert lines.feed(b"x\n{}\n") == [(1, None), (2, b"{}")]
-    assert lines.finish() == []
+        assert list(lines.feed(b"x" * 10_000)) == []
+        assert len(lines._rest) <= MAX_EVENT_BYTES + 2
+    assert list(lines.feed(b"x\n{}\n")) == [(1, None), (2, b"{}")]
+    assert list(lines.finish()) == []
+
+
+def test_a_large_piece_is_the_same_as_small_ones() -> None:
+    body = b"\n".join([b"x" * (size % 20_000) + b"\n\r" * (size % 3) for size in range(0, 200_000, 999)])
+    assert cut_at(body, []) == cut_at(body, list(range(0, len(body), 1_000))) == told(body)
+
+
+@pytest.mark.parametrize("line", [b"\n", b"\r\n", b"11\n", b"1\n"])
+def test_short_lines_are_not_all_in_memory_at_once(line: bytes) -> None:
+    """Each is an object or three, of some fifty bytes."""
+    body = line * (200_000 // len(line))
+    lines = Lines()
+    tracemalloc.start()
+    try:
+        last = deque(lines.feed(body), maxlen=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert list(last) == ([(len(body) // len(line), line.strip())] if line.strip() else [])
+    assert peak < 1_500_000
 
 
 def test_no_body_has_no_lines() -> None:

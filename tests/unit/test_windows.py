@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import random
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from itertools import count
 
 import pytest
+import zstandard
 
 from services.ingest import windows
+from services.ingest.framing import inflator
 from services.ingest.windows import WINDOW, WINDOW_BYTES, StreamEndedError, Turn
 from tests.support.waiting import until
 from tests.unit.sample_stream import Client, Log, answered, assert_complete, judge, refused, start
@@ -85,3 +92,66 @@ async def test_a_stream_that_we_end_says_why_behind_the_receipts_of_what_was_sto
     assert last == {"error": {"code": "unknown-key", "detail": "not any more"}}
     assert len(receipts) == len(log.stored) == 20
     assert client.taken < 10
+
+
+# Little that stands for many lines, or for none.
+
+NOISE = b"".join(b"%032x\n" % random.Random(number).getrandbits(128) for number in range(2_000))
+PACKED: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
+few_bytes = pytest.mark.parametrize("encoding", PACKED)
+short = pytest.mark.parametrize("line", [b"\n", b"\r\n", b"11\n"], ids=["blank", "CRLF", "two digits"])
+
+
+async def judged(log: Log, encoding: str, body: bytes) -> int:
+    """How many lines of a body, which comes as one piece, are judged."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    lines = 0
+    async for window in windows.windows(pieces(), inflator(encoding), log.begin):
+        lines += len(window.judged)
+    return lines
+
+
+def bomb(encoding: str, line: bytes, size: int) -> tuple[bytes, int]:
+    """A body with so many bytes of short lines, and how many lines it has that are not blank."""
+    lines = size // len(line)
+    body = PACKED[encoding](NOISE + line * lines)
+    assert len(body) < 60_000
+    return body, 2_000 + (lines if line.strip() else 0)
+
+
+@few_bytes
+@short
+async def test_short_lines_out_of_few_bytes_do_not_fill_the_memory(log: Log, encoding: str, line: bytes) -> None:
+    body, expected = bomb(encoding, line, 600_000)
+    tracemalloc.start()
+    try:
+        assert await judged(log, encoding, body) == expected
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+@few_bytes
+@short
+async def test_others_have_their_turn_between_the_pieces_of_few_bytes(log: Log, encoding: str, line: bytes) -> None:
+    body, expected = bomb(encoding, line, 2_400_000)
+    turns = count()
+
+    async def other() -> None:
+        while True:
+            await asyncio.sleep(0)
+            next(turns)
+
+    others = asyncio.create_task(other())
+    assert await judged(log, encoding, body) == expected
+    others.cancel()
+    assert next(turns) >= 2_400_000 // 262_144
+
+
+async def test_blank_lines_are_counted_across_pieces_and_windows(log: Log, client: Client) -> None:
+    await answered(client, log, gzip.compress(b"\n" * 900_000 + b"x\n" + b"\r\n" * 5 + b"x"), None, encoding="gzip")
+    assert [one.get("line") for one in client.lines] == [900_001, 900_007, None]
