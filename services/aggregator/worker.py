@@ -26,7 +26,7 @@ from services.aggregator.spans import Record, Span
 from services.aggregator.store import Store
 from services.aggregator.tenancy import Lease, Tenancy
 from services.aggregator.writer import Writer
-from services.runtime import metrics, postgres
+from services.runtime import calendar, metrics, postgres
 from services.runtime.logs import get
 from services.runtime.settings import Settings
 
@@ -132,6 +132,7 @@ class Worker:
         await looking.ends(partitions)
         leasing = await postgres.connect(self._settings, "ddor-aggregator-lease")
         stack.push_async_callback(_end, leasing.close)
+        await calendar.keep(leasing, self._settings.calendar)
         writing = await postgres.connect(self._settings, "ddor-aggregator-writer")
         stack.push_async_callback(_end, writing.close)
         store = Store(writing, name)

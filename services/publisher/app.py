@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 
+from schemas.week import NotAWeekError
 from services.publisher.closer import Closer
 from services.publisher.openapi import document
 from services.publisher.routes import Reports
@@ -27,7 +28,10 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     """The publisher as an ASGI application. ConfigurationError without DDOR_FIRST_WEEK or a valid agencies file."""
     if settings.first_week is None:
         raise ConfigurationError("set DDOR_FIRST_WEEK to the first day of the earliest week that closes by itself")
-    first_week = settings.calendar.week(settings.first_week).first
+    try:
+        first_week = settings.calendar.week(settings.first_week).first
+    except NotAWeekError as error:
+        raise ConfigurationError(f"DDOR_FIRST_WEEK: {error}") from None
     agencies = AgenciesFile(settings.agencies_file, time.monotonic)
     if agencies.current() is None:
         raise ConfigurationError(f"{settings.agencies_file}: {agencies.problem}")

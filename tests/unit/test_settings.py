@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.week import Weekday
+from services.publisher import app as publisher
 from services.runtime import settings
 from services.runtime.errors import ConfigurationError
 
@@ -67,6 +68,14 @@ def test_the_first_weekday_is_given_by_name(monkeypatch: pytest.MonkeyPatch, tex
     loaded = settings.load()
     assert loaded.first_week == date(2017, 1, 30)
     assert str(loaded.calendar.week(loaded.first_week)) == "2017-01-30"
+
+
+def test_a_publisher_whose_first_week_is_none_of_its_calendar_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DDOR_FIRST_WEEK", "2017-01-29")
+    with pytest.raises(ConfigurationError, match="DDOR_FIRST_WEEK: .* the week that contains it is 2017-01-28"):
+        publisher.create(settings.load())
 
 
 @pytest.mark.parametrize("name", SECRETS)
