@@ -164,7 +164,7 @@ class TestCommands:
 async def test_a_database_of_the_program_before_takes_the_calendar_of_who_starts_first(
     empty_database: str, kafka: KafkaPart, agencies_file: object, monkeypatch: pytest.MonkeyPatch, week: ReportingWeek
 ) -> None:
-    chosen = Settings(  # type: ignore[call-arg]  # the rest has defaults
+    chosen = Settings(
         postgres_dsn=empty_database, kafka_bootstrap=kafka.bootstrap, agencies_file=agencies_file,
         kafka_replication=1, first_week=week.first, worker="one",
     )  # fmt: skip

@@ -74,7 +74,7 @@ def test_a_publisher_whose_first_week_is_none_of_its_calendar_is_refused_in_word
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DDOR_FIRST_WEEK", "2017-01-29")
-    with pytest.raises(ConfigurationError, match="DDOR_FIRST_WEEK: .* the week that contains it is 2017-01-28"):
+    with pytest.raises(ConfigurationError, match=r"DDOR_FIRST_WEEK: .* the week that contains it is 2017-01-28"):
         publisher.create(settings.load())
 
 
