@@ -9,7 +9,7 @@ import pytest
 from services.aggregator.leases import Partition
 from services.aggregator.worker import ABSENT_LOOKS, PartitionsAddedError, _Session
 from tests.support.planted_worker import Planted
-from tests.support.sessions import ISSUED_0
+from tests.support.sessions import ISSUED_0, lease
 
 ADDED = Partition("detainer-issued", 12)
 ABSENT = Partition("detainer-issued", 13)
@@ -26,6 +26,12 @@ async def session(worker: Planted) -> _Session:
     opened = await worker._open(AsyncExitStack())
     opened.epochs = {ISSUED_0: 1, ADDED: 3, ABSENT: 7}
     return opened
+
+
+async def test_it_keeps_no_other_from_being_read(worker: Planted, session: _Session) -> None:
+    worker.tenancy.leases |= {ABSENT: lease(ABSENT, epoch=7)}
+    await worker._gain(session)
+    assert session.reader.next_offsets == {ISSUED_0: 0}
 
 
 async def test_one_that_kafka_has_by_now_ends_the_session_and_is_not_halted(worker: Planted, session: _Session) -> None:
