@@ -37,6 +37,7 @@ class Topic:
             "min.insync.replicas": str(min(2, replication)),
             "unclean.leader.election.enable": "false",
             "max.message.bytes": str(self.max_message_bytes),
+            "compression.type": "producer",
         }
 
 

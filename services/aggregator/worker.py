@@ -10,7 +10,7 @@ one gains partitions and looks at the log, and may wait for batches and for Kafk
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,9 +24,9 @@ from services.aggregator.reader import Consumer, Reader
 from services.aggregator.sizing import BatchSize
 from services.aggregator.spans import Record, Span
 from services.aggregator.store import Store
-from services.aggregator.tenancy import Lease, Tenancy
+from services.aggregator.tenancy import Tenancy
 from services.aggregator.writer import Writer
-from services.runtime import metrics, postgres
+from services.runtime import calendar, metrics, postgres
 from services.runtime.logs import get
 from services.runtime.settings import Settings
 
@@ -36,6 +36,9 @@ PARTITIONS = tuple(Partition(topic.name, number) for topic in EVENT_TOPICS for n
 """The partitions that the topics are made with; a session reads those that were added too."""
 MAX_RECORDS = 5_000
 """The most records of a delivery, and of a batch."""
+
+ABSENT_LOOKS = 10
+"""So many looks at Kafka, a second apart, must miss a partition that was read before: a broker hears late of others."""
 
 _SHOW_EVERY = 1.0
 _LOOK_EVERY = 0.05
@@ -59,6 +62,8 @@ class _Session:
     partitions: Set[Partition] = frozenset(PARTITIONS)
     epochs: dict[Partition, int] = field(default_factory=dict)
     behind: dict[Partition, int] = field(default_factory=dict)
+    absent: dict[Partition, int] = field(default_factory=dict)
+    """How many looks in a row have missed a leased partition that was not there when the session began."""
 
 
 class Worker:
@@ -132,6 +137,7 @@ class Worker:
         await looking.ends(partitions)
         leasing = await postgres.connect(self._settings, "ddor-aggregator-lease")
         stack.push_async_callback(_end, leasing.close)
+        await calendar.keep(leasing, self._settings.calendar)
         writing = await postgres.connect(self._settings, "ddor-aggregator-writer")
         stack.push_async_callback(_end, writing.close)
         store = Store(writing, name)
@@ -164,7 +170,7 @@ class Worker:
         clock = asyncio.get_running_loop().time
         shown_at = clock()
         while True:
-            if session.epochs.keys() - session.reader.next_offsets.keys():
+            if (session.epochs.keys() & session.partitions) - session.reader.next_offsets.keys():
                 await self._gain(session)
             leased = session.epochs.keys() | session.tenancy.halted.keys()
             metrics.UNREAD.set(len(leased - session.reader.next_offsets.keys()))
@@ -177,29 +183,43 @@ class Worker:
         """Begin to read what is leased and not yet read, once all that was decoded is written or dropped."""
         await session.writer.settled()
         leases = await session.tenancy.held()
-        _check_known(session, leases)
         reading = session.reader.next_offsets
         wanted = {one for one in leases if leases[one].epoch == session.epochs.get(one)} - reading.keys()
-        new = {one: leases[one] for one in sorted(wanted) if leases[one].halted is None}
+        new = {one: leases[one] for one in sorted(wanted & session.partitions) if leases[one].halted is None}
         reasons = await session.log.lost([lease.position for lease in new.values()])
         for partition, lease in new.items():
             if reason := reasons.get(partition):
-                await self._halt(session, lease, f"PositionLost: {reason}")
+                await self._halt(session, partition, lease.epoch, f"PositionLost: {reason}")
             else:
                 session.reader.gain(lease)
         if new:
             log.info("leases-gained", partitions=[str(partition) for partition in new])
 
-    async def _halt(self, session: _Session, lease: Lease, reason: str) -> None:
-        log.error("partition-halted", partition=str(lease.position.partition), reason=reason)
-        await session.tenancy.halt(lease.position.partition, lease.epoch, reason)
-        session.epochs.pop(lease.position.partition, None)
+    async def _halt(self, session: _Session, partition: Partition, epoch: int, reason: str) -> None:
+        log.error("partition-halted", partition=str(partition), reason=reason)
+        await session.tenancy.halt(partition, epoch, reason)
+        session.epochs.pop(partition, None)
+
+    async def _halt_absent(self, session: _Session) -> None:
+        """Halt what is leased and Kafka does not have: the topic was made anew with fewer partitions.
+
+        Called behind a look that found none added. Another worker may have seen an added partition first, and this one
+        be given it and ask a broker that has not heard of it: such a look is not believed at once.
+        """
+        leased = {one: epoch for one, epoch in session.epochs.items() if one not in session.partitions}
+        session.absent = {one: session.absent.get(one, 0) + 1 for one in leased}
+        for partition in [one for one, looks in session.absent.items() if looks >= ABSENT_LOOKS]:
+            del session.absent[partition]
+            reason = "PositionLost: the topic has no such partition"
+            await self._halt(session, partition, leased[partition], reason)
 
     async def _look_ahead(self, session: _Session) -> None:
         """Show the lag, see added partitions, step over a gap at the log's end that will never deliver a record."""
         _check_known(session, await session.log.partitions())
+        await self._halt_absent(session)
         positions = session.reader.next_offsets
-        halted = {one: at for one, at in session.tenancy.halted.items() if one not in positions}
+        there = session.partitions - positions.keys()
+        halted = {one: at for one, at in session.tenancy.halted.items() if one in there}
         ends = await session.log.ends(positions.keys() | halted.keys()) if positions or halted else {}
         # A log that ends before what was read from it: lost here, checked when it is gained again, and halted.
         session.reader.lose([partition for partition, at in positions.items() if ends[partition] < at])
@@ -215,9 +235,8 @@ class Worker:
                 await session.writer.put([span])
 
 
-def _check_known(session: _Session, seen: Iterable[Partition]) -> None:
-    """Another worker may have seen an added partition first, and this one be given it."""
-    if added := sorted(set(seen) - session.partitions):
+def _check_known(session: _Session, seen: Set[Partition]) -> None:
+    if added := sorted(seen - session.partitions):
         log.info("partitions-added", partitions=[str(partition) for partition in added])
         raise PartitionsAddedError(f"{len(added)} partitions were added")
 

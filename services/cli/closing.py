@@ -21,7 +21,7 @@ from services.publisher import closing
 from services.publisher.closing import Close, State
 from services.publisher.snapshot import SQL
 from services.publisher.store import Store
-from services.runtime import postgres, settings
+from services.runtime import calendar, postgres, settings
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
 
@@ -44,6 +44,7 @@ async def _close(week: str, by: str, wait: float) -> int:
     first = _closable(week, loaded, datetime.now(UTC))
     connection = await postgres.connect(loaded, "ddor-close")
     try:
+        await calendar.check(connection, loaded.calendar)
         store = Store(connection, loaded.calendar, loaded.hold)
         await store.request(first, by, datetime.now(UTC))
         if wait <= 0:

@@ -12,7 +12,7 @@ from services.cli.terminal import FAILED, err, out, run
 from services.publisher.closing import State
 from services.publisher.snapshot import SQL
 from services.publisher.store import NO_REPORT, REFUSED, Store
-from services.runtime import postgres, settings
+from services.runtime import calendar, postgres, settings
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
 
@@ -65,6 +65,7 @@ async def _withdraw_lines(text: str, by: str, reason: str) -> int:
     week = week_of(text, loaded)
     connection = await postgres.connect(loaded, "ddor-withdraw-lines")
     try:
+        await calendar.check(connection, loaded.calendar)
         async with connection.transaction():
             done = await connection.execute(SQL["withdraw_line_lists"], week, datetime.now(UTC), by, reason)
             count = int(done.rpartition(" ")[2])
@@ -80,6 +81,7 @@ async def _release(text: str, by: str, note: str) -> int:
     week = week_of(text, loaded)
     connection = await postgres.connect(loaded, "ddor-release")
     try:
+        await calendar.check(connection, loaded.calendar)
         store = Store(connection, loaded.calendar, loaded.hold)
         if await store.release(week, by, note, datetime.now(UTC)):
             await connection.execute(SQL["add_action"], by, "release", str(week), {"note": note})
@@ -97,6 +99,7 @@ async def _restate(text: str, by: str, reason: str, wait: float) -> int:
     week = week_of(text, loaded)
     connection = await postgres.connect(loaded, "ddor-restate")
     try:
+        await calendar.check(connection, loaded.calendar)
         request = await connection.fetchval(SQL["request_restatement"], week, by, reason, datetime.now(UTC))
         await connection.execute(SQL["add_action"], by, "restate", str(week), {"reason": reason})
         try:

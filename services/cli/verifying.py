@@ -28,7 +28,7 @@ from services.publisher.closing import Offsets
 from services.publisher.line_list import Kept
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL, Snapshots, kept_lists
-from services.runtime import kafka, postgres, settings
+from services.runtime import calendar, kafka, postgres, settings
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
 
@@ -87,6 +87,7 @@ async def _verify(what: str) -> int:
     connection = await postgres.connect(loaded, "ddor-verify")
     findings = Findings()
     try:
+        await calendar.check(connection, loaded.calendar)
         row = await connection.fetchrow(SQL["report"], week, int(number) if number else None, None)
         if row is None:
             raise NoSuchReportError(f"there is no report {what}")

@@ -19,7 +19,7 @@ from services.publisher.relay import Relay, show_age
 from services.publisher.rules import Rules
 from services.publisher.snapshot import SQL
 from services.publisher.store import Store, states
-from services.runtime import kafka, metrics, postgres
+from services.runtime import calendar, kafka, metrics, postgres
 from services.runtime.clock import Clock
 from services.runtime.errors import InvariantError
 from services.runtime.logs import get
@@ -54,6 +54,7 @@ class Closer:
         async with AsyncExitStack() as stack:
             connection = await postgres.connect(self._settings, "ddor-publisher")
             stack.push_async_callback(connection.close, timeout=2)
+            await calendar.keep(connection, self._settings.calendar)
             beating = await postgres.connect(self._settings, "ddor-publisher-heartbeat")
             stack.push_async_callback(beating.close, timeout=2)
             pid = await self._wait_for_lead(connection, up)

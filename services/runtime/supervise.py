@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from services.runtime import metrics
-from services.runtime.errors import is_transient
+from services.runtime.errors import CallerError, is_transient
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -38,8 +38,8 @@ class Supervisor:
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
-                name = _name(error)
-                self.waiting_for = f"{self._what}: {name}"
+                name = type(_first(error)).__name__
+                self.waiting_for = f"{self._what}: {_said(error)}"
                 metrics.SESSION_UP.labels(self._what).set(0)
                 if is_transient(error):
                     log.warning("session-ended", what=self._what, error=name, attempt=failures)
@@ -70,6 +70,13 @@ class Supervisor:
         metrics.SESSION_UP.labels(self._what).set(1)
 
 
-def _name(error: BaseException) -> str:
-    """The error's name; of a group, that of the first one in it."""
-    return _name(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else type(error).__name__
+def _first(error: BaseException) -> BaseException:
+    """The error; of a group, the first one in it."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _said(error: BaseException) -> str:
+    """The error's name, and what the operator is to do about one that only he can mend. Others may quote a row."""
+    error = _first(error)
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, CallerError) else name

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from functools import partial
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.parts import KafkaPart
@@ -31,6 +32,19 @@ async def test_events_on_the_log_are_counted(settings: MakeSettings, connection:
     for account in (await accounts(connection)).values():
         assert account["records"] == account["facts"] + account["duplicates"]
     assert set((await owners(connection)).values()) == {None}, "an orderly end gives the leases back"
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_events_in_compressed_batches_are_counted(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart, codec: str
+) -> None:
+    told = events.mixed(range(120))
+    async with running(app.create(settings(worker="one"))):
+        async with kafka_log.producer(kafka.bootstrap, compression_type=codec, linger_ms=50) as producer:
+            await kafka_log.send(producer, told)
+        await kafka_log.counted(connection, kafka.bootstrap)
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
+    assert await _records(connection, len(told)) == len(told)
 
 
 async def test_a_restart_goes_on_exactly_where_it_was(

@@ -26,6 +26,7 @@ class FakeTenancy:
         self.answers = asyncio.Event()
         self.answers.set()
         self.ends: Exception | None = None
+        self.halts: list[tuple[Partition, int, str]] = []
 
     async def round(self, _busy: Collection[Partition]) -> dict[Partition, int]:
         await self.answers.wait()
@@ -34,6 +35,9 @@ class FakeTenancy:
 
     async def held(self) -> dict[Partition, Lease]:
         return self.leases
+
+    async def halt(self, partition: Partition, epoch: int, reason: str) -> None:
+        self.halts.append((partition, epoch, reason))
 
     async def sign_off(self) -> None:
         if self.ends is not None:
@@ -45,6 +49,7 @@ class FakeLog:
 
     def __init__(self) -> None:
         self.first: dict[Partition, int] = {}
+        self.more: set[Partition] = set()
         self.error: Exception | None = None
 
     async def begins_at(self, partition: Partition, start: int) -> int | None:
@@ -53,7 +58,7 @@ class FakeLog:
         return self.first.get(partition, start)
 
     async def partitions(self) -> set[Partition]:
-        return {ISSUED_0, ISSUED_1}
+        return {ISSUED_0, ISSUED_1} | self.more
 
     async def lost(self, _positions: object) -> dict[Partition, str]:
         return {}

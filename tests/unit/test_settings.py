@@ -70,6 +70,14 @@ def test_the_first_weekday_is_given_by_name(monkeypatch: pytest.MonkeyPatch, tex
     assert str(loaded.calendar.week(loaded.first_week)) == "2017-01-30"
 
 
+def test_a_publisher_whose_first_week_is_none_of_its_calendar_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DDOR_FIRST_WEEK", "2017-01-29")
+    with pytest.raises(ConfigurationError, match=r"DDOR_FIRST_WEEK: .* the week that contains it is 2017-01-28"):
+        publisher.create(settings.load())
+
+
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     path = tmp_path / "secret"

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from services.runtime import supervise
+from services.runtime.errors import ConfigurationError
 from services.runtime.supervise import Supervisor
 from tests.support.sessions import turns
 
@@ -182,3 +183,14 @@ async def test_a_cancellation_that_was_asked_for_waits_until_the_session_has_end
     with pytest.raises(asyncio.CancelledError):
         await running
     assert closed.is_set()
+
+
+async def test_it_says_what_only_the_operator_can_mend_and_of_other_errors_the_name_alone(waits: list[float]) -> None:
+    """A message of another may quote a row."""
+    supervisor = Supervisor("PostgreSQL", failing(ExceptionGroup("", [ConfigurationError("set DDOR_ZONE=UTC")])))
+    await run(supervisor)
+    assert supervisor.waiting_for == "PostgreSQL: ConfigurationError: set DDOR_ZONE=UTC"
+    waits.clear()
+    supervisor = Supervisor("PostgreSQL", failing(ValueError("a row")))
+    await run(supervisor)
+    assert supervisor.waiting_for == "PostgreSQL: ValueError"

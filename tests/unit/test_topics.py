@@ -44,3 +44,4 @@ def test_every_topic_is_kept_forever_and_never_elects_an_unclean_leader(
     assert (config["retention.ms"], config["retention.bytes"]) == ("-1", "-1")
     assert config["unclean.leader.election.enable"] == "false"
     assert config["min.insync.replicas"] == in_sync
+    assert config["compression.type"] == "producer", "a broker's own default must not compress anew"
