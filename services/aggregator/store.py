@@ -68,10 +68,11 @@ class Store:
         self._worker = worker
         self._agencies: dict[str, int] = {}
 
-    async def prepare(self) -> None:
-        """Create the staging tables of this session, and bound the time of its transactions."""
+    async def prepare(self, *, bounded: bool = True) -> None:
+        """Create the staging tables of this session; `bounded`: no transaction of it outlives a lease."""
         await self._connection.execute(SQL["create_staging"])
-        await self._connection.execute(_TIMEOUT)
+        if bounded:
+            await self._connection.execute(_TIMEOUT)
 
     async def write(self, batch: Batch) -> Written:
         """Write one batch and move its positions; Fenced when a claim does not hold. May halt partitions."""
