@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -63,15 +65,15 @@ async def test_a_changed_setting_is_drift_and_is_put_right(own_kafka: KafkaPart)
 
 async def _set(admin: AIOKafkaAdminClient, topic: str, **configs: str) -> None:
     named = {name.replace("_", "."): value for name, value in configs.items()}
-    (response,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=named)])
-    assert [one[0] for one in response.resources] == [0]
+    responses: list[Any] = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=named)])
+    assert [code for one in responses for code, *_ in one.resources] == [0]
 
 
 async def _entries(admin: AIOKafkaAdminClient, topic: str, *names: str) -> dict[str, tuple[str, int]]:
     """Value and source of each of these entries of a topic's configuration."""
     asked = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(names, ""))
-    (response,) = await admin.describe_configs([asked])
-    return {entry[0]: (entry[1], entry[3]) for entry in response.resources[0][4]}
+    responses: list[Any] = await admin.describe_configs([asked])
+    return {entry[0]: (entry[1], entry[3]) for one in responses for entry in one.resources[0][4]}
 
 
 async def test_what_operators_have_set_stays_when_something_else_is_put_right(own_kafka: KafkaPart) -> None:
