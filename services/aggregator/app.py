@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 
 from starlette.applications import Starlette
 
+from schemas.topics import EVENT_TOPICS
 from services.aggregator import retention, subscriber
 from services.aggregator.reader import Consumer
+from services.aggregator.store import OUTCOMES
 from services.aggregator.worker import PARTITIONS, Worker
-from services.runtime import http, kafka
+from services.runtime import http, kafka, metrics
 from services.runtime.clock import Clock, system
 from services.runtime.settings import Settings
 from services.runtime.supervise import Supervisor
@@ -22,6 +25,8 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
 
     `clock` says which rejects have been kept long enough.
     """
+    for topic, outcome in product(EVENT_TOPICS, OUTCOMES):
+        metrics.AGGREGATOR_RECORDS.labels(topic.name, outcome)  # at 0: Prometheus sees no increase in a first value
     broker = kafka.broker(settings, "ddor-aggregator", only_reads=True)
     started = asyncio.Event()
 

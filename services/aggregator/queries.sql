@@ -193,6 +193,12 @@ ON CONFLICT (name) DO UPDATE SET seen_at = EXCLUDED.seen_at, backend_pid = EXCLU
 -- name: sign_off
 DELETE FROM worker WHERE name = $1
 
+-- name: forget_workers
+-- Those that went without signing off. One that is stopped and keeps its session keeps its name, and its row is how to
+-- end it.
+DELETE FROM worker w WHERE seen_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (
+    SELECT FROM pg_stat_activity a WHERE a.pid = w.backend_pid AND a.application_name = 'ddor-aggregator-lease')
+
 -- name: workers
 SELECT name, seen_at, clock_timestamp() AS now FROM worker
 

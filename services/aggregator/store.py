@@ -46,6 +46,8 @@ class Fenced(Exception):  # noqa: N818  # a state of affairs, not a failure
     """A partition of this batch is another's, or its position is not where the batch starts. Nothing was written."""
 
 
+OUTCOMES = ("ledger", "history", "duplicate", "rejected")
+"""What may become of a record."""
 INTERNAL_ERRORS = 10
 REJECT_WINDOW = 1_000
 REJECTS_IN_WINDOW = 200
@@ -54,7 +56,7 @@ REJECTS_IN_WINDOW = 200
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a batch. `outcomes` counts records by (topic, ledger | history | duplicate | rejected)."""
+    """What became of a batch. `outcomes` counts records by topic and one of OUTCOMES."""
 
     outcomes: Counter[tuple[str, str]]
     halted: Mapping[Partition, str]
@@ -68,10 +70,11 @@ class Store:
         self._worker = worker
         self._agencies: dict[str, int] = {}
 
-    async def prepare(self) -> None:
-        """Create the staging tables of this session, and bound the time of its transactions."""
+    async def prepare(self, *, bounded: bool = True) -> None:
+        """Create the staging tables of this session; `bounded`: no transaction of it outlives a lease."""
         await self._connection.execute(SQL["create_staging"])
-        await self._connection.execute(_TIMEOUT)
+        if bounded:
+            await self._connection.execute(_TIMEOUT)
 
     async def write(self, batch: Batch) -> Written:
         """Write one batch and move its positions; Fenced when a claim does not hold. May halt partitions."""
@@ -230,8 +233,7 @@ def _outcomes(
     outcomes: Counter[tuple[str, str]] = Counter()
     for claim in claims:
         topic = claim.partition.topic
-        outcomes[topic, "ledger"] += won[claim.partition]
-        outcomes[topic, "history"] += kept[claim.partition]
-        outcomes[topic, "duplicate"] += duplicates[claim.partition]
-        outcomes[topic, "rejected"] += claim.rejected
+        counts = (won[claim.partition], kept[claim.partition], duplicates[claim.partition], claim.rejected)
+        for outcome, count in zip(OUTCOMES, counts, strict=True):
+            outcomes[topic, outcome] += count
     return outcomes

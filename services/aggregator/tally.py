@@ -102,17 +102,20 @@ def read_attested(records: Iterable[Record], weeks: WeekIndex) -> tuple[list[Att
         try:
             event = accept_any(record.value, record.topic)
             assert isinstance(event, Attestation), "the topic has one type"
+            check_week(event, weeks)
         except Refused as refused:
             rejects.append(_refused(record, refused))
         except Exception as error:
             rejects.append(_failed(record, error, None))
         else:
-            if weeks.begins_on(event.week):
-                attested.append(Attested(event, record.partition, record.offset))
-            else:
-                detail = "must be the first day of a week"
-                rejects.append(reject(record, "not-a-week", "data.week_start", detail, record.value))
+            attested.append(Attested(event, record.partition, record.offset))
     return attested, rejects
+
+
+def check_week(event: Attestation, weeks: WeekIndex) -> None:
+    """Refused when the attestation is of a day on which no week begins."""
+    if not weeks.begins_on(event.week):
+        raise Refused("not-a-week", "data.week_start", "must be the first day of a week", impersonal=True)
 
 
 def reject(record: Record, reason: str, field: str | None, detail: str, raw: bytes | None) -> Reject:

@@ -50,13 +50,14 @@ class Tenancy:
     async def claim_name(self) -> None:
         """Take the worker's name for this session and drop the leases that an earlier session of it held.
 
-        NameTakenError while another living session has it.
+        Workers that have been gone for a day are forgotten. NameTakenError while another living session has it.
         """
         if not await self._connection.fetchval(SQL["try_name"], self._worker):
             stale = await self._connection.fetchval(SQL["stale_holder"], self._worker, EXPIRY)
             if stale is not None:
                 await self._connection.execute(SQL["end_session"], stale)
             raise NameTakenError(self._worker)
+        await self._connection.execute(SQL["forget_workers"])
         rows = await self._connection.fetch(SQL["leases"])
         await self.give_up(_partition(row) for row in rows if row["owner"] == self._worker)
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 
 
 @asynccontextmanager
-async def transaction(connection: asyncpg.Connection[Any]) -> AsyncIterator[None]:
-    """READ COMMITTED; rolled back on an error. Cancelled, or not rolled back: the connection is cut.
+async def transaction(
+    connection: asyncpg.Connection[Any], isolation: Literal["read_committed", "repeatable_read"] = "read_committed"
+) -> AsyncIterator[None]:
+    """Rolled back on an error, which is the one that is raised. Cancelled, or not rolled back: the connection is cut.
 
     A connection that might still be inside a transaction is never used again: a later commit on it would be a
     savepoint's.
     """
-    started = connection.transaction(isolation="read_committed")
+    started = connection.transaction(isolation=isolation)
     try:
         await started.start()
         try:

@@ -1,6 +1,11 @@
 -- name: partition
 SELECT next_offset, halted_reason, halted_offset, owner FROM partition_position WHERE topic = $1 AND partition = $2
 
+-- name: lock_resuming
+-- Whoever resumes this partition waits for its turn. Not the row's own lock: while a log is replaced, for minutes, the
+-- partition's worker may have to give it up, at its end or at its next start.
+SELECT pg_advisory_xact_lock(hashtextextended('ddor-resume/' || $1, 0))
+
 -- name: resume
 -- A new epoch: whatever a worker may have decoded of this partition is fenced. Its last record is no longer asked for
 -- when the position moves, because the log may be another one.

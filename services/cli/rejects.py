@@ -14,8 +14,10 @@ import typer
 from aiokafka import AIOKafkaProducer
 
 from schemas.acceptance import Refused, accept_any
+from schemas.attestation import Attestation
 from schemas.topics import CONTENT_TYPE, partition_of
-from services.aggregator import retention
+from schemas.week import WeekIndex
+from services.aggregator import retention, tally
 from services.aggregator.leases import Partition
 from services.aggregator.log import Log
 from services.aggregator.spans import digest
@@ -29,6 +31,8 @@ app = typer.Typer(help="Records that were no events: what, why, and sending them
 
 _PATIENCE = 30.0
 """Seconds for Kafka to take a record; what was given up may still be written, and counts once."""
+_ENDING = 5.0
+"""Seconds for the producer to end; one that has given a record up would go on trying to send it."""
 Where = Annotated[str, typer.Argument(help="topic/partition/offset of the rejected record.")]
 By = Annotated[str, typer.Option("--by", help="Who decides; kept in operator_action.")]
 
@@ -117,20 +121,42 @@ async def _redrive(by: str, where: list[str], reason: str | None) -> int:
         stack.push_async_callback(log.stop)
         await log.start()
         producer = AIOKafkaProducer(**kafka.client(loaded, "ddor-redrive"), acks="all", enable_idempotence=True)
-        stack.push_async_callback(producer.stop)
+        stack.push_async_callback(_stop, producer)
         await producer.start()
         chosen = [places.place(text) for text in where]
         if reason is not None:
             rows = await connection.fetch(SQL["rejects_to_redrive"], reason)
             chosen = [Place(Partition(row["topic"], row["partition"]), row["kafka_offset"]) for row in rows]
-        outcomes = [await _redrive_one(connection, log, producer, by, place) for place in chosen]
-    for place, (_, sentence) in zip(chosen, outcomes, strict=True):
-        out.print(f"{place}: {sentence}", highlight=False, soft_wrap=True)
-    return 0 if all(done for done, _ in outcomes) else FAILED
+        weeks, code = WeekIndex(loaded.calendar), 0
+        for place in chosen:
+            try:
+                done, sentence = await _redrive_one(connection, log, producer, place, weeks=weeks, by=by)
+            except Exception:
+                err.print(
+                    f"{place}: is not known to be sent; those after it were not tried", highlight=False, soft_wrap=True
+                )
+                raise
+            out.print(f"{place}: {sentence}", highlight=False, soft_wrap=True)
+            code = code if done else FAILED
+    return code
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    try:
+        async with asyncio.timeout(_ENDING):
+            await producer.stop()
+    except TimeoutError:
+        await producer.client.close()
 
 
 async def _redrive_one(
-    connection: asyncpg.Connection[Any], log: Log, producer: AIOKafkaProducer, by: str, place: Place
+    connection: asyncpg.Connection[Any],
+    log: Log,
+    producer: AIOKafkaProducer,
+    place: Place,
+    *,
+    weeks: WeekIndex,
+    by: str,
 ) -> tuple[bool, str]:
     """Send one record again and mark it, under its row's lock.
 
@@ -150,9 +176,12 @@ async def _redrive_one(
         try:
             accept_any(value, topic)
             again = _marked(value, place)
-            key = accept_any(again, topic).key.encode()
+            event = accept_any(again, topic)
+            if isinstance(event, Attestation):
+                tally.check_week(event, weeks)
         except Refused as refused:
             return False, f"is still no event, so it is not sent: {refused.code}"
+        key = event.key.encode()
         number = partition_of(key, len(await producer.partitions_for(topic)))
         headers = [("content-type", CONTENT_TYPE.encode())]
         async with asyncio.timeout(_PATIENCE):

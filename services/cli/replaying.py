@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -41,7 +41,8 @@ class FailedBeforeError(Exception):
 async def scratch(settings: Settings) -> AsyncIterator[asyncpg.Connection[Any]]:
     """A connection to an empty schema of the same tables; what killed verifications have left is dropped before.
 
-    The session locks its schema's name for as long as it lives, so a name that nobody has locked is a dead one's.
+    The session locks its schema's name for as long as it lives, so a name that nobody has locked is a dead one's. An
+    error of the caller's is raised as it is, also if the schema could not be dropped after it.
     """
     connection = await postgres.connect(settings, "ddor-verify")
     schema = f"ddor_verify_{secrets.token_hex(8)}"
@@ -53,8 +54,17 @@ async def scratch(settings: Settings) -> AsyncIterator[asyncpg.Connection[Any]]:
                 await connection.execute(SQL["unlock_scratch"], row["name"])
         await migrations.apply(connection, schema)
         yield connection
-    finally:
+    except BaseException:
+        with suppress(Exception):  # the first error says more; the next verification drops what stays
+            await _end(connection, schema)
+        raise
+    await _end(connection, schema)
+
+
+async def _end(connection: asyncpg.Connection[Any], schema: str) -> None:
+    try:
         await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    finally:
         await connection.close()
 
 
@@ -81,7 +91,7 @@ async def replay(
     report knew is met before one that came later, as it was.
     """
     store = Store(connection, _WORKER)
-    await store.prepare()
+    await store.prepare(bounded=False)  # nobody waits for the locks of this schema, and a stall must not end it all
     ends = {Partition(topic, int(number)): end for topic, numbers in vector.items() for number, end in numbers.items()}
     topics, numbers = [one.topic for one in ends], [one.number for one in ends]
     await connection.execute(SQL["own_all"], _WORKER, topics, numbers)

@@ -38,6 +38,7 @@ async def _resume(text: str, by: str, at: int | None) -> int:
     connection = await postgres.connect(settings.load(), "ddor-resume")
     try:
         async with connection.transaction():
+            await connection.execute(SQL["lock_resuming"], str(partition), timeout=_MOVING_SECONDS)
             row = await connection.fetchrow(SQL["partition"], partition.topic, partition.number)
             if row is None:
                 err.print(f"{partition}: no aggregator has met this partition yet")

@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
+from services.aggregator.leases import EXPIRY
 from services.cli.terminal import out, run
 from services.publisher.closer import EndOffsets
 from services.publisher.store import Store
@@ -58,16 +59,18 @@ async def _status(as_json: bool, watch: bool) -> None:
 async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: Settings) -> dict[str, Any]:
     """What takes no longer the more has been counted."""
     end = await ends.read()
+    workers = [dict(row) for row in await connection.fetch(SQL["workers"], EXPIRY)]
+    alive = {one["name"] for one in workers if not one["dead"]}
     partitions = []
     for row in await connection.fetch(SQL["partitions"]):
         lag = end.get(row["topic"], {}).get(str(row["partition"]), 0) - row["next_offset"]
-        partitions.append({**dict(row), "lag": lag})
+        partitions.append({**dict(row), "lag": lag, "without_worker": row["owner"] not in alive})
     now, store = datetime.now(UTC), Store(connection, loaded.calendar, loaded.hold)
     return {
         "at": now.isoformat(timespec="seconds"),
         "current_week": str(loaded.calendar.week_of(now)),
         "partitions": partitions,
-        "workers": [dict(row) for row in await connection.fetch(SQL["workers"])],
+        "workers": workers,
         "weeks": [dict(row) for row in await connection.fetch(SQL["weeks"])],
         "refused": {str(week): why for week, why in (await store.refused()).items()},
         "totals": {
@@ -92,13 +95,10 @@ def _table(state: dict[str, Any]) -> Group:
     halted = [
         f"{one['topic']}/{one['partition']}: {one['halted_reason']}" for one in partitions if one["halted_reason"]
     ]
-    unowned = [f"{one['topic']}/{one['partition']}" for one in partitions if one["owner"] is None]
-    workers = [
-        f"{one['name']}: seen {one['age_seconds']} s ago, {one['partitions']} partitions" for one in state["workers"]
-    ]
+    unowned = [f"{one['topic']}/{one['partition']}" for one in partitions if one["without_worker"]]
     totals = state["totals"]
     rows = {
-        "workers": workers or ["[red]none: nothing is counted[/red]"],
+        "workers": _workers(state["workers"]),
         "lag (records)": late or ["none"],
         "halted": [f"[red]{line}[/red]" for line in halted] or ["none"],
         "without worker": unowned or ["none"],
@@ -111,6 +111,14 @@ def _table(state: dict[str, Any]) -> Group:
     for name, lines in rows.items():
         table.add_row(name, "\n".join(lines))
     return Group(table)
+
+
+def _workers(workers: list[dict[str, Any]]) -> list[str]:
+    lines = [] if any(not one["dead"] for one in workers) else ["[red]none: nothing is counted[/red]"]
+    for one in workers:
+        seen = f"{one['name']}: seen {one['age_seconds']} s ago, {one['partitions']} partitions"
+        lines.append(f"[red]{seen}, dead[/red]" if one["dead"] else seen)
+    return lines
 
 
 def _counted(state: dict[str, Any]) -> dict[str, list[str]]:

@@ -3,7 +3,9 @@ SELECT topic, partition, next_offset, epoch, owner, halted_reason, records, dupl
 FROM partition_position ORDER BY topic, partition
 
 -- name: workers
+-- A worker that has not been seen for as long as a lease lives ($1) is dead, whatever it held.
 SELECT w.name, round(extract(epoch FROM clock_timestamp() - w.seen_at), 1)::float8 AS age_seconds,
+       w.seen_at <= clock_timestamp() - $1::interval AS dead,
        (SELECT count(*) FROM partition_position p WHERE p.owner = w.name) AS partitions
 FROM worker w ORDER BY w.name
 

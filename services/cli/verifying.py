@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from schemas.report import Change, Figures, JurisdictionRow, Report, Tables, sha256_of
 from schemas.week import ReportingCalendar, ReportingWeek, Weekday
+from services.aggregator.transaction import transaction
 from services.cli import kept_inputs, replaying
 from services.cli.findings import Findings, differences
 from services.cli.places import Place
@@ -237,7 +238,7 @@ async def _check_replay(
             )  # fmt: skip
         for row in beside.redriven:
             await connection.execute(CLI_SQL["mark_redriven"], *row)
-        async with connection.transaction(isolation="repeatable_read"):
+        async with transaction(connection, "repeatable_read"):
             snapshots = Snapshots(connection)
             reached, _ = await snapshots.vector()
             await snapshots.prove(week.first)

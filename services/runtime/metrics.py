@@ -19,7 +19,7 @@ BATCH_RECORDS = Histogram(
 )
 BATCH_SECONDS = Histogram(
     "ddor_aggregator_batch_duration_seconds",
-    "From the first decoded record of a batch to its commit.",
+    "From when the writer takes a decoded batch to its commit, or to where it was fenced.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 UNREAD = Gauge(

@@ -162,6 +162,21 @@ async def test_what_is_still_no_event_or_no_longer_on_the_log_is_not_redriven(
     assert both.exit_code == 2
 
 
+async def test_an_attestation_of_what_is_still_no_week_is_not_redriven(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart
+) -> None:
+    """The event is in order; the aggregator would reject it again for its week. Once weeks begin then, it is sent."""
+    sunday = events.attesting(events.attested("2017-01-29", issued=1, declined=0))
+    (place,) = await _reject(settings, connection, kafka, sunday)
+    ends = await kafka_log.ends(kafka.bootstrap)
+    again = ("rejected", "redrive", "--reason", "not-a-week", "--by", "a.smith")
+    said = await ddor(settings(), *again)
+    assert (said.exit_code, f"{place}: is still no event, so it is not sent: not-a-week" in said.out) == (1, True), said
+    assert await kafka_log.ends(kafka.bootstrap) == ends
+    said = await ddor(settings(), *again, DDOR_WEEK_STARTS_ON="sunday")
+    assert (said.exit_code, f"{place}: sent again as week-attested/0/" in said.out) == (0, True), said
+
+
 async def test_an_aggregator_deletes_bytes_whose_90_days_are_over_by_itself(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, cast
 
+from services.aggregator.leases import EXPIRY
 from services.cli import status
 from services.publisher.closer import EndOffsets
 from tests.conftest import MakeSettings
@@ -79,3 +81,31 @@ async def test_it_says_what_was_read_and_what_of_it_was_rejected_and_is_in_confl
     table = (await ddor(chosen, "status")).out
     assert "detainer-issued not-json: 1" in table
     assert "5 read, 1 of them duplicates, 1 rejected" in table
+
+
+async def test_a_worker_that_went_without_a_word_is_dead_and_its_partitions_are_without_one(
+    settings: MakeSettings, connection: Connection
+) -> None:
+    await connection.execute("UPDATE partition_position SET owner = 'one'")
+    await connection.execute(
+        "UPDATE partition_position SET owner = CASE partition WHEN 1 THEN 'gone' WHEN 2 THEN NULL ELSE 'forgotten' END"
+        " WHERE topic = 'detainer-issued' AND partition BETWEEN 1 AND 3"
+    )
+    # An hour ahead, and how far behind the leases' expiry, so that no pace of this test changes what is true.
+    for name, seen in (("one", timedelta(hours=1)), ("gone", -EXPIRY)):
+        await connection.execute("INSERT INTO worker VALUES ($1, clock_timestamp() + $2::interval, 1)", name, seen)
+    said = json.loads((await ddor(settings(), "status", "--json")).out)
+    assert {one["name"]: (one["dead"], one["partitions"]) for one in said["workers"]} == {
+        "gone": (True, 1),
+        "one": (False, 22),
+    }
+    without = [f"{one['topic']}/{one['partition']}" for one in said["partitions"] if one["without_worker"]]
+    assert without == ["detainer-issued/1", "detainer-issued/2", "detainer-issued/3"]
+    assert {one["owner"] for one in said["partitions"]} == {"one", "gone", "forgotten", None}
+    table = (await ddor(settings(), "status")).out
+    assert " 1 partitions, dead" in table
+    assert "nothing is counted" not in table
+    for place in without:
+        assert place in table.partition("without worker")[2].partition("rejected")[0]
+    await connection.execute("UPDATE worker SET seen_at = clock_timestamp() - $1::interval", EXPIRY)
+    assert "none: nothing is counted" in (await ddor(settings(), "status")).out

@@ -85,6 +85,25 @@ async def test_a_stopped_holder_is_ended_after_the_expiry(move_in: Move, connect
     assert len(await second.round()) == len(PARTITIONS)
 
 
+async def test_workers_that_are_gone_for_a_day_are_forgotten_and_one_that_is_stopped_is_not(
+    move_in: Move, connection: Connection
+) -> None:
+    """By its row a successor finds the session to end; without it the name would be taken for ever."""
+    stopped, session = await move_in("stopped")
+    await stopped.claim_name()
+    await stopped.round()
+    await connection.execute("INSERT INTO worker VALUES ('gone', now(), 0), ('away', now(), 0)")
+    await connection.execute("UPDATE worker SET seen_at = now() - interval '25 h' WHERE name <> 'away'")
+    await connection.execute("UPDATE worker SET seen_at = now() - interval '23 h' WHERE name = 'away'")
+    one, _ = await move_in("one")
+    await one.claim_name()
+    names = {row["name"] for row in await connection.fetch("SELECT name FROM worker")}
+    assert names == {"stopped", "away"}
+    second, _ = await move_in("stopped")
+    await until(lambda: _claimed(second), "the name of a process that is stopped since yesterday")
+    session.terminate()
+
+
 async def test_only_a_lease_session_is_ended_for_a_name(
     move_in: Move, connection: Connection, store_settings: MakeSettings
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from schemas import topics
 from schemas.topics import TOPICS, partition_of
+from services.cli.topics import _config
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,21 @@ def test_every_topic_is_kept_forever_and_never_elects_an_unclean_leader(
     assert config["unclean.leader.election.enable"] == "false"
     assert config["min.insync.replicas"] == in_sync
     assert config["compression.type"] == "producer", "a broker's own default must not compress anew"
+
+
+@pytest.mark.parametrize(
+    ("version", "on_the_topic", "of_the_broker", "default"), [(0, False, True, True), (1, 1, 4, 5)]
+)
+def test_what_was_set_on_a_topic_is_told_from_what_it_inherits_in_each_version_of_the_answer(
+    version: int, on_the_topic: int, of_the_broker: int, default: int
+) -> None:
+    entries = [
+        ("segment.bytes", "1048576", False, on_the_topic, False),
+        ("retention.ms", "604800000", False, default, False),
+        ("compression.type", "producer", False, of_the_broker, False),
+        ("of.the.broker.alone", "1", True, on_the_topic, False),
+        ("a.secret", None, False, on_the_topic, True),
+    ]
+    found = _config([(*entry, []) if version else entry for entry in entries], version)
+    assert found.own == {"segment.bytes": "1048576"}
+    assert found.values["retention.ms"] == "604800000"
