@@ -117,8 +117,8 @@ async def _redrive(by: str, where: list[str], reason: str | None) -> int:
         stack.push_async_callback(log.stop)
         await log.start()
         producer = AIOKafkaProducer(**kafka.client(loaded, "ddor-redrive"), acks="all", enable_idempotence=True)
-        stack.push_async_callback(producer.stop)
-        await producer.start()
+        stack.push_async_callback(kafka.stop_producer, producer, _PATIENCE)
+        await kafka.start(producer.start)
         chosen = [places.place(text) for text in where]
         if reason is not None:
             rows = await connection.fetch(SQL["rejects_to_redrive"], reason)
