@@ -121,8 +121,8 @@ async def _redrive(by: str, where: list[str], reason: str | None) -> int:
         stack.push_async_callback(log.stop)
         await log.start()
         producer = AIOKafkaProducer(**kafka.client(loaded, "ddor-redrive"), acks="all", enable_idempotence=True)
-        stack.push_async_callback(_stop, producer)
-        await producer.start()
+        stack.push_async_callback(kafka.stop_producer, producer, _ENDING)
+        await kafka.start(producer.start)
         chosen = [places.place(text) for text in where]
         if reason is not None:
             rows = await connection.fetch(SQL["rejects_to_redrive"], reason)
@@ -139,14 +139,6 @@ async def _redrive(by: str, where: list[str], reason: str | None) -> int:
             out.print(f"{place}: {sentence}", highlight=False, soft_wrap=True)
             code = code if done else FAILED
     return code
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_ENDING):
-            await producer.stop()
-    except TimeoutError:
-        await producer.client.close()
 
 
 async def _redrive_one(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -59,16 +58,7 @@ class Relay:
 
     async def stop(self) -> None:
         """Close the connection; given up when Kafka stays away, for what was not sent is in the outbox."""
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._producer.stop()
-        except TimeoutError:
-            # Its sender must not go on behind our back. Cancelled once it still waits for what is on its way, and that
-            # waits for Kafka; cancelled twice it ends.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await self._producer._sender.close()
-            await self._producer.client.close()
+        await kafka.stop_producer(self._producer, _STOP_SECONDS)
 
     async def run(self, now: datetime) -> int:
         """Send what is unsent, oldest first, and mark it; answers how many."""

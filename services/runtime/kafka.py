@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.helpers import create_ssl_context
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
@@ -64,6 +64,38 @@ async def stop(consumer: AIOKafkaConsumer) -> None:
             await consumer._client.close()
     if not stopping.cancelled():
         stopping.result()
+
+
+async def stop_producer(producer: AIOKafkaProducer, seconds: float) -> bool:
+    """Wait so many seconds for what is on its way, then end the producer; whether all of it has arrived or failed.
+
+    aiokafka's own `stop` waits without end while Kafka is away; who gives it up there leaves the task that sends and
+    the connections, and a second `stop` does nothing. Here they end always, also when who asked is cancelled.
+    """
+    sender = producer._sender.sender_task
+    flushing = asyncio.ensure_future(producer.flush())
+    try:
+        awaited = [flushing, *([sender] if sender is not None else [])]
+        await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        producer._closed = True  # else it warns that nobody has stopped it
+        flushed = flushing.done()
+        flushing.cancel()
+        try:
+            if sender is not None:
+                await _end(sender)
+        finally:
+            await producer.client.close()
+            if (update := producer.client._md_update_fut) is not None:
+                update.cancel()  # of several requests on their way all but one still wait for it; it will never come
+    return flushed
+
+
+async def _end(sender: asyncio.Task[None]) -> None:
+    """Cancelled once it still waits for the requests that are on their way, which waits for Kafka; twice, it ends."""
+    for _ in range(2):
+        sender.cancel()
+        await asyncio.wait([sender], timeout=_PATIENCE)
 
 
 def client(settings: Settings, client_id: str) -> dict[str, Any]:

@@ -69,11 +69,13 @@ class _Controller(NativeKafka):
 class Cluster:
     """Three brokers, and a controller of their own.
 
-    Every partition is on all three brokers; whoever writes with acks=all needs two of them in sync.
+    Every partition is on all three brokers; whoever writes with acks=all needs two of them in sync. With one copy each
+    it is on one broker, and who takes that away leaves it without a leader.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, copies: int = len(BROKERS)) -> None:
         self._directory = directory
+        self._copies = copies
         cluster, controller = new_cluster(), free_port()
         voters = {**_REPLICATED, "controller.quorum.voters": f"{_CONTROLLER}@{LOOPBACK}:{controller}"}
         alone = {
@@ -102,7 +104,7 @@ class Cluster:
     async def make_topics(self) -> None:
         """Create the project's topics, and wait until every broker has them."""
         async with kafka_log.admin(self.bootstrap) as client:
-            await kafka_log.create_topics(client, [topic.name for topic in TOPICS], len(BROKERS))
+            await kafka_log.create_topics(client, [topic.name for topic in TOPICS], self._copies)
         await self.in_sync()
 
     def start(self) -> None:
@@ -121,14 +123,15 @@ class Cluster:
         """The broker that leads each partition of the project's topics; -1: none does."""
         return {place: one["leader"] for place, one in (await self._partitions()).items()}
 
-    async def in_sync(self, count: int = len(BROKERS)) -> None:
-        """Wait until so many brokers are in sync on every partition, and one of them leads it."""
+    async def in_sync(self) -> None:
+        """Wait until all copies of every partition are in sync, and one of them leads it."""
 
         async def so() -> bool:
             found = (await self._partitions()).values()
-            return len(found) == _ALL and all(len(one["isr"]) == count and one["leader"] in one["isr"] for one in found)
+            all_in_sync = all(len(one["isr"]) == self._copies and one["leader"] in one["isr"] for one in found)
+            return len(found) == _ALL and all_in_sync
 
-        await until(so, f"{count} brokers in sync on every partition", 120)
+        await until(so, f"{self._copies} copies in sync of every partition", 120)
 
     async def away(self, nodes: Iterable[int]) -> None:
         """Kill these brokers, one after another: each is seen to be away before the next one goes."""
@@ -144,7 +147,8 @@ class Cluster:
     async def _seen_away(self, node: int) -> None:
         async def so() -> bool:
             found = (await self._partitions()).values()
-            return all(node != one["leader"] and node not in one["isr"] for one in found)
+            led = [one for one in found if one["leader"] >= 0]  # without a leader, the last one stays on the list
+            return all(node != one["leader"] and node not in one["isr"] for one in led)
 
         if any(broker.running() for broker in self.brokers.values()):
             await until(so, f"broker {node} leads nothing", 120)

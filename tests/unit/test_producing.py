@@ -3,106 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiokafka.errors import NotLeaderForPartitionError
 
 from services.ingest import producing
-from services.ingest.intake import Accepted, Rejected
+from services.ingest.intake import Rejected
 from services.ingest.producing import EventProducer
 from services.ingest.receipts import Receipt
 from tests.support.sessions import turns
 from tests.support.waiting import until
-
-BATCH_BYTES = 1_000
-
-
-class Batch:
-    """A batch of at most BATCH_BYTES."""
-
-    def __init__(self) -> None:
-        self.values: list[bytes] = []
-
-    def append(self, *, key: bytes, value: bytes, timestamp: None, headers: object) -> object:
-        if self.values and sum(map(len, self.values)) + len(value) > BATCH_BYTES:
-            return None
-        self.values.append(value)
-        return object()
-
-    def close(self) -> None:
-        """Nothing to do."""
-
-
-@dataclass
-class Written:
-    offset: int
-
-
-class Kafka:
-    """Acknowledges batches when it is let to; partitions in `errors` fail."""
-
-    def __init__(self, **_: object) -> None:
-        self.log: dict[int, list[bytes]] = defaultdict(list)
-        self.batches: list[int] = []
-        self.away = asyncio.Event()
-        self.away.set()
-        self.errors: dict[int, Exception] = {}
-        self.waiting = 0
-        self.stopped = False
-
-    async def stop(self) -> None:
-        self.stopped = True
-
-    def create_batch(self) -> Batch:
-        return Batch()
-
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Written]:
-        """Returns when the batch before has left, as aiokafka does."""
-        self.waiting += 1
-        await self.away.wait()
-        self.waiting -= 1
-        if partition in self.errors:
-            raise self.errors[partition]
-        acknowledged: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
-        written = Written(len(self.log[partition]))
-        self.log[partition] += batch.values
-        self.batches.append(len(batch.values))
-        asyncio.get_running_loop().call_later(0.001, acknowledged.set_result, written)
-        return acknowledged
+from tests.unit.sample_producer import Kafka, assert_true, event, in_place_of_aiokafkas, running, waiting
 
 
 @pytest.fixture
 async def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
-    kafka = Kafka()
-    monkeypatch.setattr(producing, "AIOKafkaProducer", lambda **_: kafka)
-    monkeypatch.setattr(producing, "DEADLINE_SECONDS", 0.3)
-    return kafka
+    return in_place_of_aiokafkas(monkeypatch)
 
 
 @pytest.fixture
-async def producer(kafka: Kafka) -> EventProducer:
-    return EventProducer({})
-
-
-def event(line: int, partition: int = 0, size: int = 10) -> Accepted:
-    return Accepted(line, f"e/{line}", "detainer-issued", partition, b"key", b"%d" % line + b"." * size)
-
-
-async def waiting(kafka: Kafka, batches: int = 1) -> bool:
-    return kafka.waiting == batches
-
-
-def assert_true(kafka: Kafka, events: list[Accepted], receipts: list[Receipt]) -> None:
-    """Each receipt that says so names the place where its event is."""
-    for one, receipt in zip(events, receipts, strict=True):
-        assert (receipt.line, receipt.id) == (one.line, one.event_id)
-        if receipt.status == "accepted":
-            assert receipt.partition == one.partition
-            assert receipt.offset is not None
-            assert kafka.log[one.partition][receipt.offset] == one.value
+async def producer(kafka: Kafka) -> AsyncIterator[EventProducer]:
+    async with running() as one:
+        yield one
 
 
 async def test_each_event_has_the_receipt_of_its_place_in_the_order_given(
@@ -190,7 +114,7 @@ async def test_when_it_is_closed_those_who_wait_are_told_at_once(
     async with asyncio.timeout(30):
         await producer.stop()
         assert {receipts[0].status for receipts in await asyncio.gather(*storing)} == {"unavailable"}
-    assert kafka.stopped
+    assert not kafka.at_work
 
 
 async def test_a_request_that_is_cancelled_leaves_the_others_alone(producer: EventProducer, kafka: Kafka) -> None:
