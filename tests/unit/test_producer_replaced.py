@@ -169,6 +169,21 @@ async def test_a_producer_whose_sender_has_died_is_replaced(
     await until(all_stored(producer), "all partitions take events", 20)
 
 
+@pytest.mark.parametrize("partition", [0, 1], ids=["known", "new"])
+async def test_what_nobody_can_send_is_told_at_once(
+    producer: EventProducer, kafka: Kafka, partition: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producing, "DEADLINE_SECONDS", 60)
+    assert await statuses(producer, [event(1, partition=0)]) == ["accepted"]
+    kafka.no_start = KafkaConnectionError()
+    kafka.away.clear()
+    kafka.producers[0].dies.set_result(None)
+    await turns()
+    async with asyncio.timeout(30):
+        assert await statuses(producer, [event(2, partition=partition)]) == ["unavailable"]
+    kafka.away.set()
+
+
 async def test_an_end_in_the_middle_of_a_replacement_ends_both(
     producer: EventProducer, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
