@@ -1,0 +1,113 @@
+"""A service's connections, raw: bytes to it and back, over sockets that a test makes narrow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from services.runtime.connections import BoundedProtocol
+
+HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
+ASKED = HEAD + b"\r\n"
+PIECE = bytes(65_536)
+UPLOAD = b"POST / HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"10000\r\n" + PIECE + b"\r\n"
+
+
+class App:
+    """Answers `pieces` pieces when it is let to."""
+
+    def __init__(self, pieces: int = 1) -> None:
+        self.pieces = pieces
+        self.open = asyncio.Event()
+        self.open.set()
+        self.ended = asyncio.Event()
+
+    async def __call__(self, _: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await self.open.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(self.pieces):
+            await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        self.ended.set()
+
+
+class Connection:
+    """Bytes to the service and back."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def answer(self) -> bytes:
+        """The body of a chunked answer."""
+        await self.reader.readuntil(b"\r\n\r\n")
+        body = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
+        return body
+
+    async def let_go(self) -> None:
+        """Send until the connection ends."""
+        with pytest.raises(ConnectionError):
+            await self._send_for_ever()
+
+    async def _send_for_ever(self) -> None:
+        while True:
+            self.writer.write(CHUNK)
+            await self.writer.drain()
+            await asyncio.sleep(0.01)
+
+    async def refused(self) -> tuple[int, str]:
+        """Status and code of the answer with which the connection ends."""
+        head, _, body = (await self.reader.read()).partition(b"\r\n\r\n")
+        assert b"\r\nconnection: close" in head
+        return int(head.split(b" ", 2)[1]), json.loads(body)["code"]
+
+
+@asynccontextmanager
+async def connected(app: App) -> AsyncIterator[Connection]:
+    config = uvicorn.Config(app, log_config=None, lifespan="off")
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2 * len(PIECE))
+    try:
+        async with asyncio.timeout(60):
+            yield Connection(reader, writer)
+    finally:
+        writer.transport.abort()
+        server.close()
+        await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def narrow(app: App, keep_alive: int = 1) -> AsyncIterator[tuple[socket.socket, ServerState]]:
+    """A client that reads when it is told to, at a server; sockets keep next to nothing between them."""
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive)
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), sock=listening)
+    try:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.setblocking(False)
+            await loop.sock_connect(client, listening.getsockname())
+            async with asyncio.timeout(60):
+                yield client, state
+    finally:
+        server.close()
+        await asyncio.gather(*state.tasks, return_exceptions=True)
