@@ -11,6 +11,7 @@ from services.publisher.snapshot import Snapshots
 from tests.conftest import MakeSettings
 from tests.support.life import both, living
 from tests.support.publishing import new_week
+from tests.support.waiting import until
 
 ENDED = {"57P01", "08003"}
 """An administrator has ended the session, or its connection was closed in the middle of an operation: the first error,
@@ -34,6 +35,8 @@ async def test_it_has_all_the_time_that_it_needs_and_tells_what_has_ended_it(
         await life.tell(*both(range(3), week))
         await life.close(week)
         await life.send()
+        # Kafka answers a commit before its marker is written.
+        await until(life.announced, "the report to be read from the topic")
         monkeypatch.setattr("services.cli.verifying.settings.load", lambda: settings)
         assert await verifying._verify(str(week)) == 0
         monkeypatch.setattr(Snapshots, "prove", ended)
