@@ -256,6 +256,9 @@ async def test_a_week_of_the_past_that_is_held_lets_the_weekly_report_out(
         await life.tell(*conflict(week), *both([7], scheduled))
         await life.publisher.store.request(week.first, "Ada", life.publisher.clock.now)
         await life.publisher.steps()
+        assert await life.state(week) == State.REQUESTED, "it has not ended"
+        life.publisher.clock.now = week.ends_at
+        await life.publisher.steps()
         assert await life.state(week) == State.HELD
         await life.close(scheduled)
         assert await life.revisions() == [(str(scheduled), 1, "initial")]
