@@ -15,7 +15,7 @@ from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, partition_of
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
 from services.ingest import app as ingest
-from services.ingest import producing
+from services.ingest import lanes
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import commands, database_outcome, kafka_log, model
@@ -146,7 +146,7 @@ async def test_what_comes_late_in_a_partition_that_the_report_did_not_have_is_a_
 async def test_ingest_uses_added_partitions(
     chosen: Settings, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(producing, "_METADATA_MS", 200)
+    monkeypatch.setattr(lanes, "_METADATA_MS", 200)
     grown = GROWN + 3
     values = [one.value or b"" for one in both(range(300, 360), week)]
     async with running(ingest.create(chosen)) as http:
