@@ -77,10 +77,10 @@ async def _entries(admin: AIOKafkaAdminClient, topic: str, *names: str) -> dict[
 
 
 async def test_what_operators_have_set_stays_when_something_else_is_put_right(own_kafka: KafkaPart) -> None:
-    theirs = {"segment.bytes": "104857600", "compression.type": "zstd"}
+    theirs = {"segment.bytes": "104857600", "file.delete.delay.ms": "90000"}
     topic = "detainer-declined"
     async with kafka_log.admin(own_kafka.bootstrap) as admin:
-        await _set(admin, topic, retention_ms="604800000", segment_bytes="104857600", compression_type="zstd")
+        await _set(admin, topic, retention_ms="604800000", segment_bytes="104857600", file_delete_delay_ms="90000")
         inherited = (await _entries(admin, topic, "segment.ms"))["segment.ms"]
         assert (await _apply(own_kafka))[0] == 0
         found = await _entries(admin, topic, *theirs, "retention.ms", "segment.ms")
