@@ -10,10 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local import kafka_jars
 from deploy.local.service import Service
 from tests.conftest import MakeSettings
-from tests.support import kafka_log, processes
+from tests.support import clusters, kafka_log, processes
 from tests.support.agencies import write_agencies
 from tests.support.clusters import BROKERS, Cluster
 from tests.support.positions import Connection, next_offsets, owners
@@ -26,15 +25,8 @@ pytestmark = pytest.mark.real_kafka("is one broker, and no copy of it can lead")
 
 @pytest.fixture(scope="module")
 async def started(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    if lacking := kafka_jars.missing():
-        pytest.skip(" ".join(lacking))
-    built = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        await asyncio.to_thread(built.start)
-        await built.make_topics()
+    async with clusters.started(tmp_path_factory.mktemp("cluster")) as built:
         yield built
-    finally:
-        built.destroy()
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local import kafka_jars
 from deploy.local.service import Service
-from tests.support import kafka_log, processes
+from tests.support import clusters, kafka_log, processes
 from tests.support.agencies import write_agencies
 from tests.support.clusters import BROKERS, Cluster
 from tests.support.streams import Place, log_since, place, value
@@ -27,15 +26,8 @@ _EVENTS = 200
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     """Each partition on one broker only."""
-    if lacking := kafka_jars.missing():
-        pytest.skip(" ".join(lacking))
-    built = Cluster(tmp_path / "cluster", copies=1)
-    try:
-        await asyncio.to_thread(built.start)
-        await built.make_topics()
+    async with clusters.started(tmp_path / "cluster", copies=1) as built:
         yield built
-    finally:
-        built.destroy()
 
 
 class _Agency:

@@ -11,11 +11,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection
 
-from deploy.local import kafka_jars
 from deploy.local.parts import KafkaPart
 from schemas.topics import DETAINER_ISSUED
 from services.runtime.kafka import start, stop, stop_producer
-from tests.support import kafka_log
+from tests.support import clusters, kafka_log
 from tests.support.clusters import BROKERS, Cluster
 from tests.support.proxies import Proxy, carrying
 from tests.support.waiting import until
@@ -119,15 +118,8 @@ _PARTITIONS = [one for one in kafka_log.EVENT_PARTITIONS if one[0] == DETAINER_I
 @pytest.fixture(scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     """Each partition on one of three brokers, so that a producer has several requests on their way."""
-    if lacking := kafka_jars.missing():
-        pytest.skip(" ".join(lacking))
-    built = Cluster(tmp_path_factory.mktemp("cluster"), copies=1)
-    try:
-        await asyncio.to_thread(built.start)
-        await built.make_topics()
+    async with clusters.started(tmp_path_factory.mktemp("cluster"), copies=1) as built:
         yield built
-    finally:
-        built.destroy()
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka.errors import KafkaError
 
+from deploy.local import kafka_jars
 from deploy.local.kafka_native import NativeKafka, new_cluster
 from deploy.local.ports import LOOPBACK, free_port
 from schemas.topics import TOPICS
@@ -164,3 +166,17 @@ class Cluster:
 
         described = await until(told, "a broker that tells")
         return {(topic["topic"], one["partition"]): one for topic in described for one in topic["partitions"]}
+
+
+@asynccontextmanager
+async def started(directory: Path, copies: int = len(BROKERS)) -> AsyncIterator[Cluster]:
+    """A cluster with the topics, gone afterwards. Skips the test where Kafka's jars cannot be had."""
+    if lacking := kafka_jars.missing():
+        pytest.skip(" ".join(lacking))
+    built = Cluster(directory, copies)
+    try:
+        await asyncio.to_thread(built.start)
+        await built.make_topics()
+        yield built
+    finally:
+        built.destroy()
