@@ -1,23 +1,23 @@
-# Two commands to start with: `make demo` and `make test`. `make help` lists the rest.
+# Start with `make demo` and `make test`. `make help` lists all targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# The first Python of these that is 3.11 or newer and runs.
+# The first of these Pythons that runs and is 3.11 or newer.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help
-help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed. Install it, or run: make PYTHON=/path/to/python"; exit 2; }
 	@$(PYTHON) -m venv .venv || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@touch $@
 
-# `dev` holds everything that `local` does, so a finished `dev` serves both.
+# `dev` contains everything in `local`, so a complete `dev` serves both.
 .venv/local: .venv/python requirements/local.txt pyproject.toml
 	@test -e .venv/dev || { echo "installing (about half a minute)"; $(INSTALL) --require-hashes -r requirements/local.txt; }
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
@@ -30,53 +30,60 @@ help:  ## this list
 	@touch $@ .venv/local
 
 .PHONY: demo
-demo: .venv/local  ## the first report's week through the whole system: out/2017-01-28.html
-	@$(BIN)/python -m deploy.demo
+PROFILE ?= ice-detainers
+demo: .venv/local  ## the first report's week in out/; or FILE=path PROFILE=ice-detainers
+	@$(BIN)/python -m deploy.demo $(if $(FILE),--file "$(FILE)" --profile "$(PROFILE)")
 
 .PHONY: up down clean
-up: .venv/local  ## the three services in the background; then: source .local/env
+up: .venv/local  ## start the services; then run: source .local/env
 	@$(BIN)/python -m deploy.local up
 
-down: .venv/local  ## end them; data are kept (make clean deletes them)
+down: .venv/local  ## stop the services; keeps the data
 	@$(BIN)/python -m deploy.local down
 
-clean: .venv/local  ## end everything and delete its data
+clean: .venv/local  ## stop the services and delete the data
 	@$(BIN)/python -m deploy.local down --delete
 	@rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: test check lint types contracts lock
-test: .venv/dev  ## all tests, on the best parts this machine has; says which
-	@$(BIN)/python -m pytest
+.PHONY: unit test check lint types contracts lock
+unit: .venv/dev  ## tests without Kafka and PostgreSQL (30 seconds)
+	@$(BIN)/python -m pytest -n logical tests/unit tests/contract tests/wiring
 
-check: lint types contracts  ## what CI runs: lint, types, contracts, tests on real Kafka
-	@DDOR_REAL_ONLY=1 $(BIN)/python -m pytest
+test: .venv/dev  ## all tests, on the best Kafka and PostgreSQL available (7 minutes)
+	@$(BIN)/python -m pytest -n auto
+
+check: lint types contracts  ## what CI runs: also lint, types, compose (10 minutes)
+	@DDOR_REAL_ONLY=1 $(BIN)/python -m pytest -n auto --long --durations=20
+	@if docker info >/dev/null 2>&1; then deploy/compose/try; \
+	else echo "skipped: deploy/compose/try (test of docker-compose.yml), because no Docker daemon responds"; fi
 
 .PHONY: bench bench-ingest bench-restart bench-closing chaos ten-weeks
 KILLS ?= 20
 EVENTS ?= 20000
 SEED ?= 1
-bench: .venv/dev  ## how fast the aggregator counts, beside COPY and a plain service; how long a close takes (20 minutes)
+bench: .venv/dev  ## speed of the aggregator and of a close (20 minutes)
 	@$(BIN)/python -m tests.bench.aggregator
 	@$(BIN)/python -m tests.bench.closing
 
-bench-ingest: .venv/dev  ## how fast ingest takes events, beside validation, producing and a plain service
+bench-ingest: .venv/dev  ## speed of ingest, compared with a plain service
 	@$(BIN)/python -m tests.bench.ingest
 
-bench-restart: .venv/dev  ## from kill -9 of the aggregator to the first event that its successor counts, 20 times
+bench-restart: .venv/dev  ## time from kill -9 of the aggregator to its next event
 	@$(BIN)/python -m tests.bench.restart
 
-bench-closing: .venv/dev  ## only how long a close takes with ten years and ten million facts, and verify
+bench-closing: .venv/dev  ## time of a close and of ddor verify, ten million facts
 	@$(BIN)/python -m tests.bench.closing
 
-chaos: .venv/dev  ## the kill loop: make chaos KILLS=100 EVENTS=300000 SEED=1
+chaos: .venv/dev  ## kill processes at random: KILLS=20 EVENTS=20000 SEED=1
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) --events $(EVENTS) --seed $(SEED)
 
-ten-weeks: .venv/dev  ## ten weeks of life in minutes, on real Kafka and PostgreSQL
+ten-weeks: .venv/dev  ## ten weeks of operation in a few minutes
 	@$(BIN)/python -m tests.system.ten_weeks
 
 lint: .venv/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/python -m tests.support.prose
 
 types: .venv/dev
 	@$(BIN)/mypy
@@ -85,18 +92,18 @@ contracts: .venv/dev
 	@$(BIN)/python -m schemas.export --check
 	@$(BIN)/python -m services.asyncapi --check
 
-# promtool where it is on PATH, else the one in the image that docker-compose.yml runs.
+# promtool from PATH, or else from the image in docker-compose.yml.
 PROMTOOL ?= $(shell command -v promtool || echo docker run --rm --volume $(CURDIR)/deploy/prometheus:/rules:ro \
 	--workdir /rules --entrypoint promtool prom/prometheus:v3.5.0)
 
 .PHONY: alerts compose-try
-alerts:  ## promtool on the alerts and their tests; needs promtool or Docker
+alerts:  ## test the alerts (needs promtool or Docker)
 	@cd deploy/prometheus && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules alerts_test.yml
 
-compose-try:  ## docker-compose.yml for real: build, stream, close, down, up, compare; needs Docker
+compose-try:  ## test docker-compose.yml (needs Docker)
 	@deploy/compose/try
 
-lock:  ## resolve requirements/*.txt anew from pyproject.toml (needs uv)
+lock:  ## update requirements/*.txt from pyproject.toml (needs uv)
 	@for set in runtime: local:--extra=local dev:--extra=dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			$${set#*:} pyproject.toml --output-file requirements/$${set%%:*}.txt || exit 1; done

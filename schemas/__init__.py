@@ -1,1 +1,1 @@
-"""What travels between agencies, services and readers. Pure: no I/O, no clock, no settings."""
+"""The events, facts and reports that agencies, services and readers exchange. Pure: no I/O, no clock, no settings."""

@@ -1,28 +1,31 @@
-"""The one acceptance function: what is an event, and what is not.
+"""The acceptance rules: validates the bytes of an event and returns its fact.
 
-Ingest and aggregator both call it: `accept_any`, or `accept` where only detainers are meant. It looks at the record's
-bytes and at nothing else, no clock and no settings, so the same bytes are accepted or refused for the same reason today
-and in ten years, as long as `RULES_VERSION`, the registry and the code lists are the same.
+Ingest and the aggregator call the same function: `accept_any`, or `accept` for detainer events only. The result depends
+only on the bytes, never on a clock or on settings. As long as `RULES_VERSION`, the registry and the code lists stay the
+same, the same bytes are accepted, or refused with the same code.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn
 
+import msgspec
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.a_number import has_a_number
 from schemas.attestation import Attestation, WeekAttested, attestation
-from schemas.detainer import DeclinedData, DetainerDeclined, DetainerIssued, Kind
-from schemas.envelope import INSTANT_PATTERN, UUID_PATTERN
-from schemas.fact import Fact, normal
+from schemas.detainer import MAX_VERSION, DeclinedData, DetainerDeclined, DetainerIssued, Kind
+from schemas.envelope import ATTRIBUTE_PATTERN, SCHEMA_VERSION
+from schemas.fact import Fact, normalize
 from schemas.instant import microseconds
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 MAX_EVENT_BYTES: Final = 16_384
-"""An event is about 600 bytes; the longest that the rules allow is well below this."""
+"""A typical event has about 600 bytes. The longest valid event is well below this limit."""
 
 _Model = DetainerIssued | DetainerDeclined | WeekAttested
 _MODELS: Final[dict[str, type[_Model]]] = {
@@ -38,28 +41,27 @@ _PYDANTIC_CODES: Final = {
     "greater_than_equal": ("out-of-range", "is below the lowest allowed value"),
     "less_than_equal": ("out-of-range", "is above the highest allowed value"),
     "too_long": ("out-of-range", "has too many entries"),
+    "string_too_long": ("out-of-range", "is too long"),
     "int_from_float": ("wrong-type", "must be an integer"),
 }
 _WELL_FORMED: Final = {
     "missing-field", "unexpected-field", "unknown-jurisdiction", "operator-misfit", "order-of-instants",
     "subject-mismatch",
 }  # fmt: skip
-"""Rules that are broken by what is absent, or by values of which each has the form of its field."""
-A_NUMBER = re.compile(
-    r"\A[0-9]{8,9}\Z|(?<![0-9A-Za-z])A([0-9]{8,9}|[0-9]{3}-[0-9]{3}-[0-9]{3})(?![0-9A-Za-z])", re.IGNORECASE
-)
-_SHAPED = re.compile(f"{UUID_PATTERN}|{INSTANT_PATTERN}")
+"""Rules that an event can break although each of its values has the form of its field."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SERVER = re.compile(r"https?://(?!.*/schemas/)[^?#]+", re.IGNORECASE)
 _MAX_DEPTH = 32
+_attribute = re.compile(ATTRIBUTE_PATTERN).fullmatch
 _SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
 
 
-class Refused(Exception):  # noqa: N818  # the word of the contract: refused, with a code
-    """An event that does not keep the rules.
+class Refused(Exception):  # noqa: N818  # the term of the public contract
+    """An event that breaks an acceptance rule.
 
-    `code` names the rule, `field` the place (a dotted path, or None), `detail` says what must be so. None of them ever
-    quotes a value. `impersonal`: all that the event holds is a known field whose value has its form, a code, a number,
-    an identifier or an instant, so that nothing personal can be in it. Whatever was not read to its end is not.
+    `code` names the rule, `field` is a dotted path or None, and `detail` states the requirement. None of them quotes a
+    value. `impersonal` is true if the event cannot contain personal data: all fields are known, and each value is a
+    well-formed code, number, identifier or instant. It is false for events that were not validated completely.
     """
 
     def __init__(self, code: str, field: str | None, detail: str, *, impersonal: bool = False) -> None:
@@ -71,9 +73,9 @@ class Refused(Exception):  # noqa: N818  # the word of the contract: refused, wi
 
 
 def accept(value: bytes | None, topic: str | None = None) -> Fact:
-    """Read one detainer event; Refused when it breaks a rule, or is of another type.
+    """Validate one detainer event. Raises Refused if it breaks a rule or has another type.
 
-    `topic` is the Kafka topic that the event came from; its type must be of the same name. None accepts either type.
+    `topic` is the event's Kafka topic, which must equal its type. None accepts both detainer types.
     """
     event = _read(value, topic)
     if isinstance(event, WeekAttested):
@@ -82,25 +84,78 @@ def accept(value: bytes | None, topic: str | None = None) -> Fact:
 
 
 def accept_any(value: bytes | None, topic: str | None = None) -> Fact | Attestation:
-    """Read one event of any type; as `accept` else."""
-    event = _read(value, topic)
-    return attestation(event) if isinstance(event, WeekAttested) else _fact(event)
+    """Validate one event of any type, otherwise like `accept`. Raises Refused."""
+    return _content(_read(value, topic))
+
+
+class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
+    """The content of an accepted event, with the attributes of its envelope that ingest needs."""
+
+    content: Fact | Attestation
+    id: str
+    dataschema: str
+    redriveof: str | None
+
+
+def accept_event(value: bytes | None) -> AcceptedEvent:
+    """Validate one event of any type and return it with its envelope. Raises Refused."""
+    event = _read(value, None)
+    return AcceptedEvent(_content(event), event.id, event.dataschema, event.redriveof)
 
 
 def _read(value: bytes | None, topic: str | None) -> _Model:
     document = _parse(value)
     _no_person_in(document, "")
     event_type = document.get("type")
-    if "type" not in document:
+    if event_type is None:
         raise Refused("missing-field", "type", "is required")
     if not isinstance(event_type, str) or event_type not in _MODELS:
         raise Refused("unknown-type", "type", f"must be one of {', '.join(_MODELS)}")
     if topic is not None and event_type != topic:
         raise Refused("wrong-topic", "type", f"must be {topic} in this topic")
+    model = _MODELS[event_type]
+    given = {name: member for name, member in document.items() if not _is_unset(name, member)}
     try:
-        return _MODELS[event_type].model_validate(document)
+        event = model.model_validate(given)
     except ValidationError as error:
-        _refuse(error)
+        known = "tracestate" not in given and document.keys() - given.keys() <= model.model_fields.keys()
+        _refuse(error, known=known)
+    if not names_no_other_schema(event.dataschema, event_type):
+        raise Refused("unknown-schema", "dataschema", f"must be {schema_of(event_type)}")
+    return event
+
+
+def names_only_fields(value: bytes) -> bool:
+    """Whether it is a valid event without tracestate and without null attributes of unknown names.
+
+    Those names and that text may contain anything, including personal data.
+    """
+    try:
+        accept_any(value)
+    except Refused:
+        return False
+    document = json.loads(value)
+    return "tracestate" not in document and document.keys() <= _MODELS[document["type"]].model_fields.keys()
+
+
+def schema_of(event_type: str) -> str:
+    """The `dataschema` of events of this type: the `$id` of its JSON Schema."""
+    return f"/schemas/{event_type}/{SCHEMA_VERSION}"
+
+
+def names_no_other_schema(address: str, event_type: str) -> bool:
+    """Whether this `dataschema` does not name another schema of this project.
+
+    A later version, or the schema of another type, has other rules. Foreign addresses are accepted: old logs contain
+    such events, because ingest did not always require our schema.
+    """
+    return "/schemas/" not in address or is_schema(address, event_type)
+
+
+def is_schema(address: str, event_type: str) -> bool:
+    """Whether the address is the schema of this type, with or without a server in front."""
+    ours = schema_of(event_type)
+    return address == ours or (address.endswith(ours) and _SERVER.fullmatch(address.removesuffix(ours)) is not None)
 
 
 def _parse(value: bytes | None) -> dict[str, Any]:
@@ -109,7 +164,9 @@ def _parse(value: bytes | None) -> dict[str, Any]:
     if len(value) > MAX_EVENT_BYTES:
         raise Refused("too-large", None, f"an event has at most {MAX_EVENT_BYTES} bytes")
     try:
-        document = json.loads(value.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_a_number)
+        document = json.loads(
+            value.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_a_number, parse_float=_number
+        )
     except UnicodeDecodeError:
         raise Refused("not-utf8", None, "an event is UTF-8 text") from None
     except (ValueError, RecursionError):
@@ -132,11 +189,30 @@ def _not_a_number(_: str) -> NoReturn:
     raise Refused("not-a-number", None, "NaN and Infinity are not JSON")
 
 
-def _no_person_in(value: object, path: str, depth: int = 0) -> None:
-    """Refuse control characters and alien registration numbers in any string, names of members included.
+def _number(text: str) -> int | float:
+    """Parse a number with a fraction or an exponent. Integral values become int, as in JSON Schema (`2.0`, `1e3`).
 
-    Eight or nine digits alone are refused where they are the whole string; inside a longer one they may be a date.
-    No event is deeper than four; how deep an interpreter can go must not decide what is accepted.
+    The test is exact: 4503599627370497.5 is not an integer, although its `float` is.
+    """
+    number = float(text)
+    if not number.is_integer() or abs(number) > MAX_VERSION:
+        return number
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:  # the exponent is out of range
+        return number
+    return int(number) if exact == int(number) else number
+
+
+def _is_unset(name: str, member: object) -> bool:
+    """Whether the member is a null attribute, which counts as absent (CloudEvents JSON format, section 2.2)."""
+    return member is None and name != "data" and _attribute(name) is not None
+
+
+def _no_person_in(value: object, path: str, depth: int = 0) -> None:
+    """Refuse control characters and alien registration numbers in any string and any member's name.
+
+    The fixed depth limit makes the result independent of the interpreter's recursion limit. Valid events have depth 4.
     """
     if depth > _MAX_DEPTH:
         raise Refused("not-json", None, "an event is one JSON object (RFC 8259)")
@@ -150,37 +226,44 @@ def _no_person_in(value: object, path: str, depth: int = 0) -> None:
     elif isinstance(value, str):
         if _CONTROL.search(value):
             raise Refused("control-character", path or None, "has a control character")
-        if A_NUMBER.search(value) and not _SHAPED.match(value):
+        if has_a_number(value):
             raise Refused("a-number", path or None, "is shaped like an alien registration number")
 
 
 def _shown(name: str) -> str:
-    """A member's name if it can be shown: it comes from outside and may hold anything."""
-    return name if _SAFE_NAME.fullmatch(name) and not A_NUMBER.search(name) else f"(a name of {len(name)} characters)"
+    """A member's name if it is safe to show, otherwise a placeholder: a name from outside may contain anything."""
+    return name if _SAFE_NAME.fullmatch(name) and not has_a_number(name) else f"(a name of {len(name)} characters)"
 
 
-def _refuse(error: ValidationError) -> NoReturn:
-    """By the first problem; a field that should not be there comes before all, for it may hold personal data."""
+def _refuse(error: ValidationError, *, known: bool) -> NoReturn:
+    """Raise Refused for the first problem. Unknown fields take precedence, because they may contain personal data.
+
+    `known`: the event has only known fields and no opaque text.
+    """
     problems = error.errors(include_url=False, include_input=False)
     first = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     path = [_shown(part) if isinstance(part, str) else str(part) for part in first["loc"]]
     context = first.get("ctx", {})
     if "field" in context:
         path.append(context["field"])
-    code, detail = _said(first)
+    code, detail = _code_and_detail(first)
     more = len(problems) - 1
     raise Refused(
         code,
         ".".join(path) or None,
         f"{detail} (and {more} more)" if more else detail,
-        impersonal=all(_said(one)[0] in _WELL_FORMED for one in problems),
+        impersonal=known and all(_code_and_detail(one)[0] in _WELL_FORMED for one in problems),
     )
 
 
-def _said(problem: ErrorDetails) -> tuple[str, str]:
-    """Code and detail of one problem that pydantic found."""
+def _code_and_detail(problem: ErrorDetails) -> tuple[str, str]:
+    """Code and detail of one validation error of pydantic."""
     code, detail = _PYDANTIC_CODES.get(problem["type"], (problem["type"], problem["msg"]))
     return ("wrong-type", "is not of the required type") if "_" in code else (code, detail)
+
+
+def _content(event: _Model) -> Fact | Attestation:
+    return attestation(event) if isinstance(event, WeekAttested) else _fact(event)
 
 
 def _fact(event: DetainerIssued | DetainerDeclined) -> Fact:
@@ -203,5 +286,5 @@ def _fact(event: DetainerIssued | DetainerDeclined) -> Fact:
         form=data.form,
         reason=declined.reason if declined else None,
         citizenship=data.citizenship,
-        offenses=None if data.offenses is None else normal((one.category, one.basis) for one in data.offenses),
+        offenses=None if data.offenses is None else normalize((one.category, one.basis) for one in data.offenses),
     )

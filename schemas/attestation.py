@@ -1,7 +1,7 @@
-"""What an agency says that it sent of a week: the `data` of week-attested events, and the fact that they are read as.
+"""An agency's own count of a week: the `data` of week-attested events, and the attestation read from them.
 
-Counting never needs it. A report puts it beside what was counted: only so can a reader tell a quiet week from one of
-which half is still on its way.
+Counting does not depend on it. A report shows it next to the counted figures, so that a reader can distinguish a quiet
+week from an incomplete one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def _day(value: str) -> str:
     try:
         day = date.fromisoformat(value)
     except ValueError:
-        raise PydanticCustomError("bad-timestamp", "must be a date that exists") from None
+        raise PydanticCustomError("bad-timestamp", "must be an existing date") from None
     if not EARLIEST.date() <= day < LATEST.date():
-        raise PydanticCustomError("bad-timestamp", "must lie between the years 1900 and 2199")
+        raise PydanticCustomError("bad-timestamp", "must be in the years 1900 to 2199")
     return value
 
 
@@ -39,14 +39,14 @@ Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class Counts(Strict):
-    """How many detainers of each kind the agency has of the week, withdrawn ones left out."""
+    """The agency's number of detainers of each kind in the week, without withdrawn ones."""
 
     issued: Count | None = None
     declined: Count | None = None
 
 
 class AttestedData(Strict):
-    """An agency's own count of its week. A later version replaces it; one without counts takes it back."""
+    """An agency's own count of a week. A later version replaces it; a version without counts retracts it."""
 
     week_start: Day = Field(description="First day of the reporting week.")
     version: int = Field(ge=1, le=MAX_VERSION, description="Increasing; the highest wins in any order of arrival.")
@@ -69,7 +69,7 @@ class WeekAttested(Envelope):
 
 
 class Attestation(msgspec.Struct, frozen=True, gc=False):
-    """An agency's count of a week at one version; None where it attests no number of that kind."""
+    """An agency's count of a week at one version. None: the agency attests no number of that kind."""
 
     agency: str
     week: date
@@ -79,28 +79,28 @@ class Attestation(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def topic(self) -> str:
-        """The Kafka topic that it belongs in."""
+        """The Kafka topic of the event."""
         return WEEK_ATTESTED
 
     @property
     def key(self) -> str:
-        """The key of its Kafka record."""
+        """The key of the Kafka record."""
         return str(self.week)
 
     @property
     def kinds(self) -> set[Kind]:
-        """The kinds of which it attests a number."""
+        """The kinds with an attested number."""
         return {kind for kind, n in ((Kind.ISSUED, self.issued), (Kind.DECLINED, self.declined)) if n is not None}
 
     @property
     def fingerprint(self) -> bytes:
-        """128-bit BLAKE2b over the normalised data, as that of a detainer's fact."""
+        """128-bit BLAKE2b over the normalized data, like the fingerprint of a detainer's fact."""
         text = f"attested\n{self.week}\n{self.version}\n{self.issued}\n{self.declined}"
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def attestation(event: WeekAttested) -> Attestation:
-    """The fact of an event that keeps the rules."""
+    """The attestation of a valid event."""
     data = event.data
     week = date.fromisoformat(data.week_start)
     return Attestation(event.agency, week, data.version, data.counts.issued, data.counts.declined)

@@ -1,4 +1,4 @@
-"""What agencies send: the `data` of detainer-issued and detainer-declined events."""
+"""The events that agencies send: detainer-issued and detainer-declined, with their `data`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,29 @@ from schemas.taxonomy import Taxonomy
 
 MAX_OFFENSES = 32
 MAX_VERSION = 2**53 - 1
-"""The highest integer that every JSON reader keeps exactly (RFC 7493, section 2.2)."""
+"""The highest integer that every JSON parser reads exactly (RFC 7493, section 2.2)."""
 
 
 class Kind(StrEnum):
-    """Which of the two counts a fact belongs to."""
+    """The kind of a detainer fact. Each kind has its own count and its own topic."""
 
     ISSUED = "issued"
     DECLINED = "declined"
 
+    @property
+    def topic(self) -> str:
+        """The Kafka topic of the events of this kind."""
+        return f"detainer-{self.value}"
+
 
 def _broken(rule: str, field: str, message: str) -> PydanticCustomError:
-    """A rule between fields; `field` is the one to look at."""
+    """The error for a rule between fields. `field` is the field to report."""
     return PydanticCustomError(rule, message, {"field": field})
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Annotation: a string that is a code of a list."""
+    """Annotation for a string that must be a code of a code list."""
 
     table: Callable[[], Taxonomy]
 
@@ -87,13 +92,15 @@ class Offense(Strict):
 class _Detainer(Strict):
     detainer_id: Uuid = Field(description="Pseudonymous; the same for every version of this detainer.")
     version: int = Field(ge=1, le=MAX_VERSION, description="Increasing; the highest wins in any order of arrival.")
-    withdrawn: bool = Field(default=False, description="True takes the fact out of every count.")
+    withdrawn: bool = Field(default=False, description="True removes the fact from all counts.")
     withdrawn_reason: WithdrawalReason | None = None
     jurisdiction: JurisdictionCode = Field(
         description="County GEOID (county and city custody), state FIPS code, tribe code, or US."
     )
-    operator: OperatorCode = Field(description="Whose custody it is; must fit the jurisdiction's kind.")
-    location: CountyGeoid | None = Field(default=None, description="Where the building stands; never counted.")
+    operator: OperatorCode = Field(description="Who has custody; must fit the jurisdiction's kind.")
+    location: CountyGeoid | None = Field(
+        default=None, description="County where the facility is located; never counted."
+    )
     facility: FacilityCode | None = None
     issued_at: Instant
     form: Form | None = None

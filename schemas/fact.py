@@ -1,4 +1,4 @@
-"""A fact: one accepted event, normalised, and the fingerprint that tells it from another."""
+"""A fact: one accepted detainer event in normalized form, with its fingerprint."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def identity(self) -> tuple[Kind, str, str]:
-        """What the versions of one detainer have in common."""
+        """The key that all versions of one detainer share."""
         return self.kind, self.agency, self.detainer_id
 
     @property
     def topic(self) -> str:
-        """The Kafka topic that it belongs in."""
-        return f"detainer-{self.kind}"
+        """The Kafka topic of the event."""
+        return self.kind.topic
 
     @property
     def key(self) -> str:
-        """The key of its Kafka record."""
+        """The key of the Kafka record."""
         return self.detainer_id
 
     @property
     def counted_us(self) -> int:
-        """The instant whose week counts: issued of an issued, recorded of a declined detainer."""
+        """The instant that decides the week: `issued_us` of an issued, `recorded_us` of a declined detainer."""
         return self.issued_us if self.recorded_us is None else self.recorded_us
 
     @property
     def fingerprint(self) -> bytes:
-        """128-bit BLAKE2b over the normalised data, a line a field in this order.
+        """128-bit BLAKE2b over the normalized data, one field per line in this order.
 
-        No field's text can hold a line break, so the text is unambiguous; an absent field is None, which no code is.
-        The agency is no part of it, nor anything of the envelope: a retry with another event id, another time or
-        another order of keys has the same.
+        The text is unambiguous: no field can contain a line break, and an absent field is None, which is not a code.
+        The agency and the envelope are not included, so a retry with another event id, time or key order has the same
+        fingerprint.
         """
         offenses = self.offenses
         listed = None if offenses is None else ",".join([f"{category}:{basis}" for category, basis in offenses])
@@ -74,6 +74,6 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def normal(offenses: Iterable[tuple[str, str]]) -> Offenses:
-    """Sorted, each once: a person with two counts of one offense has that offense."""
+def normalize(offenses: Iterable[tuple[str, str]]) -> Offenses:
+    """Sort and remove duplicates: a person with two counts of one offense has that offense."""
     return tuple(sorted(set(offenses)))

@@ -1,4 +1,4 @@
-"""Instants for hot paths: three look-ups, no parsing. What is not in the ordinary form is left to `schemas.instant`."""
+"""Fast conversion of instants: three table lookups, no parsing. `schemas.envelope` parses the less common forms."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _KNOWN_LIMIT: Final = 4_096
 
 
 class NotPlainError(ValueError):
-    """It may be an instant, or none: not in the ordinary form."""
+    """The text is not in the common form. It may still be a valid instant."""
 
 
 def in_microseconds(text: str) -> int:
-    """Microseconds since 1970 of an instant written with `T` and `Z` or an offset; NotPlainError for all others."""
+    """Convert an instant with `T`, and `Z` or an offset, to microseconds since 1970. Raises NotPlainError otherwise."""
     hour = _hours.get(text[:13])
     if hour is None:
         hour = _hour(text[:13])
@@ -45,7 +45,7 @@ def in_microseconds(text: str) -> int:
 
 
 def _hour(text: str) -> int:
-    """Microseconds of the beginning of an hour such as 2017-01-28T05, UTC. What is remembered is bounded."""
+    """Microseconds of the start of an hour such as 2017-01-28T05, UTC. The cache is bounded."""
     if not _hour_form(text):
         raise NotPlainError
     if len(_hours) >= _KNOWN_LIMIT:
@@ -54,7 +54,7 @@ def _hour(text: str) -> int:
 
 
 def _fraction(tail: str) -> int:
-    """What `.123Z` or `.123456-05:00` adds; digits beyond microseconds are cut."""
+    """Microseconds that `.123Z` or `.123456-05:00` adds. Digits beyond microseconds are truncated."""
     zone = tail[-1:] if tail.endswith("Z") else tail[-6:]
     digits = tail[1 : -len(zone)] if zone else ""
     offset = _OFFSETS.get(zone)

@@ -1,12 +1,12 @@
-"""Who answers a detainer: the registry of jurisdictions and the codes that name them.
+"""The registry of jurisdictions that respond to detainers, and their codes.
 
 A county or county equivalent has its five-digit GEOID (FIPS), a state or territory two digits, a tribe the
-four-digit Census code of its reservation, federal custody ``US``. Names never identify: there are 31 counties
+four-digit Census code of its reservation, federal custody ``US``. Names are not identifiers: there are 31 counties
 called Washington.
 
 Sources: Census files in the package `addfips`, corrected by ``data/counties.csv``, and ``data/tribes.csv``.
-A code valid in any edition is accepted and stays as it was sent: nobody can say which of two successors of a
-split county answered a detainer, and last year's report must not change when a code is retired.
+A code that is valid in any edition is accepted and stored as sent. It is unknown which successor of a split county
+responded to a detainer, and last year's report must not change when a code is retired.
 """
 
 import csv
@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import version
@@ -21,17 +22,17 @@ from importlib.resources import files
 
 FEDERAL = "US"
 TRIBAL_DIGITS = 4
-"""The length of a tribe's code; no other code has it."""
+"""Length of a tribe's code. No other code has this length."""
 
-# The files in addfips. 2022 differs from 2020 in Connecticut alone, which data/counties.csv states.
+# The files in addfips. 2022 differs from 2020 only in Connecticut, which data/counties.csv covers.
 _FILES = ("2000", "2010", "2015", "2020")
 _SINCE_2020 = "2022"
-# The uninhabited Minor Outlying Islands are no state: addfips lists Midway with the counties.
+# The uninhabited Minor Outlying Islands are not a state, but addfips lists Midway with the counties.
 _NO_STATE = "74"
 
 
-class Kind(StrEnum):
-    """What a code names."""
+class JurisdictionKind(StrEnum):
+    """The kind of jurisdiction that a code identifies."""
 
     COUNTY = "county"
     STATE = "state"
@@ -40,7 +41,7 @@ class Kind(StrEnum):
 
 
 class Operator(StrEnum):
-    """Who holds the person. A city's jail is counted to the county, so it is an operator and no kind."""
+    """Who has custody of the person. A city's jail counts for its county, so there is no jurisdiction of kind city."""
 
     COUNTY = "county"
     CITY = "city"
@@ -50,32 +51,32 @@ class Operator(StrEnum):
 
 
 _KIND_OF = {
-    Operator.COUNTY: Kind.COUNTY,
-    Operator.CITY: Kind.COUNTY,
-    Operator.STATE: Kind.STATE,
-    Operator.FEDERAL: Kind.FEDERAL,
-    Operator.TRIBAL: Kind.TRIBAL,
+    Operator.COUNTY: JurisdictionKind.COUNTY,
+    Operator.CITY: JurisdictionKind.COUNTY,
+    Operator.STATE: JurisdictionKind.STATE,
+    Operator.FEDERAL: JurisdictionKind.FEDERAL,
+    Operator.TRIBAL: JurisdictionKind.TRIBAL,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Jurisdiction:
-    """One entry: `state` is the postal abbreviation, empty for ``US`` and tribes; `editions` are years."""
+    """One entry. `state` is the postal abbreviation, empty for ``US`` and tribes; `editions` are years."""
 
     code: str
     name: str
     state: str
-    kind: Kind
+    kind: JurisdictionKind
     editions: tuple[str, ...]
 
     @property
     def label(self) -> str:
-        """The name as people must read it: 'Franklin County, NY'."""
-        return f"{self.name}, {self.state}" if self.kind is Kind.COUNTY else self.name
+        """The name with the state for counties, such as 'Franklin County, NY'."""
+        return f"{self.name}, {self.state}" if self.kind is JurisdictionKind.COUNTY else self.name
 
 
 class Registry:
-    """All jurisdictions, by code, in the order of codes."""
+    """All jurisdictions by code, in the order of their codes."""
 
     def __init__(self, edition: str, entries: Iterable[Jurisdiction]) -> None:
         self.edition = edition
@@ -87,7 +88,7 @@ class Registry:
         return self._by_code.get(code)
 
     def fits(self, operator: Operator, code: str) -> bool:
-        """Whether this operator can answer for this code; false when the code is unknown."""
+        """Whether this operator can respond for this code. False if the code is unknown."""
         entry = self._by_code.get(code)
         return entry is not None and entry.kind is _KIND_OF[operator]
 
@@ -103,25 +104,48 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """The registry, read once from the installed data. Its `edition` and `sha256` say which data that was."""
+    """The registry, loaded once from the installed data. `edition` and `sha256` identify that data."""
     states = _states()
     postal = {entry.code: entry.state for entry in states}
     entries = [*_counties(postal), *states, *_tribes()]
-    entries.append(Jurisdiction(FEDERAL, "United States (federal custody)", "", Kind.FEDERAL, _editions()))
+    entries.append(Jurisdiction(FEDERAL, "United States (federal custody)", "", JurisdictionKind.FEDERAL, _editions()))
     return Registry(f"addfips-{version('addfips')}+ct2022", entries)
 
 
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """Two codes of one area. `since` is the day the successor replaced the predecessor; None if both are in use."""
+
+    predecessor: str
+    successor: str
+    since: date | None
+
+    def __str__(self) -> str:
+        if self.since is None:
+            return f"{self.predecessor} and {self.successor} are the same area"
+        return f"{self.predecessor} is, in whole or in part, {self.successor} since {self.since}"
+
+
+@cache
+def successions() -> tuple[Succession, ...]:
+    """Each pair of codes for the same area, or for areas that contain or contained one another."""
+    return tuple(
+        Succession(row["predecessor"], row["successor"], date.fromisoformat(row["since"]) if row["since"] else None)
+        for row in _rows("schemas", "successions.csv")
+    )
+
+
 def _states() -> list[Jurisdiction]:
-    """States, the District and territories. Of several names the file gives the usual one first."""
+    """States, the District and territories. The file lists the usual name of each first."""
     first: dict[str, Jurisdiction] = {}
     for row in _rows("addfips", "states.csv"):
-        entry = Jurisdiction(row["fips"], row["name"], row["postal"], Kind.STATE, _editions())
+        entry = Jurisdiction(row["fips"], row["name"], row["postal"], JurisdictionKind.STATE, _editions())
         first.setdefault(entry.code, entry)
     return list(first.values())
 
 
 def _counties(postal: dict[str, str]) -> Iterator[Jurisdiction]:
-    """The newest edition's name for each code, with the editions that have it; our own table overrides."""
+    """Each code with its name in the newest edition and its editions. ``data/counties.csv`` overrides both."""
     names: dict[str, str] = {}
     editions: dict[str, list[str]] = {}
     for year in _FILES:
@@ -138,12 +162,12 @@ def _counties(postal: dict[str, str]) -> Iterator[Jurisdiction]:
     for row in _rows("schemas", "counties.csv"):
         names[row["code"]], editions[row["code"]] = row["name"], row["editions"].split()
     for code, name in names.items():
-        yield Jurisdiction(code, name, postal[code[:2]], Kind.COUNTY, tuple(editions[code]))
+        yield Jurisdiction(code, name, postal[code[:2]], JurisdictionKind.COUNTY, tuple(editions[code]))
 
 
 def _tribes() -> Iterator[Jurisdiction]:
     for row in _rows("schemas", "tribes.csv"):
-        yield Jurisdiction(row["code"], row["name"], "", Kind.TRIBAL, tuple(row["editions"].split()))
+        yield Jurisdiction(row["code"], row["name"], "", JurisdictionKind.TRIBAL, tuple(row["editions"].split()))
 
 
 def _editions() -> tuple[str, ...]:
@@ -151,13 +175,13 @@ def _editions() -> tuple[str, ...]:
 
 
 def _rows(package: str, name: str) -> Iterator[dict[str, str]]:
-    """The rows of a data file, without the lines of comment on top."""
+    """The rows of a data file, without comment lines."""
     text = (files(package) / "data" / name).read_text(encoding="utf-8")
     return csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def _sha256(entries: Iterable[Jurisdiction]) -> str:
-    """Digest of one JSON array a line, in the order of codes: any change of any field changes it."""
+    """Digest over all fields: one JSON array per line, in the order of codes."""
     digest = hashlib.sha256()
     for entry in entries:
         fields = [entry.code, entry.name, entry.state, entry.kind.value, list(entry.editions)]

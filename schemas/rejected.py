@@ -1,4 +1,4 @@
-"""What the topic detainer-rejected says of a record that is no event: where it is and why, never what was in it."""
+"""The event detainer-rejected: the address of an invalid record and the reason, never its content."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.envelope import Instant
 
 
-class _Said(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RejectedData(_Said):
-    """The record's place, the rule it breaks, and the digest of its bytes."""
+class RejectedData(_Model):
+    """Address of the record, the rule that it breaks, and the digest of its value."""
 
     topic: str
     partition: Annotated[int, Field(ge=0)]
     offset: Annotated[int, Field(ge=0)]
-    reason: str = Field(description="Code of the rule, such as missing-field.")
-    field: str | None = Field(description="Dotted path of the field to look at.")
+    reason: str = Field(description="Code of the broken rule, such as missing-field.")
+    field: str | None = Field(description="Dotted path of the affected field.")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class DetainerRejected(_Said):
+class DetainerRejected(_Model):
     """CloudEvent `detainer-rejected`."""
 
     specversion: Literal["1.0"]

@@ -1,13 +1,13 @@
-"""The finished report of one week: the document, its digests, and the event that announces it.
+"""The report of one week: the document, its digests, and the event that announces it.
 
-Integers and strings only (and true, false, null): a digest over canonical JSON (RFC 8785) must not depend on how
-anybody prints a fraction. An unknown number is null, never 0.
+A report contains only integers, strings, booleans and null: the digest over canonical JSON (RFC 8785) must not depend
+on the formatting of fractions. An unknown number is null, never 0.
 """
 
 from __future__ import annotations
 
 import hashlib
-import uuid
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -16,29 +16,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.envelope import Instant
 
-REPORT_NAMESPACE = uuid.UUID("5f0f4c8e-6d0b-5e0e-9f4e-0c8f6b7a2d17")
-"""Namespace of report ids: uuid5 of it and `week/revision`."""
-
-MAX_EVENT_BYTES = 900_000
-"""A `report-ready` value is never larger; beyond it the jurisdictions are given by link."""
-
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Cause = Literal["initial", "scheduled", "correction"]
+RevisionCause = Literal["initial", "scheduled", "correction"]
 
 
-class _Part(BaseModel):
+class ReportModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Totals(_Part):
-    """Two different cohorts: a decline counts in the week it was recorded, whenever it was issued. Never a rate."""
+class Totals(ReportModel):
+    """Two different cohorts: a decline counts in the week it was recorded, whenever it was issued. Not a rate."""
 
     issued: int
     declined: int
 
 
-class JurisdictionRow(_Part):
-    """One jurisdiction's week. null: an agency that answers for it was not heard and attested nothing."""
+class JurisdictionRow(ReportModel):
+    """One jurisdiction's week. null: an agency responsible for it sent no events and no attestation."""
 
     geoid: str
     name: str
@@ -47,7 +41,7 @@ class JurisdictionRow(_Part):
     declined: int | None
 
 
-class TableRow(_Part):
+class TableRow(ReportModel):
     """One row of a national one-way table."""
 
     code: str
@@ -55,8 +49,8 @@ class TableRow(_Part):
     n: int
 
 
-class OffenseRow(_Part):
-    """Declines of persons with this offense; a person may have several."""
+class OffenseRow(ReportModel):
+    """Declines of persons with this offense. A person may have several offenses."""
 
     category: str
     name: str
@@ -64,74 +58,99 @@ class OffenseRow(_Part):
     n: int
 
 
-class Tables(_Part):
-    """National one-way tables of the week's declines, and of the forms of what was issued."""
+class Tables(ReportModel):
+    """National one-way tables: the week's declines, and the forms of the issued detainers."""
 
     offenses: list[OffenseRow]
-    offenses_not_known: int = Field(description="Declines that do not say whether there were offenses.")
+    offenses_not_known: int = Field(description="Declines without the field offenses.")
     offenses_none_recorded: int
     citizenship: list[TableRow]
     reasons: list[TableRow]
     forms: list[TableRow]
-    requests_for_notification: int = Field(description="Of the issued: asked to be told of a release, not to hold.")
+    requests_for_notification: int = Field(description="Issued requests to be notified of a release, not to hold.")
 
 
-class LineList(_Part):
-    """A list of the week's declines, kept beside the report. Its digest stands for it if it is withdrawn."""
+class LineList(ReportModel):
+    """The line list of the week's declines, stored next to the report. If it is withdrawn, its digest remains."""
 
     mode: Literal["coarse", "full"]
-    sha256: Sha256 = Field(description="Digest of the list's canonical JSON.")
-    legal_basis: str | None = Field(description="Of a full list: the law that asks for it.")
+    sha256: Sha256 = Field(description="SHA-256 of the list's canonical JSON.")
+    legal_basis: str | None = Field(description="For a full list: the law that requires it.")
 
 
-class AgencyScope(_Part):
-    """What was counted of an agency that may send in this week, against what it attested."""
+class PolicyCode(ReportModel):
+    """A criterion for honoring a request."""
+
+    code: str
+    name: str
+
+
+class Policy(ReportModel):
+    """A policy limiting detainers that was valid on the last day of the week, from the registry of such policies."""
+
+    geoid: str
+    name: str
+    state: str
+    enacted: str = Field(
+        pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
+        description="The date on which it was enacted, or the month if the day is not known.",
+    )
+    since: date = Field(description="First day on which it is valid.")
+    until: date | None = Field(description="Last day on which it is valid; null if it has no end.")
+    honored: list[PolicyCode] = Field(
+        description="Criteria for honoring a request. Whether all or any of them are required is in the source."
+    )
+    source: str = Field(pattern=r"^https://", description="URL of the policy, or of a publication that describes it.")
+
+
+class AgencyScope(ReportModel):
+    """Counted and attested figures of an agency that is registered for this week."""
 
     agency: str
     status: Literal["attested", "differing", "heard", "silent"] = Field(
-        description="attested: its own count is ours. differing: it is not. heard: facts came, no count. silent: none."
+        description="attested: its own count is equal. differing: it is not. heard: only events. silent: nothing."
     )
     issued: int
     declined: int
-    attested_issued: int | None = Field(description="How many it says there are; null when it attests none.")
+    attested_issued: int | None = Field(description="The agency's own count; null without attestation.")
     attested_declined: int | None
-    missing_issued: int | None = Field(description="Attested less counted; null when it attests none.")
+    missing_issued: int | None = Field(description="Attested minus counted; null without attestation.")
     missing_declined: int | None
 
 
-class Scope(_Part):
-    """What the figures rest on."""
+class Scope(ReportModel):
+    """The data that the figures are based on."""
 
     agencies: list[AgencyScope]
-    withdrawn: int = Field(description="Facts of this week that are withdrawn and not counted.")
-    late: int = Field(0, description="Detainers counted here of which the week's first report knew nothing.")
-    rejected_records: int = Field(description="Records of all time, up to the offsets, that were no events.")
-    oldest_decline_issued_on: date | None = Field(description="UTC date on which the oldest of them was issued.")
+    withdrawn: int = Field(description="Withdrawn facts of this week; not counted.")
+    late: int = Field(0, description="Detainers counted here that the week's first report did not contain.")
+    rejected_records: int = Field(description="Invalid records of all time, up to the offsets.")
+    oldest_decline_issued_on: date | None = Field(description="UTC date of issue of the oldest declined detainer.")
     longest_issue_to_record_days: int | None
     declines_with_one_instant: int = Field(
-        description="Declines whose issued, declined and recorded instants are equal: the source gave one date."
+        description="Declines whose issued, declined and recorded instants are equal: the source had one date."
     )
     counters_equal_ledger: Literal[True]
 
 
-class Flag(_Part):
-    """What a gate found and a person should know."""
+class Flag(ReportModel):
+    """A finding of a gate, for people to review."""
 
     gate: str
     subject: str
     detail: str
 
 
-class SignOff(_Part):
-    """Who released a week that a gate held, and with which words."""
+class SignOff(ReportModel):
+    """The release of a week that a gate held: who, when, and the note."""
 
     by: str
     at: Instant
     note: str
 
 
-class Change(_Part):
-    """One cell's old and new number, and by how much each cause changed it; the causes sum to the difference."""
+class Change(ReportModel):
+    """One cell's old and new number, and the change by each cause. The causes add up to the difference."""
 
     geoid: str
     kind: Literal["issued", "declined"]
@@ -140,8 +159,8 @@ class Change(_Part):
     causes: dict[str, int]
 
 
-class TableChange(_Part):
-    """One row of a national table that differs from the former revision."""
+class TableChange(ReportModel):
+    """One row of a national table that differs from the previous revision."""
 
     table: str
     row: str
@@ -149,11 +168,11 @@ class TableChange(_Part):
     new: int
 
 
-class Figures(_Part):
-    """What was counted. `figures_digest` covers exactly this."""
+class Figures(ReportModel):
+    """The counted figures. `figures_digest` covers exactly these fields."""
 
     totals: Totals
-    top: list[JurisdictionRow] = Field(description="The ten with most declines.")
+    top: list[JurisdictionRow] = Field(description="The ten jurisdictions with the most declines.")
     top_declined: int
     tied_at_tenth: int = Field(description="Further jurisdictions with as many declines as the tenth.")
     jurisdictions: list[JurisdictionRow]
@@ -162,100 +181,50 @@ class Figures(_Part):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the digests of the parts, so that one part can be withheld and the rest still be proven."""
-        document = self.model_dump(mode="json")
-        parts = {
-            "totals": document["totals"],
-            "jurisdictions": document["jurisdictions"],
-            "top": [document["top"], document["top_declined"], document["tied_at_tenth"]],
-            "tables": document["tables"],
-        }
-        digests = {name: sha256_of(part) for name, part in parts.items()}
-        if self.line_list is not None:
-            digests["line_list"] = self.line_list.sha256
-        return sha256_of(digests)
+        """The digest of the figures, see `figures_digest`. Computed on each access."""
+        return figures_digest(self.model_dump(mode="json"))
 
 
 class Report(Figures):
-    """The whole document of one revision, as it is kept, served and proven."""
+    """The complete document of one revision, as stored, served and verified."""
 
     week_start: date
-    week_end: date = Field(description="The last day that belongs to the week.")
+    week_end: date = Field(description="Last day of the week.")
     zone: str
     revision: Annotated[int, Field(ge=1)]
-    cause: Cause
+    cause: RevisionCause
     demonstration: bool
     notes: list[str]
     scope: Scope
-    flags: list[Flag] = Field(description="What gates found.")
+    flags: list[Flag] = Field(description="Findings of the gates.")
     sign_offs: list[SignOff]
-    reason: str | None = Field(description="Why an operator asked for this revision.")
-    changes: list[Change] = Field(description="Against the former revision of this week.")
+    reason: str | None = Field(description="The operator's reason for this revision, if one requested it.")
+    changes: list[Change] = Field(description="Changes since the previous revision of this week.")
     table_changes: list[TableChange]
-    retractions: int = Field(description="Facts that the former revision counted and that were withdrawn since.")
+    retractions: int = Field(description="Facts in the previous revision that have been withdrawn since.")
     offsets: dict[str, dict[str, int]] = Field(description="The vector: topic, partition, next offset.")
-    inputs: dict[str, Sha256] = Field(description="What was used besides the log, by digest.")
+    jurisdictions_with_policy: int | None = Field(
+        None, description="Jurisdictions with a policy limiting detainers; null if no registry was loaded."
+    )
+    policies: list[Policy] | None = Field(None, description="These policies; null if no registry was loaded.")
+    inputs: dict[str, Sha256] = Field(description="Inputs other than the log, by digest.")
     figures_digest: Sha256
     previous_digest: Sha256 | None = Field(description="Digest of the report written before this one, of any week.")
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of the whole document."""
+        """SHA-256 over the canonical JSON of the whole document. Computed on each access."""
         return sha256_of(self.model_dump(mode="json"))
 
+    def document(self, figures: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON form with its `digest`, as it is stored, announced and served. Computed on each call.
 
-class ReportReadyData(_Part):
-    """What the topic says of a finished report; the tables are behind the links."""
-
-    week_start: date
-    week_end: date
-    zone: str
-    revision: int
-    cause: Cause
-    demonstration: bool
-    notes: list[str]
-    totals: Totals
-    top: list[JurisdictionRow]
-    jurisdictions: list[JurisdictionRow] | None = Field(description="null when too many: see links.json")
-    figures_digest: Sha256
-    digest: Sha256
-    previous_digest: Sha256 | None
-    offsets: dict[str, dict[str, int]]
-    links: dict[str, str]
-    changes: list[Change] | None = Field(description="null when too many: see links.json")
-
-
-class ReportFinalData(_Part):
-    """The week will not be restated by itself any more; its last revision stands."""
-
-    week_start: date
-    revision: int = Field(description="The newest revision.")
-    digest: Sha256 = Field(description="Its digest.")
-
-
-class _Announcement(_Part):
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: Literal["/publisher"] = "/publisher"
-    subject: str
-    time: Instant
-    datacontenttype: Literal["application/json"] = "application/json"
-
-
-class ReportReady(_Announcement):
-    """CloudEvent `report-ready`: a revision is published."""
-
-    type: Literal["report-ready"] = "report-ready"
-    dataschema: str = "/schemas/report-ready/1"
-    data: ReportReadyData
-
-
-class ReportFinal(_Announcement):
-    """CloudEvent `report-final`, on the same topic: a week is final. No part of any digest."""
-
-    type: Literal["report-final"] = "report-final"
-    dataschema: str = "/schemas/report-final/1"
-    data: ReportFinalData
+        `figures`: the JSON form of the figures, if the caller has it. Then only the other fields are serialized.
+        """
+        if figures is None:
+            figures = self.model_dump(mode="json", include=set(Figures.model_fields))
+        body = {**figures, **self.model_dump(mode="json", exclude=set(Figures.model_fields))}
+        return body | {"digest": sha256_of(body)}
 
 
 def sha256_of(value: Any) -> str:  # any JSON value
@@ -263,38 +232,15 @@ def sha256_of(value: Any) -> str:  # any JSON value
     return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
 
 
-def report_id(week: date, revision: int) -> str:
-    """The id of the event that announces a revision: the same whoever sends it, however often."""
-    return str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/{revision}"))
-
-
-def links(week: date, revision: int) -> dict[str, str]:
-    """Where a revision is served, by format; relative to the publisher."""
-    return {form: f"/v1/reports/{week}/revisions/{revision}.{form}" for form in ("json", "csv", "html")}
-
-
-def announcement(report: Report, digest: str, time: str) -> bytes:
-    """The value of the `report-ready` record, canonical JSON. `digest` is the report's: it is slow to make twice."""
-    kept = report.model_dump(mode="json", include=set(ReportReadyData.model_fields) & set(Report.model_fields))
-    event: dict[str, Any] = {
-        "id": report_id(report.week_start, report.revision),
-        "subject": report.week_start.isoformat(),
-        "time": time,
-        "data": kept | {"digest": digest, "links": links(report.week_start, report.revision)},
+def figures_digest(figures: Mapping[str, Any]) -> str:
+    """SHA-256 over the digests of the parts of `figures` (JSON form). Each part can be proven without the others."""
+    parts = {
+        "totals": figures["totals"],
+        "jurisdictions": figures["jurisdictions"],
+        "top": [figures["top"], figures["top_declined"], figures["tied_at_tenth"]],
+        "tables": figures["tables"],
     }
-    value = _canonical(event)
-    if len(value) > MAX_EVENT_BYTES:
-        value = _canonical(event | {"data": {**event["data"], "jurisdictions": None, "changes": None}})
-    return value
-
-
-def final_notice(week: date, revision: int, digest: str, time: str) -> tuple[bytes, str]:
-    """Value and id of the event that says that a week is final."""
-    event_id = str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/final"))
-    data = {"week_start": week, "revision": revision, "digest": digest}
-    event = {"id": event_id, "subject": week.isoformat(), "time": time, "data": data}
-    return _canonical(event, ReportFinal), event_id
-
-
-def _canonical(event: dict[str, Any], model: type[_Announcement] = ReportReady) -> bytes:
-    return rfc8785.dumps(model.model_validate(event).model_dump(mode="json"))
+    digests = {name: sha256_of(part) for name, part in parts.items()}
+    if figures["line_list"] is not None:
+        digests["line_list"] = figures["line_list"]["sha256"]
+    return sha256_of(digests)

@@ -1,6 +1,7 @@
-"""The code lists that events and reports use: offenses (NIBRS), reasons, forms, countries (ISO 3166-1).
+"""The code lists of events and reports: offenses (NIBRS), reasons, forms, countries (ISO 3166-1, ICAO 9303), policies.
 
-Each list is a table in `schemas/data`; its digest goes into every report that used it.
+Each list is a table in `schemas/data`, so that no package release changes the accepted codes. A report contains the
+digest of each list that it used.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import pycountry
-
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """One code list: `rows` maps each code to its columns. `sha256` is over the table's bytes, in hex."""
+    """One code list. `rows` maps each code to its columns; `sha256` is the hex digest of the table's bytes."""
 
     name: str
     rows: Mapping[str, Mapping[str, str]]
@@ -31,7 +30,7 @@ class Taxonomy:
         return iter(self.rows)
 
     def label(self, code: str) -> str:
-        """The name of `code`; KeyError when the list has no such code."""
+        """The name of `code`. Raises KeyError if the list does not contain it."""
         return self.rows[code]["name"]
 
 
@@ -50,35 +49,35 @@ def _rows(name: str) -> Iterator[dict[str, str]]:
 
 @cache
 def offenses() -> Taxonomy:
-    """Offense categories by NIBRS code, with their NCIC class and the group a reader would use."""
+    """Offense categories by NIBRS code, with their NCIC class and a plain-language group."""
     return _load("offenses")
 
 
 @cache
 def reasons() -> Taxonomy:
-    """Why a detainer was declined."""
+    """Reasons for declining a detainer."""
     return _load("reasons")
 
 
 @cache
 def withdrawal_reasons() -> Taxonomy:
-    """Why a fact was withdrawn."""
+    """Reasons for withdrawing a fact."""
     return _load("withdrawal_reasons")
 
 
 @cache
 def forms() -> Taxonomy:
-    """Forms of the requests; those with `notification` = yes do not ask to hold and are totalled apart."""
+    """Request forms. Forms with `notification` = yes do not ask to hold; they have a total of their own."""
     return _load("forms")
 
 
 @cache
 def countries() -> Taxonomy:
-    """ISO 3166-1 alpha-3 and its region, codes of former countries included (a person's papers may name one)."""
-    region_of = {code: row["region"] for row in _rows("regions") for code in row["codes"].split()}
-    rows: dict[str, Mapping[str, str]] = {}
-    for country in (*pycountry.historic_countries, *pycountry.countries):
-        row = {"code": country.alpha_3, "name": country.name, "region": region_of[country.alpha_3]}
-        rows[country.alpha_3] = MappingProxyType(row)
-    text = "".join(f"{code}\t{rows[code]['name']}\t{rows[code]['region']}\n" for code in sorted(rows))
-    return Taxonomy("countries", MappingProxyType(rows), hashlib.sha256(text.encode()).hexdigest())
+    """Citizenships with their regions: ISO 3166-1 alpha-3, former countries, and the further codes of ICAO 9303."""
+    return _load("countries")
+
+
+@cache
+def policy_codes() -> Taxonomy:
+    """Criteria for honoring a request, as policies limiting detainers name them."""
+    return _load("policy_codes")

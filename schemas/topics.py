@@ -1,6 +1,6 @@
-"""The Kafka topics, what they keep, and which partition a key goes to.
+"""The Kafka topics with their retention, and the partition of a key.
 
-Services never create topics; `ddor topics apply` does, from this table.
+Services never create topics; `ddor topics apply` creates them from this table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it must be; `compacted` keeps the last record of each key, else all are kept forever."""
+    """The required state of a topic. A compacted topic retains the last record of each key, others all records."""
 
     name: str
     partitions: int
@@ -29,7 +29,7 @@ class Topic:
     max_message_bytes: int = 1_048_576
 
     def config(self, replication: int) -> dict[str, str]:
-        """Topic configuration for a cluster that keeps `replication` copies."""
+        """The topic configuration for a replication factor of `replication`."""
         return {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": "-1",
@@ -42,7 +42,7 @@ class Topic:
 
 
 EVENT_TOPICS = (Topic(DETAINER_ISSUED, 12), Topic(DETAINER_DECLINED, 12), Topic(WEEK_ATTESTED, 1))
-"""The topics that the aggregator reads; a week closes when every partition of them has been read to its barrier."""
+"""The topics that the aggregator reads. A week closes when each of their partitions is read to the week's barrier."""
 
 TOPICS = (
     *EVENT_TOPICS,
@@ -53,5 +53,5 @@ TOPICS = (
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a record: CRC32 of its key, as librdkafka's `consistent` partitioner."""
+    """The partition of a key: CRC32, like librdkafka's `consistent` partitioner."""
     return zlib.crc32(key) % partitions

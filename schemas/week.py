@@ -12,11 +12,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from schemas.instant import EARLIEST, LATEST, microseconds
+from schemas.instant import EARLIEST, LATEST, YEAR_2000, microseconds
 
 
 class Weekday(IntEnum):
-    """ISO 8601 numbering less one, as `date.weekday()` counts."""
+    """Days of the week, numbered like `date.weekday()`: ISO 8601 minus one."""
 
     MONDAY = 0
     TUESDAY = 1
@@ -33,7 +33,7 @@ class NotAWeekError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReportingWeek:
-    """One week, named by its first date. The end is exclusive."""
+    """One week, identified by its first date. `begins_at` and `ends_at` are UTC; the end is exclusive."""
 
     first: date
     begins_at: datetime = field(compare=False)
@@ -41,12 +41,12 @@ class ReportingWeek:
 
     @property
     def last(self) -> date:
-        """The last day that belongs to the week (a Friday, for weeks that start on Saturday)."""
+        """The last day of the week (a Friday for weeks that start on Saturday)."""
         return self.first + timedelta(days=6)
 
     @property
     def hours(self) -> int:
-        """167, 168 or 169: the real length in hours."""
+        """The length in hours: 167, 168 or 169."""
         return round((self.ends_at - self.begins_at) / timedelta(hours=1))
 
     def __contains__(self, instant: datetime) -> bool:
@@ -58,7 +58,7 @@ class ReportingWeek:
 
 @dataclass(frozen=True, slots=True)
 class ReportingCalendar:
-    """Which week an instant belongs to, and when a week begins and ends."""
+    """Maps instants to weeks, and weeks to their bounds."""
 
     zone: ZoneInfo
     starts_on: Weekday = Weekday.SATURDAY
@@ -69,43 +69,46 @@ class ReportingCalendar:
         return self._week(local - timedelta(days=(local.weekday() - self.starts_on) % 7))
 
     def week(self, first: date) -> ReportingWeek:
-        """The week that starts on `first`; NotAWeekError when no week does, or one that no calendar has whole."""
+        """The week that starts on `first`. Raises NotAWeekError if none does, or if it exceeds the calendar."""
         try:
             if first.weekday() == self.starts_on:
                 return self._week(first)
             before = first - timedelta(days=(first.weekday() - self.starts_on) % 7)
         except OverflowError:
-            raise NotAWeekError(f"{first}: lies too near an end of the calendar") from None
+            raise NotAWeekError(f"{first}: too close to the end of the calendar") from None
         raise NotAWeekError(
             f"{first} is a {first:%A}; weeks start on {self.starts_on.name.title()}: "
             f"the week that contains it is {before}"
         )
+
+    @property
+    def earliest(self) -> ReportingWeek:
+        """The first week that can have facts."""
+        return self.week_of(YEAR_2000)
 
     def next(self, week: ReportingWeek) -> ReportingWeek:
         """The week after `week`."""
         return self._week(week.first + timedelta(days=7))
 
     def _week(self, first: date) -> ReportingWeek:
-        return ReportingWeek(first, self._midnight(first), self._midnight(first + timedelta(days=7)))
+        return ReportingWeek(first, self.begin(first), self.begin(first + timedelta(days=7)))
 
-    def _midnight(self, day: date) -> datetime:
+    def begin(self, day: date) -> datetime:
+        """The instant, in UTC, at which a day begins in the zone."""
         return datetime.combine(day, time.min, self.zone).astimezone(UTC)
 
 
 class WeekIndex:
-    """The first day of the week of an instant, by bisecting integers: for hot paths.
+    """Finds the week of an instant by bisecting integers. For hot paths.
 
-    Holds the weeks that begin in the years that an event may name (1900 to 2199), as microseconds since 1970.
+    Covers the years that an event may have (1900 to 2199), as microseconds since 1970.
     """
 
     def __init__(self, calendar: ReportingCalendar) -> None:
-        week = calendar.week_of(EARLIEST)
-        self._firsts: list[date] = []
-        self._begins: list[int] = []
-        while week.begins_at < LATEST:
-            self._firsts.append(week.first)
-            self._begins.append(microseconds(week.begins_at))
-            week = calendar.next(week)
+        earliest = calendar.week_of(EARLIEST).first
+        weeks = (LATEST.date() - earliest).days // 7 + 1
+        self._firsts = [earliest + timedelta(days=7 * number) for number in range(weeks)]
+        self._begins = [microseconds(calendar.begin(first)) for first in self._firsts]
 
     def first_day(self, us: int) -> date:
         """The first day of the week that contains this instant (microseconds since 1970, UTC)."""
@@ -113,5 +116,5 @@ class WeekIndex:
 
     def begins_on(self, day: date) -> bool:
         """Whether a week begins on this day."""
-        place = bisect_left(self._firsts, day)
-        return place < len(self._firsts) and self._firsts[place] == day
+        index = bisect_left(self._firsts, day)
+        return index < len(self._firsts) and self._firsts[index] == day

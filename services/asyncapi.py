@@ -1,8 +1,8 @@
-"""What the services say to each other and to others on Kafka: `python -m services.asyncapi`, or compare with `--check`.
+"""Write the AsyncAPI document to docs/asyncapi: `python -m services.asyncapi`. With `--check`, compare only.
 
-FastStream's AsyncAPI specification of each service's broker says who sends and who receives on which topic. What it
-cannot say is added from where it is written down: payloads are the JSON Schemas of `schemas.export`, keys and headers
-are in `_MESSAGES`, partitions and what is kept in `schemas.topics`. Nothing connects.
+Channels and operations come from FastStream's specification of what `declare` in each service's `app.py` declares. The
+rest is added here: payloads from the JSON Schemas of `schemas.export`, keys and headers from `_MESSAGES`, partitions
+and retention from `schemas.topics`. Nothing connects to Kafka.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 
 from schemas import export
-from schemas.rejected import DetainerRejected
-from schemas.report import ReportReady
 from schemas.topics import (
     CONTENT_TYPE,
     DETAINER_DECLINED,
@@ -33,10 +31,10 @@ from schemas.topics import (
     WEEK_ATTESTED,
     Topic,
 )
-from services.aggregator import subscriber
+from services.aggregator import app as aggregator
 from services.aggregator.spans import Record
-from services.aggregator.worker import PARTITIONS
 from services.ingest import app as ingest
+from services.publisher import app as publisher
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "asyncapi"
 COMMAND: Final = "python -m services.asyncapi"
@@ -45,53 +43,51 @@ _REPLICATION = 3
 _BINDING = "0.5.0"
 _UUID = {"type": "string", "format": "uuid", "description": "detainer_id. The partition is CRC32 of the key."}
 _WEEK = {"type": "string", "format": "date", "description": "First day of the week."}
-_PLACE = {"type": "string", "description": "topic/partition of the record that was rejected."}
+_RECORD_PARTITION = {"type": "string", "description": "topic/partition of the record that was rejected."}
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """What a record of a topic is, beside its topic. `schemas` are the types of its CloudEvents."""
+    """Records of one topic: the names of their schemas, the Kafka key, and headers by name with their descriptions."""
 
     schemas: tuple[str, ...]
     key: Document
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-_ID = {"id": "The event's id: the same for the same report, so a consumer can leave out what it has seen."}
+_ID = {"id": "The event's id. It is the same each time a report is sent, so consumers can skip duplicates."}
 _MESSAGES: Final = {
     DETAINER_ISSUED: _Message(("detainer-issued",), _UUID),
     DETAINER_DECLINED: _Message(("detainer-declined",), _UUID),
     WEEK_ATTESTED: _Message(("week-attested",), _WEEK),
     DETAINER_REJECTED: _Message(
-        ("detainer-rejected",), _PLACE, headers={"id": "topic/partition/offset of the record."}
+        ("detainer-rejected",), _RECORD_PARTITION, headers={"id": "topic/partition/offset of the record."}
     ),
     REPORT_READY: _Message(("report-ready", "report-final"), _WEEK, headers=_ID),
     REPORT_LATEST: _Message(("report-ready",), _WEEK, headers=_ID),
 }
 _CHANNELS: Final = {
-    DETAINER_ISSUED: "Detainers issued, as agencies sent them. Every version of each.",
-    DETAINER_DECLINED: "Detainers declined, as agencies sent them. Every version of each.",
-    WEEK_ATTESTED: "What agencies counted of their weeks, as they sent it. Every version of each.",
-    DETAINER_REJECTED: "Where a record is that is no event, and why. Never what is in it.",
-    REPORT_READY: "Every revision of every week's report, in the order of publication; and that a week is final.",
+    DETAINER_ISSUED: "Issued detainers as sent by agencies, all versions.",
+    DETAINER_DECLINED: "Declined detainers as sent by agencies, all versions.",
+    WEEK_ATTESTED: "Agencies' own counts of their weeks, as sent, all versions.",
+    DETAINER_REJECTED: "The address of each rejected record and the reason. Never its content.",
+    REPORT_READY: "All revisions of all weekly reports in order of publication, and an event when a week is final.",
     REPORT_LATEST: "The newest revision of each week's report.",
 }
 
 
-async def _nothing(_: Sequence[Record]) -> None:
-    """No record comes: nothing connects."""
+async def _discard(_: Sequence[Record]) -> None:
+    """The subscriber's handler. Never called: the brokers do not start."""
 
 
 def brokers() -> dict[str, KafkaBroker]:
-    """A broker for each service with what the service declares on it. What goes through an outbox is declared here."""
-    found = {name: KafkaBroker("127.0.0.1:9092") for name in ("ingest", "aggregator", "publisher")}
+    """By service: a broker with the declarations that the running service makes."""
+    found = {service: KafkaBroker("127.0.0.1:9092") for service in ("ingest", "aggregator", "publisher")}
     ingest.declare(found["ingest"])
-    subscriber.subscribe(found["aggregator"], PARTITIONS, _nothing)
-    found["aggregator"].publisher(DETAINER_REJECTED, schema=DetainerRejected)
-    found["publisher"].publisher(REPORT_READY, schema=ReportReady)
-    found["publisher"].publisher(REPORT_LATEST, schema=ReportReady)
+    aggregator.declare(found["aggregator"], _discard)
+    publisher.declare(found["publisher"])
     return found
 
 
@@ -112,8 +108,8 @@ def document() -> Document:
             "title": "The weekly detainer report",
             "version": "1",
             "license": {"name": "Apache-2.0"},
-            "description": "CloudEvents 1.0 in structured mode, one a record. Readers read committed records only and "
-            "ignore fields of `data` that they do not know.",
+            "description": "CloudEvents 1.0 in structured mode, one per record. Consumers read committed records only "
+            "and ignore unknown fields of `data`.",
         },
         "defaultContentType": "application/cloudevents+json",
         "servers": {"kafka": _server()},
@@ -127,7 +123,7 @@ def document() -> Document:
 
 
 def _operations(service: str, specified: Document) -> Document:
-    """Who does what, under names of ours; FastStream's hold titles of the code."""
+    """The operations of one service, named service-action-topic. FastStream's names contain function names."""
     found: Document = {}
     for operation in specified["operations"].values():
         channel = specified["channels"][unquote(operation["channel"]["$ref"].removeprefix("#/channels/"))]
@@ -147,7 +143,7 @@ def _server() -> Document:
     return {
         "host": "{bootstrap}",
         "protocol": "kafka",
-        "description": "Apache Kafka. Security as the settings DDOR_KAFKA_SECURITY_PROTOCOL and DDOR_KAFKA_SASL_* say.",
+        "description": "Apache Kafka. DDOR_KAFKA_SECURITY_PROTOCOL and DDOR_KAFKA_SASL_* set encryption and login.",
         "variables": {"bootstrap": {"default": "127.0.0.1:9092", "description": "DDOR_KAFKA_BOOTSTRAP"}},
     }
 
@@ -177,7 +173,7 @@ def _channel(topic: Topic) -> Document:
 def _message(name: str, topic: str) -> Document:
     message = _MESSAGES[topic]
     headers = {"content-type": {"type": "string", "const": CONTENT_TYPE}}
-    headers |= {header: {"type": "string", "description": said} for header, said in message.headers.items()}
+    headers |= {header: {"type": "string", "description": text} for header, text in message.headers.items()}
     return {
         "name": name,
         "title": name,
@@ -189,35 +185,37 @@ def _message(name: str, topic: str) -> Document:
 
 
 def _hoist(name: str, schema: Document, schemas: Document) -> None:
-    """Put a JSON Schema and its definitions beside the others, where references of the whole document find them."""
+    """Add a JSON Schema and its `$defs` to `schemas`, and rewrite its references to match."""
     own = {key: value for key, value in schema.items() if key not in ("$defs", "$id", "$schema")}
     for key, value in {name: own, **schema.get("$defs", {})}.items():
         moved = json.loads(json.dumps(value).replace('"#/$defs/', '"#/components/schemas/'))
-        assert schemas.setdefault(key, moved) == moved, f"two schemas are called {key}"
+        assert schemas.setdefault(key, moved) == moved, f"two different schemas have the name {key}"
 
 
 def table(described: Document) -> str:
-    """The README beside the document: who sends and who receives what."""
+    """The README next to the document: a table of topics with senders and receivers."""
     lines = [_HEAD]
     for topic, channel in described["channels"].items():
         sends, receives = (_services(described, topic, action) for action in ("send", "receive"))
         name = next(iter(channel["messages"]))
         binding = channel["bindings"]["kafka"]
         [policy] = binding["topicConfiguration"]["cleanup.policy"]
-        kept = "last of each key" if policy == "compact" else "all, forever"
+        retention = "latest per key" if policy == "compact" else "all, forever"
         key = described["components"]["messages"][name]["bindings"]["kafka"]["key"]["description"]
-        lines.append(f"| `{topic}` | {sends} | {receives or 'consumers'} | {key} | {binding['partitions']} | {kept} |")
+        lines.append(
+            f"| `{topic}` | {sends} | {receives or 'consumers'} | {key} | {binding['partitions']} | {retention} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 _HEAD = f"""# Topics
 
-[asyncapi.json](asyncapi.json) is AsyncAPI 3: channels, messages, headers, keys and topic configuration, for
-generators and viewers. It and this page are written by `{COMMAND}` from what the services declare;
-a test fails when they differ. The payloads are the JSON Schemas in [schemas/golden](../../schemas/golden);
-[examples](../examples/README.md) are beside them, and [consumers.md](../consumers.md) is how to read.
+[asyncapi.json](asyncapi.json) is an AsyncAPI 3 document for generators and viewers: channels, messages, headers, keys
+and topic configuration. `{COMMAND}` generates it and this page from the services' declarations; a test
+fails if they are out of date. Payloads are the JSON Schemas in [schemas/golden](../../schemas/golden), with
+[examples](../examples/README.md). [consumers.md](../consumers.md) is the guide for consumers.
 
-| topic | sent by | received by | key | partitions | kept |
+| topic | sent by | received by | key | partitions | retention |
 |---|---|---|---|---|---|"""
 
 
@@ -227,25 +225,25 @@ def _services(described: Document, topic: str, action: str) -> str:
 
 
 def files() -> dict[str, str]:
-    """The content of each file: the same for the same declarations, and a line for each change."""
+    """The files by name, with their content. Deterministic, with sorted keys."""
     described = document()
     whole = json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     return {"asyncapi.json": whole, "README.md": table(described)}
 
 
 def differing() -> list[str]:
-    """The names of files that are missing or old."""
-    return [name for name, content in files().items() if content != _there(FOLDER / name)]
+    """The names of files that are missing or out of date."""
+    return [name for name, content in files().items() if content != _read(FOLDER / name)]
 
 
-def _there(path: Path) -> str | None:
+def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 1 when `--check` finds a difference."""
+    """The command. Returns 1 if `--check` finds a difference."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Write the AsyncAPI document to docs/asyncapi.")
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 when a file differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file differs")
     if not parser.parse_args(arguments).check:
         FOLDER.mkdir(parents=True, exist_ok=True)
         for name, content in files().items():
@@ -253,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     different = differing()
     for name in different:
-        sys.stderr.write(f"docs/asyncapi/{name} differs from the code; see what changed with: {COMMAND}\n")
+        sys.stderr.write(f"docs/asyncapi/{name} is out of date: run {COMMAND}\n")
     return 1 if different else 0
 
 

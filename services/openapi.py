@@ -1,6 +1,6 @@
-"""Write the OpenAPI documents: `python -m services.openapi`, or compare them with `--check`.
+"""Write the OpenAPI documents to docs/openapi: `python -m services.openapi`. With `--check`, compare only.
 
-The files in docs/openapi are committed, so that a change of an interface is seen as one.
+The files are committed so that a change of the interface shows up in a review.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.ingest import openapi as ingest
+from services.ingest.docs import openapi as ingest
 from services.publisher import openapi as publisher
 from services.runtime.openapi import text
 
@@ -17,12 +17,12 @@ DIRECTORY = Path(__file__).parents[1] / "docs" / "openapi"
 
 
 def documents() -> dict[str, str]:
-    """Each file's name and content."""
+    """The files by name, with their content."""
     return {"ingest.json": text(ingest.document()), "publisher.json": text(publisher.document())}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the files; with `--check` answer 1 when one is not as it should be."""
+    """Write the files. With `--check`, write nothing and return 1 if a file differs."""
     different = 0
     for name, content in documents().items():
         path = DIRECTORY / name
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
             DIRECTORY.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != content:
-            sys.stderr.write(f"docs/openapi/{name} is not up to date: run python -m services.openapi\n")
+            sys.stderr.write(f"docs/openapi/{name} is out of date: run python -m services.openapi\n")
             different = 1
     return different
 

@@ -1,4 +1,4 @@
-"""Which Kafka and PostgreSQL the tests use, said before and after; and the fixtures that give them."""
+"""Choice and report of the Kafka and PostgreSQL for the tests, and their fixtures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from deploy.local import parts
+from deploy.local import parts, ports
 from deploy.local.errors import LocalError
+from deploy.local.kafka_jars import QUICK_START
+from deploy.local.kafka_native import NativeKafka
 from deploy.local.parts import KafkaPart, Part, PostgresPart
 from services.runtime import postgres as connecting
 from services.runtime.settings import Settings
-from tests.support import kafka_log
+from tests.support import kafka_log, tiers
 from tests.support.agencies import write_agencies
 from tests.support.local_parts import migrated, new_database, started
 from tests.support.positions import Connection
@@ -31,14 +33,41 @@ _P = TypeVar("_P", bound=Part)
 NewPostgres: TypeAlias = Callable[[], AbstractContextManager[PostgresPart]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`, see `tests.support.tiers`."""
+    parser.addoption(tiers.LONG, action="store_true", help="include tests marked `long`, and generate more examples")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The number for `-n auto` and `-n logical`. Called before `pytest_configure`."""
+    return tiers.workers(config.option.numprocesses, parts_are_named=bool(_named()))
+
+
+def _named() -> dict[str, str]:
+    if parts.OWN_ENV in os.environ:
+        return {}
+    return {name: os.environ[name] for name in _NAMING & os.environ.keys()}
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget the shell's DDOR_ variables, but for those that choose or name the parts."""
-    named = {} if parts.OWN_ENV in os.environ else {name: os.environ[name] for name in _NAMING & os.environ.keys()}
+    """Remove the shell's DDOR_ variables, except for those that choose or name the parts."""
+    config.pluginmanager.register(tiers)
+    NativeKafka.jvm = QUICK_START  # tests start many short-lived nodes
+    named = _named()
     for name in [name for name in os.environ if name.startswith("DDOR_") and name not in _CHOOSING]:
         del os.environ[name]
-    # Kept apart: the code under test must not find them by itself.
+    # Stored separately, so that the code under test does not see them.
     config.stash[_NAMED] = named
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ[ports.RANGE_ENV] = _ports_of(int(worker.removeprefix("gw")))
     config.addinivalue_line("markers", "real_kafka(reason): left out, by name, on the embedded broker")
+
+
+def _ports_of(worker: int) -> str:
+    """The ports of one pytest-xdist worker. A server that a test has stopped must not lose its port to another test."""
+    share = (ports.LAST - ports.FIRST + 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    first = ports.FIRST + worker * share
+    return f"{first}-{first + share - 1}"
 
 
 _NAMED = pytest.StashKey[dict[str, str]]()
@@ -49,14 +78,14 @@ def _environ(config: pytest.Config) -> dict[str, str]:
 
 
 @cache
-def _kafka_kind(config: pytest.Config) -> str:
-    """The kind of Kafka of this run. LocalError says what to install when there is none."""
+def _kafka_source(config: pytest.Config) -> str:
+    """The source of Kafka in this run. Raises LocalError if there is none."""
     chosen = parts.choose_kafka(Path(), real_only=os.environ.get(REAL_ONLY) == "1", environ=_environ(config))
-    return chosen.kind
+    return chosen.source
 
 
 def _kafka(config: pytest.Config, directory: Path) -> KafkaPart:
-    return parts.build(parts.kafka_sources(_environ(config)), _kafka_kind(config), directory)
+    return parts.build(parts.kafka_providers(_environ(config)), _kafka_source(config), directory)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -78,13 +107,13 @@ def _said(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, by name, what the embedded broker cannot do."""
+    """Skip tests that the embedded broker cannot pass."""
     marked = [item for item in items if item.get_closest_marker("real_kafka")]
     try:
-        if not marked or _kafka_kind(config) != "embedded":
+        if not marked or _kafka_source(config) != "embedded":
             return
     except LocalError:
-        return  # the fixtures say what is missing, and only where it is needed
+        return  # the fixtures report what is missing, and only when they are used
     for item in marked:
         marker = item.get_closest_marker("real_kafka")
         assert marker is not None
@@ -92,12 +121,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The parts again, and on the embedded broker what that left out and how to have it."""
+    """The parts again, and with the embedded broker the skipped tests and what to install."""
     terminalreporter.section("parts")
     for line in _said(config):
         terminalreporter.line(line)
     try:
-        if _kafka_kind(config) != "embedded":
+        if _kafka_source(config) != "embedded":
             return
     except LocalError:
         return
@@ -112,27 +141,35 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaPart]:
-    """The run's Kafka, topics made. Its log grows from test to test; see `settings` for how tests stay apart."""
+    """The Kafka of this run, with topics. Tests share its log; see `settings` for their isolation."""
     with started(_kafka(request.config, tmp_path_factory.mktemp("kafka"))) as part, kafka_log.topics(part):
         yield part
 
 
-@pytest.fixture(scope="module")
-def own_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaPart]:
-    """A Kafka that a module may stop, pause, kill, or whose topics it may delete: never one that the settings name."""
+@pytest.fixture(scope="session")
+def spare_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaPart]:
+    """Another Kafka, never an external one. Tests use it as `own_kafka`."""
     directory = tmp_path_factory.mktemp("own-kafka")
-    if _kafka_kind(request.config) == "settings":
+    if _kafka_source(request.config) == "settings":
         part = _local(lambda: parts.choose_kafka(directory, real_only=True))
     else:
         part = _kafka(request.config, directory)
     with started(part):
-        kafka_log.make_topics(part)
         yield part
+
+
+@pytest.fixture(scope="module")
+def own_kafka(spare_kafka: KafkaPart) -> KafkaPart:
+    """A Kafka with empty topics that a module may stop, pause or kill, and whose topics it may delete."""
+    spare_kafka.resume()
+    spare_kafka.start()
+    kafka_log.recreate_topics(spare_kafka)
+    return spare_kafka
 
 
 @pytest.fixture(scope="session")
 def new_postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewPostgres:
-    """`with new_postgres() as part`: one more PostgreSQL of the kind of this run."""
+    """`with new_postgres() as part`: another PostgreSQL from the source of this run."""
 
     def one_more() -> AbstractContextManager[PostgresPart]:
         return started(parts.choose_postgres(tmp_path_factory.mktemp("postgres"), environ=_environ(request.config)))
@@ -151,8 +188,8 @@ def postgres(new_postgres: NewPostgres) -> Iterator[PostgresPart]:
 def own_postgres(
     postgres: PostgresPart, new_postgres: NewPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PostgresPart]:
-    """A PostgreSQL that a module may stop or kill: never one that the settings name."""
-    if postgres.kind != "settings":
+    """A PostgreSQL that a module may stop or kill, never an external one."""
+    if postgres.source != "settings":
         with new_postgres() as part:
             yield part
         return
@@ -161,13 +198,13 @@ def own_postgres(
 
 
 def _local(choose: Callable[[], _P]) -> _P:
-    """A part of this machine beside the one that the settings name; without one its tests are skipped by name."""
+    """A local part besides the external one. Without it, the tests are skipped by name."""
     try:
         return choose()
     except LocalError as error:
         if os.environ.get(REAL_ONLY) == "1":
             raise
-        pytest.skip(f"what the settings name is not ours to stop, and there is no other here: {error}")
+        pytest.skip(f"no local part besides the external one, which tests must not stop: {error}")
 
 
 @pytest.fixture
@@ -177,17 +214,26 @@ def empty_database(postgres: PostgresPart) -> Iterator[str]:
         yield dsn
 
 
+@pytest.fixture(scope="session")
+async def migrated_template(postgres: PostgresPart) -> AsyncIterator[str]:
+    """The name of a template database with the newest schema. Copies are faster than migrations."""
+    with new_database(postgres) as dsn:
+        await migrated(dsn)
+        yield dsn.rpartition("/")[2]
+
+
 @pytest.fixture
-async def database(empty_database: str) -> str:
+def database(postgres: PostgresPart, migrated_template: str) -> Iterator[str]:
     """The DSN of a new database with the newest schema."""
-    return await migrated(empty_database)
+    with new_database(postgres, migrated_template) as dsn:
+        yield dsn
 
 
 @pytest.fixture(scope="module")
-async def module_database(postgres: PostgresPart) -> AsyncIterator[str]:
+def module_database(postgres: PostgresPart, migrated_template: str) -> Iterator[str]:
     """The DSN of a new database with the newest schema, for all tests of a module."""
-    with new_database(postgres) as dsn:
-        yield await migrated(dsn)
+    with new_database(postgres, migrated_template) as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -198,7 +244,7 @@ def agencies_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store_settings(database: str, agencies_file: Path) -> MakeSettings:
-    """Settings on a database of the test's own, and no Kafka: `store_settings(worker="one")`."""
+    """Settings with the test's own database, without Kafka: `store_settings(worker="one")`."""
 
     def make(**changes: object) -> Settings:
         return Settings(**{"postgres_dsn": database, "agencies_file": agencies_file, **changes})  # type: ignore[arg-type]
@@ -206,24 +252,33 @@ def store_settings(database: str, agencies_file: Path) -> MakeSettings:
     return make
 
 
-@pytest.fixture
-async def settings(store_settings: MakeSettings, kafka: KafkaPart) -> MakeSettings:
-    """Settings on a database of the test's own and the run's Kafka.
-
-    The positions in that database stand at the ends of the log: what earlier tests sent is not this test's.
-    """
-
+async def _settings_on(part: KafkaPart, store_settings: MakeSettings) -> MakeSettings:
     def make(**changes: object) -> Settings:
-        return store_settings(**{"kafka_bootstrap": kafka.bootstrap, "kafka_replication": 1, **changes})
+        return store_settings(**{"kafka_bootstrap": part.bootstrap, "kafka_replication": 1, **changes})
 
     async with kafka_log.connected(make()) as connection:
-        await kafka_log.begin_at_the_ends(connection, kafka.bootstrap)
+        await kafka_log.begin_at_the_ends(connection, part.bootstrap)
     return make
 
 
 @pytest.fixture
+async def settings(store_settings: MakeSettings, kafka: KafkaPart) -> MakeSettings:
+    """Settings with the test's own database and the Kafka of this run.
+
+    The positions in the database start at the ends of the log, after the records of earlier tests.
+    """
+    return await _settings_on(kafka, store_settings)
+
+
+@pytest.fixture
+async def fresh_settings(store_settings: MakeSettings, own_kafka: KafkaPart) -> MakeSettings:
+    """The same with `own_kafka`. Its log starts empty, so a test may read it from the beginning."""
+    return await _settings_on(own_kafka, store_settings)
+
+
+@pytest.fixture
 async def connection(store_settings: MakeSettings) -> AsyncIterator[Connection]:
-    """A connection to the test's database, for looking."""
+    """A connection to the test's database."""
     connection = await connecting.connect(store_settings(), "ddor-test")
     try:
         yield connection

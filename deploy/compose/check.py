@@ -1,6 +1,6 @@
-"""What `deploy/compose/try` asks the running system; run inside a container: check.py report | prometheus.
+"""Checks of `deploy/compose/try` on the running system, inside a container: check.py report | prometheus.
 
-Prints one line of findings and exits 0, or says what is wrong and exits 1. Standard library only.
+Prints one line of results and exits with 0, or prints the fault and exits with 1. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WEEK = "2017-01-28"
 REPORT = f"http://publisher:8083/v1/reports/{WEEK}"
 PROMETHEUS = "http://prometheus:9090/api/v1"
 JOBS = {"ingest", "aggregator", "publisher"}
-# Two scrapes and an evaluation, with something to spare.
+# Seconds: two scrapes and an evaluation, with a margin.
 SCRAPED_WITHIN = 90.0
 
 
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def report() -> str:
-    """The acceptance week's figures as JSON and CSV, and that every record in Kafka is counted."""
+    """Check the acceptance week's figures as JSON and CSV, and that every record in Kafka is counted."""
     figures = json.loads(_get(f"{REPORT}.json"))
     declined = {row["name"] + " " + row["state"]: row["declined"] for row in figures["top"]}
     _same("totals", figures["totals"], {"issued": 3083, "declined": 206})
@@ -53,7 +53,7 @@ def report() -> str:
 
 
 def prometheus() -> str:
-    """All three services are scraped, every rule can be evaluated, and no alert fires."""
+    """Check that all three services are scraped, that every rule can be evaluated, and that no alert fires."""
     give_up = time.monotonic() + SCRAPED_WITHIN
     while True:
         targets = json.loads(_get(f"{PROMETHEUS}/targets?state=active"))["data"]["activeTargets"]
@@ -71,13 +71,13 @@ def prometheus() -> str:
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # our own addresses
-        body: bytes = answer.read()
+    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310  # addresses of this project
+        body: bytes = response.read()
     return body.decode()
 
 
 def _same(what: str, found: Any, wanted: Any) -> None:
-    assert found == wanted, f"{what}: {found}, must be {wanted}"
+    assert found == wanted, f"{what}: {found}, expected {wanted}"
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The demonstration: the first report's week through the whole system, with nothing but Python and pip."""
+"""The demonstration: sends the week of the first report through the whole system. Needs only Python and pip."""

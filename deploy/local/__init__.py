@@ -1,5 +1,5 @@
-"""Real Apache Kafka and PostgreSQL on this machine, and the three services on top of them.
+"""Kafka, PostgreSQL and the three services on this machine, for demonstrations and tests. Not part of the wheel.
 
-Start reading at :mod:`deploy.local.parts` (which Kafka, which PostgreSQL) and :mod:`deploy.local.stack`
-(the services). ``python -m deploy.local up`` is both from the command line.
+Start with :mod:`deploy.local.parts`, which chooses Kafka and PostgreSQL, and :mod:`deploy.local.stack`, which runs the
+services. The command line is ``python -m deploy.local``.
 """

@@ -1,4 +1,4 @@
-"""What the parts that are Docker containers have in common."""
+"""Base class of parts that run as a Docker container."""
 
 from __future__ import annotations
 
@@ -23,44 +23,43 @@ _START_SECONDS = 90.0
 
 
 class ContainerPart(ABC):
-    """A container that is named after its directory, so that a later process finds it again."""
+    """A container whose name is derived from its directory, so that a later process finds it again."""
 
-    kind: Literal["docker"] = "docker"
-    real = True
+    source: Literal["docker"] = "docker"
     name: str
     image: str
 
     def __init__(self, directory: Path, *, port: int = 0) -> None:
-        """`port` 0: any free one, and then that one for as long as the container exists."""
+        """`port` 0 is any free port; it stays the same for the lifetime of the container."""
         self.directory = directory.absolute()
         self._wanted_port = port
         self._port_file = self.directory / "port"
-        place = hashlib.sha256(str(self.directory).encode()).hexdigest()[:12]
-        self._container_name = f"ddor-{self.image.split(':')[0].replace('/', '-')}-{place}"
+        digest = hashlib.sha256(str(self.directory).encode()).hexdigest()[:12]
+        self._container_name = f"ddor-{self.image.split(':')[0].replace('/', '-')}-{digest}"
 
     @abstractmethod
     def _build(self, port: int) -> DockerContainer:
-        """The container, not started."""
+        """Create the container without starting it."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether the server serves."""
+        """Whether the server responds."""
 
     @property
     def port(self) -> int:
-        """This machine's port for it. Raises PartFailedError if it was never started."""
+        """Its port on this machine. Raises PartFailedError if it was never started."""
         try:
             return int(self._port_file.read_text())
         except FileNotFoundError:
             raise PartFailedError(f"{self.name} has never been started in {self.directory}") from None
 
     def running(self) -> bool:
-        """Whether the container runs; paused counts."""
+        """Whether the container runs. A paused container counts as running."""
         with self._found() as container:
             return container is not None and container.status in {"running", "paused"}
 
     def start(self) -> None:
-        """Start it and return when it answers. Raises PartFailedError with the tail of its log."""
+        """Start it and wait until it responds. Raises PartFailedError with the end of its log."""
         try:
             with self._found() as container:
                 if container is None:
@@ -70,11 +69,11 @@ class ContainerPart(ABC):
                 elif container.status != "running":
                     container.start()
             wait_until(self._answers, seconds=_START_SECONDS, what=self.name, alive=self.running)
-        except (PartFailedError, OSError) as failure:  # the Docker API's errors are OSErrors
+        except (PartFailedError, OSError) as failure:  # errors of the Docker API are OSErrors
             raise PartFailedError(f"{failure}:\n{self._log_tail()}") from failure
 
     def stop(self) -> None:
-        """End it in an orderly way; killed after 20 s."""
+        """Shut it down; SIGKILL after 20 s."""
         with self._found() as container:
             if container is not None:
                 if container.status == "paused":
@@ -82,25 +81,20 @@ class ContainerPart(ABC):
                 container.stop(timeout=20)
 
     def kill(self) -> None:
-        """SIGKILL to everything in the container."""
+        """SIGKILL all processes in the container."""
         with self._found() as container:
             if container is not None and container.status in {"running", "paused"}:
                 container.kill()
                 container.wait()
 
-    def restart(self) -> None:
-        """Stop it if it runs, and start it on the same data and port."""
-        self.stop()
-        self.start()
-
     def pause(self) -> None:
-        """Freeze all its processes."""
+        """Suspend all its processes."""
         with self._found() as container:
             if container is not None and container.status == "running":
                 container.pause()
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Continue after `pause`."""
         with self._found() as container:
             if container is not None and container.status == "paused":
                 container.unpause()
@@ -117,8 +111,8 @@ class ContainerPart(ABC):
         self.directory.mkdir(parents=True, exist_ok=True)
         self._port_file.write_text(str(port))
         if "TESTCONTAINERS_RYUK_DISABLED" not in os.environ:
-            # The library's reaper would remove the container when this process ends, which `up` must outlive,
-            # and its image is one more to pull. Containers end by `stop` or `destroy`.
+            # The library's reaper removes containers when this process ends, but they must outlive `up`. It also
+            # needs another image. `stop` and `destroy` end the containers instead.
             testcontainers_config.ryuk_disabled = True
         built = self._build(port)
         try:
@@ -128,10 +122,10 @@ class ContainerPart(ABC):
 
     @contextmanager
     def _found(self) -> Iterator[Any]:
-        """The container as the Docker client gives it (it has no types), or None if there is none."""
+        """The container as an (untyped) object of the Docker client, or None."""
         client = DockerClient().client
         try:
-            # Docker takes the name as a regular expression that may match anywhere.
+            # Docker searches for the name as a regular expression.
             found = client.containers.list(all=True, filters={"name": f"^/?{self._container_name}$"})
             yield found[0] if found else None
         finally:

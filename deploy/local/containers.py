@@ -1,4 +1,4 @@
-"""Kafka and PostgreSQL in Docker, through testcontainers. Docker has to run on this machine."""
+"""Kafka and PostgreSQL in Docker, through testcontainers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from deploy.local.probes import kafka_answers, postgres_answers
 
 
 class KafkaContainer(DockerContainer):
-    """`apache/kafka`, which the library's own KafkaContainer cannot configure.
+    """The image `apache/kafka`, which the library's own KafkaContainer cannot configure.
 
-    The host's port is fixed before the container exists: so it can be advertised, and stays after a restart.
+    The port on this machine is chosen before the container exists, so that the broker can advertise it and keeps it
+    after a restart.
     """
 
     def __init__(self, host_port: int, name: str) -> None:
         super().__init__(KAFKA_IMAGE, name=name)
-        # Transaction markers go from the broker to itself over the network, where the port that clients
-        # outside use does not exist: hence a listener of its own for the broker.
+        # The broker sends transaction markers to itself. The port that external clients use does not exist inside
+        # the container, so the broker needs another listener.
         listeners = {
             "listeners": "PLAINTEXT://:9092,BROKER://:9094,CONTROLLER://:9093",
             "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{host_port},BROKER://localhost:9094",
@@ -39,8 +40,8 @@ class KafkaContainer(DockerContainer):
 
 
 def publish(container: DockerContainer, port: int, host_port: int) -> None:
-    """Make the container's `port` reachable at this machine's `host_port`, from this machine only."""
-    # The Docker API takes an address too; the library's annotation knows of numbers alone.
+    """Publish the container's `port` as `host_port` of this machine's loopback address."""
+    # The Docker API also accepts an address; the library's annotation does not.
     container.ports[f"{port}/tcp"] = (LOOPBACK, host_port)  # type: ignore[assignment]
 
 
@@ -70,7 +71,7 @@ class PostgresInDocker(ContainerPart):
 
     @property
     def dsn(self) -> str:
-        """For clients: the superuser, the database `postgres`."""
+        """The superuser's DSN for the database `postgres`."""
         password = (self.directory / "password").read_text()
         return f"postgresql://ddor:{password}@{LOOPBACK}:{self.port}/postgres"
 

@@ -19,38 +19,33 @@ def database_dsn(dsn: str, name: str) -> str:
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
 
 
-def ensure_database(dsn: str, name: str) -> str:
-    """Create database `name` on the server of `dsn` unless it is there, and return the DSN that opens it.
+def ensure_database(dsn: str, name: str, template: str = "template0") -> str:
+    """Create database `name` on the server of `dsn` unless it exists. Returns its DSN.
 
-    Raises ValueError for a name that would need quoting, asyncpg's errors if the server refuses.
+    The new database is a copy of `template`, which must have no open connections. Raises ValueError if a name would
+    need quoting, and asyncpg's errors if the server refuses.
     """
 
     async def ensure(connection: _Connection) -> None:
         if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name) is None:
-            # Lists of codes and names, sorted by us: the collation must not differ between machines.
-            await connection.execute(f"CREATE DATABASE {_plain(name)} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+            # A fixed collation, so that lists of codes and names have the same order on all machines.
+            copied = f"TEMPLATE {_plain(template)} ENCODING 'UTF8' LOCALE 'C'"
+            await connection.execute(f"CREATE DATABASE {_plain(name)} {copied}")
 
-    _on_server(dsn, ensure)
+    run_on_server(dsn, ensure)
     return database_dsn(dsn, name)
 
 
-def drop_database(dsn: str, name: str) -> None:
-    """Drop database `name`, ending its connections; nothing if it does not exist. `dsn` opens another one."""
-
-    async def drop(connection: _Connection) -> None:
-        await connection.execute(f"DROP DATABASE IF EXISTS {_plain(name)} WITH (FORCE)")
-
-    _on_server(dsn, drop)
-
-
 def _plain(name: str) -> str:
-    # A statement's identifiers can't be parameters.
+    # Identifiers cannot be parameters of a statement.
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name):
         raise ValueError(f"not a plain database name: {name!r}")
     return name
 
 
-def _on_server(dsn: str, work: Callable[[_Connection], Awaitable[None]]) -> None:
+def run_on_server(dsn: str, work: Callable[[_Connection], Awaitable[None]]) -> None:
+    """Call `work` with a connection, from code with or without a running event loop."""
+
     async def run() -> None:
         connection = await asyncpg.connect(dsn, timeout=10)
         try:
@@ -58,6 +53,6 @@ def _on_server(dsn: str, work: Callable[[_Connection], Awaitable[None]]) -> None
         finally:
             await connection.close()
 
-    # A thread of its own: the caller may be a fixture inside a running event loop.
+    # In a separate thread: the caller may be a fixture inside a running event loop.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, run()).result()

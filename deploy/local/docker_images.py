@@ -1,4 +1,4 @@
-"""Is there Docker, and can it run the images we want? Asked with short time limits: an answer or a 'no'."""
+"""Whether Docker can run an image on this machine. The checks have short timeouts; a timeout counts as no."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _REGISTRY_SECONDS = 6.0
 
 
 def missing(image: str) -> list[str]:
-    """What has to be installed before `image` can be run through testcontainers, one sentence each."""
+    """What to install before testcontainers can run `image`, one sentence each."""
     docker = shutil.which("docker")
     if docker is None:
         return ["Docker is not on PATH: install it and start its daemon."]
     if not _succeeds(docker, "version", "--format", "{{.Server.Version}}", seconds=_LOCAL_SECONDS):
-        return ["The Docker daemon does not answer: start it, or let this user talk to it."]
+        return ["The Docker daemon does not respond: start it, or give this user access to it."]
     sentences = []
     if importlib.util.find_spec("testcontainers") is None:
         sentences.append("The Python package testcontainers is missing: pip install -r requirements/dev.txt.")
     if not (_present(docker, image) or _in_registry(docker, image)):
-        sentences.append(f"The image {image} is neither on this machine nor can it be pulled: docker pull {image}.")
+        sentences.append(f"The image {image} is not on this machine and cannot be pulled: docker pull {image}.")
     return sentences
 
 
@@ -33,7 +33,7 @@ def _present(docker: str, image: str) -> bool:
     return _succeeds(docker, "image", "inspect", image, seconds=_LOCAL_SECONDS)
 
 
-# A registry that did not answer costs seconds, and will not answer in the next minute either.
+# Cached: a registry that does not respond costs seconds on each call.
 @cache
 def _in_registry(docker: str, image: str) -> bool:
     return _succeeds(docker, "manifest", "inspect", image, seconds=_REGISTRY_SECONDS)

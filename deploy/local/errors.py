@@ -1,4 +1,4 @@
-"""What can go wrong while parts are brought up. Each message is written for the person at the terminal."""
+"""Errors of local parts and services. Their messages are shown on the terminal."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 
 class LocalError(Exception):
-    """Any failure to bring up, find or end a local part or service."""
+    """A local part or service cannot be started, found or stopped."""
 
 
 class PartUnavailableError(LocalError):
-    """This machine cannot run the part: something has to be installed or a setting changed."""
+    """This machine cannot run the part. Install something or change a setting."""
 
 
 class PartFailedError(LocalError):
-    """The part was started and died, or did not answer in time. The message ends with the tail of its log."""
+    """The part exited or did not respond in time. The message ends with the last lines of its log."""
 
 
 def log_tail(log: Path, lines: int = 20) -> str:
-    """The last `lines` lines of a log file, indented, or a sentence saying that it is empty or absent."""
+    """The last `lines` lines of a log file, indented, or a sentence that the file is empty."""
     try:
         text = log.read_text(errors="replace").rstrip()
     except FileNotFoundError:

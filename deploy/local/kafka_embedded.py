@@ -1,4 +1,4 @@
-"""A broker that pip can install, for machines without Docker and Java: not Kafka, but its protocol."""
+"""A broker from a Python wheel for machines without Docker and Java. It speaks Kafka's protocol but is not Kafka."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from deploy.local.process_part import ProcessPart
 
 
 class EmbeddedKafka(ProcessPart):
-    """noida-db, with Kafka's protocol only. A tool for demonstrations: see `real`.
+    """noida-db with only its Kafka protocol. For demonstrations: it can lose acknowledged records when killed.
 
-    It ignores the fetch size limits of clients, so a consumer far behind needs memory.
+    It ignores the fetch size limits of clients, so a consumer with a large lag needs much memory.
     """
 
     name = "noida-db 0.2 (embedded broker, not Apache Kafka)"
-    kind: Literal["embedded"] = "embedded"
-    real = False
+    source: Literal["embedded"] = "embedded"
 
     @property
     def bootstrap(self) -> str:
@@ -50,15 +49,14 @@ class EmbeddedKafka(ProcessPart):
 
 
 def missing() -> list[str]:
-    """What has to be installed before the embedded broker can run, one sentence each."""
+    """What to install before the embedded broker can run, one sentence each."""
     if _program() is not None:
         return []
     return ["The Python package noida-db is not installed: pip install -r requirements/local.txt."]
 
 
 def _program() -> Path | None:
-    # Not the `noida-db` script: that is a Python process which only waits for this one, and does not hand
-    # signals on.
+    # Not the `noida-db` script: it is a Python process that waits for this program and does not forward signals.
     package = importlib.util.find_spec("noida_db")
     if package is None or package.origin is None:
         return None

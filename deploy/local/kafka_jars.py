@@ -24,7 +24,7 @@ _DOWNLOAD_SECONDS = 600
 
 
 def cache_directory() -> Path:
-    """Where downloads are kept between runs: DDOR_CACHE, else `ddor` in the user's cache directory."""
+    """The directory for downloads: DDOR_CACHE, else `ddor` in the user's cache directory."""
     named = os.environ.get("DDOR_CACHE")
     if named:
         return Path(named).absolute()
@@ -33,7 +33,7 @@ def cache_directory() -> Path:
 
 
 def java_version() -> int | None:
-    """The major version of the `java` on PATH, or None if there is none that works."""
+    """The major version of `java` on PATH, or None if there is no working one."""
     java = shutil.which("java")
     return None if java is None else _java_version(java)
 
@@ -47,12 +47,12 @@ def _java_version(java: str) -> int | None:
     found = re.search(r'version "(\d+)(?:\.(\d+))?', done.stderr)
     if found is None:
         return None
-    # Before Java 9 the version was called 1.8.
+    # Java 8 and older report 1.8.
     return int(found[2]) if found[1] == "1" and found[2] else int(found[1])
 
 
 def missing() -> list[str]:
-    """What has to be installed before this machine can run Kafka natively, one sentence each."""
+    """What to install before this machine can run Kafka natively, one sentence each."""
     sentences = []
     version = java_version()
     if version is None:
@@ -60,20 +60,20 @@ def missing() -> list[str]:
     elif version < JAVA_AT_LEAST:
         sentences.append(f"Java {version} is too old for Kafka {KAFKA_VERSION}: install {JAVA_AT_LEAST} or later.")
     if not _complete(_jar_directory()) and shutil.which("mvn") is None:
-        sentences.append("Maven (mvn) is not on PATH: install it, it downloads Kafka's jars once (40 MB).")
+        sentences.append("Maven (mvn) is not on PATH: install it; it downloads Kafka's jars once (40 MB).")
     return sentences
 
 
 def ensure_jars() -> Path:
-    """The directory with Kafka's jars, downloaded by Maven if need be (once for all processes of the user).
+    """The directory with Kafka's jars. Maven downloads them once for all processes of the user.
 
-    Raises PartUnavailableError if Maven or Java is missing, PartFailedError with Maven's last words.
+    Raises PartUnavailableError if Maven or Java is missing, PartFailedError if Maven fails.
     """
     target = _jar_directory()
     if _complete(target):
         return target
     with locked(target.with_name(target.name + ".lock")):
-        if _complete(target):  # another process had the lock and did the work
+        if _complete(target):  # another process has downloaded them meanwhile
             return target
         sentences = missing()
         if sentences:
@@ -94,7 +94,7 @@ def _jar_directory() -> Path:
 
 
 def _complete(directory: Path) -> bool:
-    """Whether the jars there are those of today's pom: the pom is put beside them last."""
+    """Whether the jars match the current pom. The pom is copied there last."""
     try:
         return (directory / _POM.name).read_bytes() == _POM.read_bytes()
     except OSError:
@@ -113,9 +113,9 @@ def _download(work: Path) -> None:
 
 
 def java_command(main: str, *arguments: str, options: Sequence[str] = (), log_level: str = "INFO") -> list[str]:
-    """The command line that runs the class `main` of Kafka with `arguments`; `options` are for the JVM.
+    """The command line that runs Kafka's class `main` with `arguments`. `options` are for the JVM.
 
-    Downloads the jars if need be. Raises as `ensure_jars` does.
+    Downloads the jars if necessary. Raises the errors of `ensure_jars`.
     """
     jars = ensure_jars()
     java = shutil.which("java")
@@ -125,19 +125,5 @@ def java_command(main: str, *arguments: str, options: Sequence[str] = (), log_le
     return [java, *options, *logging, "-cp", f"{jars}/*", main, *arguments]
 
 
-def console_consumer(bootstrap: str, topic: str, *arguments: str) -> list[str]:
-    """The command line of Kafka's own console consumer, printing the records of `topic` to standard output.
-
-    `arguments` are the tool's: `--from-beginning`, `--max-messages`, `--timeout-ms`, `--property` ...
-    Its complaints go to standard error.
-    """
-    return java_command(
-        "org.apache.kafka.tools.consumer.ConsoleConsumer",
-        *("--bootstrap-server", bootstrap, "--topic", topic, *arguments),
-        options=("-Xmx256m", *QUICK_START),
-        log_level="WARN",
-    )
-
-
-# For a JVM that lives for a second, compiling well costs more than it gains.
+# For short-lived JVMs, optimized compilation costs more time than it saves.
 QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")

@@ -1,7 +1,7 @@
-"""Which Kafka and which PostgreSQL: the best that this machine has.
+"""Choose the Kafka and the PostgreSQL to run on this machine.
 
-In this order: what the settings name; Docker; native; and for Kafka, where nothing else is there, an embedded
-broker that is not Kafka. Programs are looked up on PATH, and nothing is started or downloaded by choosing.
+In this order: servers that the settings name, Docker, native processes and, for Kafka only, an embedded broker that is
+not Kafka. Choosing looks up programs on PATH; it starts and downloads nothing.
 """
 
 from __future__ import annotations
@@ -10,57 +10,51 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from deploy.local import docker_images, kafka_embedded, kafka_jars, postgres_install
 from deploy.local.errors import PartUnavailableError
+from deploy.local.external import ExternalKafka, ExternalPostgres
 from deploy.local.kafka_embedded import EmbeddedKafka
 from deploy.local.kafka_native import NativeKafka
-from deploy.local.named import NamedKafka, NamedPostgres
 from deploy.local.postgres_native import NativePostgres
 
-Kind: TypeAlias = Literal["settings", "docker", "native", "embedded"]
+PartSource: TypeAlias = Literal["settings", "docker", "native", "embedded"]
+"""Where a part comes from: an address in the settings, a container, a native process, or the embedded broker."""
 OWN_ENV = "DDOR_LOCAL_STATE"
-"""Set by the `env` file that `up` writes. The servers that such an environment names are those of the stack
-that `up` brought up: no test gets them because it was called from a shell that has read the file."""
-BEST_FIRST: tuple[Kind, ...] = get_args(Kind)
+"""Set by the `env` file that `up` writes. The addresses in such an environment are those of the local stack, so they do
+not count as settings: a test started from that shell must not use them."""
+BEST_FIRST: tuple[PartSource, ...] = get_args(PartSource)
 
 
 class Part(Protocol):
-    """A server that the services need. It can be built at no cost; `start` is what takes time."""
+    """A server that the services need. Creating the object starts nothing; `start` does."""
 
     @property
     def name(self) -> str:
-        """What it is, for people: `Apache Kafka 4.3.1 (native, Maven jars)`."""
+        """Its display name, such as `Apache Kafka 4.3.1 (native, Maven jars)`."""
 
     @property
-    def kind(self) -> Kind:
+    def source(self) -> PartSource:
         """Where it comes from."""
 
-    @property
-    def real(self) -> bool:
-        """Whether it is the product itself. What only a stand-in passes has not been shown."""
-
     def running(self) -> bool:
-        """Whether it runs; paused counts."""
+        """Whether it runs. A paused part counts as running."""
 
     def start(self) -> None:
-        """Start it (nothing if it runs) and return when it answers. Raises LocalError."""
+        """Start it unless it runs, and wait until it responds. Raises LocalError."""
 
     def stop(self) -> None:
-        """End it in an orderly way; its data stay."""
+        """Shut it down. Its data stay."""
 
     def kill(self) -> None:
-        """End it as a power cut would: SIGKILL."""
-
-    def restart(self) -> None:
-        """`stop`, then `start` on the same data and port."""
+        """SIGKILL, as in a power failure."""
 
     def pause(self) -> None:
-        """Freeze it: connections stay, nothing is answered."""
+        """Suspend it: connections stay open, requests get no response."""
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Continue after `pause`."""
 
     def destroy(self) -> None:
         """`stop`, and delete its data."""
@@ -71,7 +65,7 @@ class KafkaPart(Part, Protocol):
 
     @property
     def bootstrap(self) -> str:
-        """`host:port` of it, once started."""
+        """Its `host:port`, available once started."""
 
 
 class PostgresPart(Part, Protocol):
@@ -79,108 +73,105 @@ class PostgresPart(Part, Protocol):
 
     @property
     def dsn(self) -> str:
-        """A DSN with a password, once started: a superuser's unless the settings name the server."""
+        """Its DSN with a password, available once started: a superuser's unless the settings name the server."""
 
 
 _P = TypeVar("_P", bound=Part)
 
 
 @dataclass(frozen=True)
-class Source(Generic[_P]):
-    """One place that a part can come from."""
+class PartProvider(Generic[_P]):
+    """Creates the parts of one source."""
 
-    kind: Kind
+    source: PartSource
     missing: Callable[[], list[str]]
-    """What has to be installed first, one sentence each; empty: available."""
+    """What must be installed first, one sentence each. Empty if the source is available."""
     build: Callable[[Path, int], _P]
-    """The part, given a directory for its data and a port (0: any free one)."""
+    """Creates the part from a directory for its data and a port; port 0 is any free port."""
 
 
 def choose_kafka(
     directory: Path,
     *,
     port: int = 0,
-    kind: Kind | None = None,
-    order: Sequence[Kind] = BEST_FIRST,
+    source: PartSource | None = None,
+    order: Sequence[PartSource] = BEST_FIRST,
     real_only: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> KafkaPart:
-    """The first Kafka of `order` that this machine can run, its data below `directory`; not started.
+    """The first Kafka in `order` that this machine can run, not started. Its data are in `directory`.
 
-    `kind`, else DDOR_LOCAL_KAFKA (docker, native or embedded), allows one only. `real_only` refuses the
-    embedded broker. Raises PartUnavailableError, saying what to install.
+    `source`, else DDOR_LOCAL_KAFKA (docker, native or embedded), restricts the choice to one source. `real_only`
+    excludes the embedded broker. Raises PartUnavailableError, which names what to install.
     """
-    sources = kafka_sources(environ)
+    providers = kafka_providers(environ)
     if real_only:
-        sources = [source for source in sources if source.kind != "embedded"]
-    return _choose("Kafka", sources, kind or environ.get("DDOR_LOCAL_KAFKA"), order).build(directory, port)
+        providers = [one for one in providers if one.source != "embedded"]
+    return _choose("Kafka", providers, source or environ.get("DDOR_LOCAL_KAFKA"), order).build(directory, port)
 
 
 def choose_postgres(
     directory: Path,
     *,
     port: int = 0,
-    kind: Kind | None = None,
-    order: Sequence[Kind] = BEST_FIRST,
+    source: PartSource | None = None,
+    order: Sequence[PartSource] = BEST_FIRST,
     environ: Mapping[str, str] = os.environ,
 ) -> PostgresPart:
-    """The same for PostgreSQL; the variable is DDOR_LOCAL_POSTGRES (docker or native)."""
-    sources = postgres_sources(environ)
-    return _choose("PostgreSQL", sources, kind or environ.get("DDOR_LOCAL_POSTGRES"), order).build(directory, port)
+    """The same for PostgreSQL. The variable is DDOR_LOCAL_POSTGRES (docker or native)."""
+    providers = postgres_providers(environ)
+    return _choose("PostgreSQL", providers, source or environ.get("DDOR_LOCAL_POSTGRES"), order).build(directory, port)
 
 
-def kafka_sources(environ: Mapping[str, str] = os.environ) -> list[Source[KafkaPart]]:
-    """All places that a Kafka can come from, best first."""
+def kafka_providers(environ: Mapping[str, str] = os.environ) -> list[PartProvider[KafkaPart]]:
+    """A provider for each source of Kafka, best first."""
     named = _named(environ, "DDOR_KAFKA_BOOTSTRAP")
     return [
-        Source("settings", _unset("DDOR_KAFKA_BOOTSTRAP", named), lambda _directory, _port: NamedKafka(named)),
-        Source("docker", lambda: docker_images.missing(docker_images.KAFKA_IMAGE), _kafka_container),
-        Source("native", kafka_jars.missing, lambda directory, port: NativeKafka(directory, port=port)),
-        Source("embedded", kafka_embedded.missing, lambda directory, port: EmbeddedKafka(directory, port=port)),
+        PartProvider("settings", _unset("DDOR_KAFKA_BOOTSTRAP", named), lambda _directory, _port: ExternalKafka(named)),
+        PartProvider("docker", lambda: docker_images.missing(docker_images.KAFKA_IMAGE), _kafka_container),
+        PartProvider("native", kafka_jars.missing, lambda directory, port: NativeKafka(directory, port=port)),
+        PartProvider("embedded", kafka_embedded.missing, lambda directory, port: EmbeddedKafka(directory, port=port)),
     ]
 
 
-def postgres_sources(environ: Mapping[str, str] = os.environ) -> list[Source[PostgresPart]]:
-    """All places that a PostgreSQL can come from, best first."""
+def postgres_providers(environ: Mapping[str, str] = os.environ) -> list[PartProvider[PostgresPart]]:
+    """A provider for each source of PostgreSQL, best first."""
     named = _named(environ, "DDOR_POSTGRES_DSN")
     return [
-        Source("settings", _unset("DDOR_POSTGRES_DSN", named), lambda _directory, _port: NamedPostgres(named)),
-        Source("docker", lambda: docker_images.missing(docker_images.POSTGRES_IMAGE), _postgres_container),
-        Source("native", postgres_install.missing, lambda directory, port: NativePostgres(directory, port=port)),
+        PartProvider("settings", _unset("DDOR_POSTGRES_DSN", named), lambda _directory, _port: ExternalPostgres(named)),
+        PartProvider("docker", lambda: docker_images.missing(docker_images.POSTGRES_IMAGE), _postgres_container),
+        PartProvider("native", postgres_install.missing, lambda directory, port: NativePostgres(directory, port=port)),
     ]
 
 
 def missing(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """What this machine lacks for the parts that it cannot run, in sentences that say what to install."""
-    local = [source for source in kafka_sources(environ) if source.kind != "settings"]
-    sentences = [sentence for source in local for sentence in source.missing()]
-    for other in postgres_sources(environ):
-        if other.kind != "settings":
-            sentences += other.missing()
+    """What to install so that this machine can run all parts, one sentence each."""
+    providers: list[PartProvider[Any]] = [*kafka_providers(environ), *postgres_providers(environ)]
+    sentences = [sentence for one in providers if one.source != "settings" for sentence in one.missing()]
     return list(dict.fromkeys(sentences))
 
 
-def _choose(what: str, sources: list[Source[_P]], forced: str | None, order: Sequence[Kind]) -> Source[_P]:
-    known = {source.kind: source for source in sources}
+def _choose(
+    what: str, providers: list[PartProvider[_P]], forced: str | None, order: Sequence[PartSource]
+) -> PartProvider[_P]:
+    known = {one.source: one for one in providers}
     if forced and forced not in known:
-        raise PartUnavailableError(f"{what} does not come from {forced!r}; there is: {', '.join(known)}")
+        raise PartUnavailableError(f"{what} has no source {forced!r}; use one of: {', '.join(known)}")
     reasons: list[str] = []
-    for source in known.values() if forced else (known[kind] for kind in order if kind in known):
-        if forced and source.kind != forced:
-            continue
-        sentences = source.missing()
+    for provider in (known[source] for source in ([forced] if forced else order) if source in known):
+        sentences = provider.missing()
         if not sentences:
-            return source
+            return provider
         reasons += sentences
-    raise PartUnavailableError(f"no {what} here. " + " ".join(reasons))
+    raise PartUnavailableError(f"no {what} available. " + " ".join(reasons))
 
 
-def build(sources: Sequence[Source[_P]], kind: str, directory: Path) -> _P:
-    """The part of `kind`, whether it can be started here or not. Raises PartUnavailableError if unknown."""
-    for source in sources:
-        if source.kind == kind:
-            return source.build(directory, 0)
-    raise PartUnavailableError(f"there is no part of kind {kind!r}")
+def build(providers: Sequence[PartProvider[_P]], source: str, directory: Path) -> _P:
+    """The part from `source`, whether or not it can start here. Raises PartUnavailableError for an unknown source."""
+    for provider in providers:
+        if provider.source == source:
+            return provider.build(directory, 0)
+    raise PartUnavailableError(f"unknown source {source!r}")
 
 
 def _named(environ: Mapping[str, str], variable: str) -> str:
@@ -191,7 +182,7 @@ def _unset(variable: str, value: str) -> Callable[[], list[str]]:
     return lambda: [] if value else [f"{variable} is not set."]
 
 
-# testcontainers is heavy to import, and is not there unless the requirements for development are.
+# testcontainers is slow to import, and only the development requirements include it.
 def _kafka_container(directory: Path, port: int) -> KafkaPart:
     from deploy.local.containers import KafkaInDocker  # noqa: PLC0415
 

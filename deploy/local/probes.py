@@ -1,4 +1,4 @@
-"""Does it answer? Questions that can be asked from a thread with or without a running event loop."""
+"""Checks whether a server responds. They can be called with or without a running event loop."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _API_VERSIONS, _METADATA = 18, 3
 def wait_until(
     answers: Callable[[], bool], *, seconds: float, what: str, alive: Callable[[], bool] = lambda: True
 ) -> None:
-    """Ask `answers` until it says yes.
+    """Call `answers` until it returns true.
 
-    Raises PartFailedError, naming `what`, when `alive` says no or after `seconds`.
+    Raises PartFailedError, with the name `what`, if `alive` returns false or after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not answers():
         if not alive():
-            raise PartFailedError(f"{what} ended before it answered")
+            raise PartFailedError(f"{what} exited before it responded")
         if time.monotonic() > deadline:
-            raise PartFailedError(f"{what} did not answer within {seconds:.0f} s")
+            raise PartFailedError(f"{what} did not respond within {seconds:.0f} s")
         time.sleep(0.05)
 
 
 def kafka_answers(bootstrap: str, timeout: float = 2.0) -> bool:
-    """Whether a broker at one of `bootstrap`'s addresses serves, and knows a broker that is registered.
+    """Whether a broker at one of the addresses responds and lists at least one registered broker.
 
-    Asked on the wire, not through a client library, because those log every refused connection.
+    Speaks Kafka's protocol directly, because client libraries log every refused connection.
     """
     return any(_broker_answers(address.strip(), timeout) for address in bootstrap.split(","))
 
@@ -48,7 +48,7 @@ def _broker_answers(address: str, timeout: float) -> bool:
         with socket.create_connection((host.strip("[]"), int(port)), timeout) as connection:
             connection.settimeout(timeout)
             _ask(connection, _API_VERSIONS, version=0, body=b"")
-            # Metadata version 1 of no topics: correlation id, then the list of brokers.
+            # Metadata version 1 without topics: correlation id, then the list of brokers.
             metadata = _ask(connection, _METADATA, version=1, body=struct.pack(">i", 0))
     except (OSError, ValueError):
         return False
@@ -66,13 +66,13 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         piece = connection.recv(size - len(data))
         if not piece:
-            raise ConnectionResetError("closed while answering")
+            raise ConnectionResetError("closed during the response")
         data += piece
     return data
 
 
 def postgres_answers(dsn: str, timeout: float = 2.0) -> bool:
-    """Whether the server lets us in with `dsn` and answers a query. A wrong password is 'no'."""
+    """Whether the server accepts a connection with `dsn` and runs a query. False for a wrong password."""
 
     async def ask() -> bool:
         try:
@@ -85,13 +85,13 @@ def postgres_answers(dsn: str, timeout: float = 2.0) -> bool:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
 
-    # A thread of its own: the caller may be a fixture inside a running event loop.
+    # In a separate thread: the caller may be a fixture inside a running event loop.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, ask()).result()
 
 
 def http_ready(port: int, path: str = "/readyz", timeout: float = 2.0) -> bool:
-    """Whether a GET of `path` on this machine's `port` is answered with 200. Proxy settings are not used."""
+    """Whether a GET of `path` on this machine's `port` returns 200. Ignores proxy settings."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
     try:
         connection.request("GET", path)

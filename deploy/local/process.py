@@ -1,4 +1,4 @@
-"""A process in the background that a later run of this program can find again and end, and no other."""
+"""A background process that a later run of this program can find and stop."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import psutil
 
 from deploy.local.private_files import write_private
 
-# The system derives start times from its clock, which can be adjusted by a little while the process runs. No
-# system reuses a process id within two seconds.
+# The system derives start times from its clock, which can be adjusted slightly while the process runs. No system
+# reuses a process id within two seconds.
 _START_TIME_TOLERANCE_S = 2.0
 _ORPHANS_SECONDS = 5.0
 _POLL_S = 0.02
 
-# Children have to be waited for by their parent, whichever object of ours ends them, or they stay as zombies.
+# The parent must wait for its children, whichever object stops them; otherwise they stay as zombies.
 _children_of_ours: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class BackgroundProcess:
-    """One process, known by a file that holds its id *and* its start time.
+    """One process, identified by a file with its id *and* start time.
 
-    `pidfile` is written on start and removed on end; `log` takes standard output and error, appended.
-    An id that the system has since given to another process is never signalled.
+    `pidfile` is written at the start and removed at the end. Standard output and error are appended to `log`. If the
+    system has reused the id for another process, that process gets no signal.
     """
 
     def __init__(self, pidfile: Path, log: Path) -> None:
@@ -44,9 +44,9 @@ class BackgroundProcess:
         user: int | None = None,
         group: int | None = None,
     ) -> None:
-        """Start `argv` in a session of its own, so that it outlives us and our terminal.
+        """Start `argv` in a new session, so that it outlives this process and the terminal.
 
-        `user` and `group` are ids to run as (root only). Raises OSError if it can't be executed.
+        `user` and `group` are ids to run as (root only). Raises OSError if it cannot be executed.
         """
         for pid in list(_children_of_ours):
             _collected(pid)
@@ -69,7 +69,7 @@ class BackgroundProcess:
         write_private(self.pidfile, json.dumps({"pid": child.pid, "started": started}))
 
     def find(self) -> psutil.Process | None:
-        """The process, if it still runs (a paused one does, a zombie doesn't)."""
+        """The process if it runs, else None. A paused process counts as running, a zombie does not."""
         try:
             recorded = json.loads(self.pidfile.read_text())
             process = psutil.Process(recorded["pid"])
@@ -83,10 +83,10 @@ class BackgroundProcess:
         return self.find() is not None
 
     def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 20.0) -> bool:
-        """Ask it to end with signal `how`, and kill it after `seconds`. True if it ended by itself."""
+        """Send the signal `how`, and SIGKILL after `seconds`. Returns whether SIGKILL was not needed."""
         process = self.find()
         if process is not None:
-            self.resume()  # a paused process does not hear
+            self.resume()  # a paused process does not handle signals
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(how)
             if not self._gone_within(seconds):
@@ -98,7 +98,7 @@ class BackgroundProcess:
     def kill(self) -> None:
         """SIGKILL, then wait until the process and its children are gone.
 
-        Children get five seconds to notice by themselves, as PostgreSQL's do, before they are killed too.
+        Children get five seconds to exit, as PostgreSQL's do, before they are killed.
         """
         process = self.find()
         if process is not None:
@@ -116,13 +116,13 @@ class BackgroundProcess:
         self.pidfile.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """SIGSTOP to the process and its children; nothing if it does not run."""
+        """SIGSTOP the process and its children. No effect if it does not run."""
         for process in self._tree():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
 
     def resume(self) -> None:
-        """SIGCONT to the process and its children; nothing if it does not run."""
+        """SIGCONT the process and its children. No effect if it does not run."""
         for process in self._tree():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
@@ -130,7 +130,7 @@ class BackgroundProcess:
     def _tree(self) -> Iterator[psutil.Process]:
         process = self.find()
         if process is not None:
-            yield process  # first, so that a paused parent starts no child behind our back
+            yield process  # the parent first, so that it cannot start another child
             yield from _children(process)
 
     def _gone_within(self, seconds: float) -> bool:
@@ -138,7 +138,7 @@ class BackgroundProcess:
 
 
 def _collected(pid: int) -> bool:
-    """Whether `pid` was a child of ours and has ended."""
+    """Whether `pid` is a child of this process that has exited."""
     child = _children_of_ours.get(pid)
     if child is None or child.poll() is None:
         return False
@@ -147,8 +147,8 @@ def _collected(pid: int) -> bool:
 
 
 def _lives(process: psutil.Process) -> bool:
-    # Whoever inherits an orphan may take seconds to collect it; till then it is a zombie that holds nothing.
-    # While a program's first thread is a zombie and others are still ending, ports and locks are held.
+    # An orphan may stay a zombie for seconds; a zombie has no ports or locks. But while the main thread is a zombie
+    # and other threads still run, the process has them.
     try:
         if not process.is_running():
             return False

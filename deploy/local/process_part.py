@@ -1,4 +1,4 @@
-"""What the parts that are plain processes of this machine have in common."""
+"""Base class of parts that run as a native process."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from deploy.local.errors import PartFailedError, log_tail
-from deploy.local.ports import port_or_free
+from deploy.local.ports import LOOPBACK, is_free, port_or_free
 from deploy.local.probes import wait_until
 from deploy.local.process import BackgroundProcess
 
 
 class ProcessPart(ABC):
-    """A server that runs as one process, with its data, log and pidfile below `directory`.
+    """A server that runs as one process. Its data, log and pidfile are in `directory`.
 
-    A part built on the directory of a running one, in this process or a later one, *is* that part.
+    Another object with the same directory, in this or a later process, controls the same server.
     """
 
     stop_signal = signal.SIGTERM
     start_seconds = 60.0
 
     def __init__(self, directory: Path, *, port: int = 0) -> None:
-        """`port` 0: the port used before in this directory if it is free, else any free one."""
+        """`port` 0: the port used before in this directory if it is free, else any free port."""
         self.directory = directory.absolute()
         self.process = BackgroundProcess(self.directory / "pid", self.directory / "log")
         self._wanted_port = port
@@ -32,38 +32,41 @@ class ProcessPart(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What it is, for people."""
+        """Its display name."""
 
     @abstractmethod
     def _launch(self) -> None:
-        """Prepare the data directory if it is new, and spawn the process."""
+        """Prepare a new data directory if necessary, and start the process."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether the server serves."""
+        """Whether the server responds."""
 
     @property
     def port(self) -> int:
-        """The port it listens on, or did when it last ran. Raises PartFailedError if it never ran."""
+        """Its current or last port. Raises PartFailedError if it was never started."""
         try:
             return int(self._port_file.read_text())
         except FileNotFoundError:
             raise PartFailedError(f"{self.name} has never been started in {self.directory}") from None
 
     def running(self) -> bool:
-        """Whether the process runs (paused counts)."""
+        """Whether the process runs. A paused process counts as running."""
         return self.process.alive()
 
     def start(self) -> None:
-        """Start it and return when it answers. Nothing if it runs.
+        """Start it unless it runs, and wait until it responds.
 
-        Raises PartUnavailableError if something is not installed, else PartFailedError with the log's tail.
+        Raises PartUnavailableError if something is not installed, else PartFailedError with the end of the log, or if
+        another program uses its port.
         """
         launched = not self.running()
         if launched:
             self.directory.mkdir(parents=True, exist_ok=True)
-            # From here on this object stays on one port: clients of a restarted server must find it again.
+            # This object uses the same port from now on, so that clients find a restarted server again.
             self._wanted_port = self._choose_port()
+            if not is_free(self._wanted_port):  # whatever listens there could respond in its place
+                raise PartFailedError(f"{self.name}: another program uses port {self._wanted_port} on {LOOPBACK}")
             self._port_file.write_text(str(self._wanted_port))
             self._launch()
         try:
@@ -74,24 +77,19 @@ class ProcessPart(ABC):
             raise PartFailedError(f"{failure}:\n{log_tail(self.process.log)}") from None
 
     def stop(self) -> None:
-        """End it in an orderly way; killed after 20 s. Nothing if it does not run."""
+        """Shut it down; SIGKILL after 20 s. No effect if it does not run."""
         self.process.stop(self.stop_signal)
 
     def kill(self) -> None:
-        """kill -9."""
+        """SIGKILL."""
         self.process.kill()
 
-    def restart(self) -> None:
-        """Stop it if it runs, and start it on the same data and port."""
-        self.stop()
-        self.start()
-
     def pause(self) -> None:
-        """Freeze it: connections stay open, nothing is answered (SIGSTOP)."""
+        """Suspend it (SIGSTOP): connections stay open, requests get no response."""
         self.process.pause()
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Continue after `pause` (SIGCONT)."""
         self.process.resume()
 
     def destroy(self) -> None:

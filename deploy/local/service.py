@@ -15,9 +15,9 @@ _DRAIN_SECONDS = 20.0
 
 
 class Service:
-    """A process that serves HTTP on `port` of 127.0.0.1 and says at /readyz whether it is ready.
+    """A process that serves HTTP on `port` of 127.0.0.1, with a readiness check at /readyz.
 
-    `state` gets `run/<name>.pid` and `logs/<name>.log`. `env` is the whole environment of the process.
+    Its files in `state` are `run/<name>.pid` and `logs/<name>.log`. `env` is the complete environment of the process.
     """
 
     def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], port: int, state: Path) -> None:
@@ -29,27 +29,27 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Its address, without a slash at the end."""
+        """Its base URL, without a trailing slash."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def running(self) -> bool:
-        """Whether the process runs; paused counts, ready or not."""
+        """Whether the process runs, ready or not. A paused process counts as running."""
         return self.process.alive()
 
     def ready(self) -> bool:
-        """Whether /readyz is 200 now."""
+        """Whether /readyz returns 200."""
         return http_ready(self.port)
 
     def spawn(self) -> None:
-        """Start the process without waiting for it; nothing if it runs."""
+        """Start the process unless it runs. Does not wait."""
         if not self.running():
             self.process.spawn(self._argv, env=self._env)
 
     def wait_ready(self, seconds: float = _READY_SECONDS) -> None:
-        """Return when /readyz is 200.
+        """Wait until /readyz returns 200.
 
-        Raises PartFailedError with the tail of its log if it ends first, or after `seconds`; it is then left
-        as it is, to be looked at.
+        Raises PartFailedError with the end of the log if the process exits, or after `seconds`. The process is then not
+        stopped, so that it can be inspected.
         """
         try:
             wait_until(self.ready, seconds=seconds, what=f"service {self.name}", alive=self.running)
@@ -62,17 +62,12 @@ class Service:
         self.wait_ready()
 
     def stop(self, seconds: float = _DRAIN_SECONDS) -> bool:
-        """SIGTERM, and SIGKILL after `seconds`. True if it ended by itself in time."""
+        """SIGTERM, and SIGKILL after `seconds`. Returns whether SIGKILL was not needed."""
         return self.process.stop(seconds=seconds)
 
     def kill(self) -> None:
-        """kill -9."""
+        """SIGKILL."""
         self.process.kill()
-
-    def restart(self) -> None:
-        """`stop` and `start`, on the same port."""
-        self.stop()
-        self.start()
 
     def pause(self) -> None:
         """SIGSTOP."""

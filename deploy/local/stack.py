@@ -1,4 +1,4 @@
-"""The whole system on this machine: a Kafka, a PostgreSQL, and the three services on top of them."""
+"""The whole system on this machine: Kafka, PostgreSQL and the three services."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from deploy.local.databases import database_dsn, ensure_database
 from deploy.local.errors import PartFailedError, log_tail
 from deploy.local.parts import OWN_ENV, KafkaPart, PostgresPart
 from deploy.local.ports import LOOPBACK, port_or_free
 from deploy.local.service import Service
-from deploy.local.state import AGENCY, Record, State, current_week
+from deploy.local.state import AGENCY, Record, State
+from schemas.week import ReportingCalendar, Weekday
 
 SERVICES = ("ingest", "aggregator", "publisher")
 DATABASE = "ddor"
@@ -23,7 +25,7 @@ _SETUP_SECONDS = 120.0
 
 
 class Stack:
-    """Brings the system up in a state directory and ends it. Each step is done only if it is not done yet."""
+    """Starts and stops the system of one state directory. Steps that are already done are skipped."""
 
     def __init__(
         self,
@@ -38,12 +40,12 @@ class Stack:
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """
-        ports: by service name; 0 or absent is the port used before in this directory, or any free one.
-        first_week: DDOR_FIRST_WEEK; None is the recorded one, else the current week, so that importing
-            history publishes nothing by itself.
-        settings: more DDOR_* variables for the services and commands, with their prefix; they win.
-        command: how to call the project's command line.
-        report: gets a line for each step.
+        ports: by service name. 0 or absent: the port used before in this directory, or any free port.
+        first_week: DDOR_FIRST_WEEK. None: the recorded one, else the current week of the calendar, so that imports of
+            historical data publish no reports.
+        settings: additional DDOR_* variables for services and commands. They override all others.
+        command: the project's command line.
+        report: called with a line for each step.
         """
         self.state = State(state)
         self.kafka = kafka
@@ -56,7 +58,7 @@ class Stack:
         self._report = report
 
     def up(self) -> None:
-        """Parts, schema, topics, services; returns when every /readyz is 200. Raises LocalError."""
+        """Start parts and services, apply schema and topics, wait until all services are ready. Raises LocalError."""
         self.prepare()
         for service in self.services.values():
             service.spawn()
@@ -65,22 +67,22 @@ class Stack:
             self._report(f"{service.name} is ready at {service.url}")
 
     def prepare(self) -> None:
-        """Everything but the services: they are built in `services`, not started. Raises LocalError."""
-        self._remember({})  # before anything runs: `down` has to know what an `up` that was cut short began
+        """Do everything except for starting the services, which are then in `services`. Raises LocalError."""
+        self._record({})  # before the start: `down` must know what an interrupted `up` has started
         self.kafka.start()
         self._report(f"{self.kafka.name} at {self.kafka.bootstrap}")
         self.postgres.start()
         self._report(self.postgres.name)
-        if self.postgres.kind != "settings":
+        if self.postgres.source != "settings":
             ensure_database(self.postgres.dsn, DATABASE)
-        self._place_services()
+        self._create_services()
         self.state.write_env(self.variables())
         self.run("migrate")
         self.run("topics", "apply")
-        self._report("database and topics are as the project wants them")
+        self._report("database schema and topics are up to date")
 
     def down(self, *, delete: bool = False) -> None:
-        """End services and parts, in this order; with `delete` also forget data, keys and settings."""
+        """Stop services and parts, in this order. With `delete`, also delete data, keys and settings."""
         for pidfile in sorted((self.state.directory / "run").glob("*.pid")):
             self._found(pidfile.stem, 0).stop()
         for part in (self.kafka, self.postgres):
@@ -92,9 +94,9 @@ class Stack:
             self.state.delete()
 
     def run(self, *arguments: str) -> str:
-        """Run a command of the project to its end with the stack's settings; its output.
+        """Run a command of the project with the stack's settings. Returns its output.
 
-        Raises PartFailedError with the end of its output if it fails or takes more than two minutes.
+        Raises PartFailedError with the end of the output if it fails or takes more than two minutes.
         """
         log = self.state.directory / "logs" / f"{'-'.join(arguments[:2])}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -117,23 +119,24 @@ class Stack:
         return log.read_text()
 
     def recorded_services(self) -> list[Service]:
-        """The services of an earlier run, maybe of another process: to be asked and ended, not started."""
+        """The services of an earlier run. They can be queried and stopped, but not started."""
         return [self._found(name, port) for name, port in self._recorded_ports().items()]
 
     def another(self, role: str, name: str, *, settings: Mapping[str, str] | None = None) -> Service:
-        """One more process of service `role` under `name`, not started, on a free port. After `prepare`."""
+        """Another process `name` of the service `role` on a free port, not started. Call `prepare` first."""
         environment = self.environment() | dict(settings or {})
         self.services[name] = self._service(role, name, port_or_free(0), environment)
         return self.services[name]
 
     def variables(self) -> dict[str, str]:
-        """The DDOR_* variables with which any client, and any command of the project, finds the stack."""
+        """The DDOR_* variables with which clients and commands find the stack."""
         urls = {f"DDOR_{name.upper()}_URL": self.services[name].url for name in SERVICES}
         return {
             **urls,
             "DDOR_AGENCY": AGENCY,
             "DDOR_AGENCY_KEY": self.state.agency_key(),
             **self._connections(),
+            **self._calendar_variables(),
             "DDOR_FIRST_WEEK": self._week(),
             "DDOR_AGENCIES_FILE": str(self.state.agencies_file),
             OWN_ENV: str(self.state.directory),
@@ -141,35 +144,50 @@ class Stack:
         }
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of a command of the project: ours, with the stack's settings over it."""
+        """The complete environment of a command: that of this process, overridden by the stack's variables."""
         return dict(os.environ) | self.variables()
 
     def _connections(self) -> dict[str, str]:
-        # What the settings name is used as it is; of a server of ours, a database of our own.
+        # On an external server, use the database that the settings name; on a local server, the stack's database.
         dsn = self.postgres.dsn
         connections = {
             "DDOR_KAFKA_BOOTSTRAP": self.kafka.bootstrap,
-            "DDOR_POSTGRES_DSN": dsn if self.postgres.kind == "settings" else database_dsn(dsn, DATABASE),
+            "DDOR_POSTGRES_DSN": dsn if self.postgres.source == "settings" else database_dsn(dsn, DATABASE),
         }
-        if self.kafka.kind != "settings":
+        if self.kafka.source != "settings":
             connections["DDOR_KAFKA_REPLICATION"] = "1"
         return connections
 
     def _week(self) -> str:
         record = self.state.read_record()
         recorded = record.first_week if record else None
-        return self._first_week or recorded or current_week(datetime.now(UTC)).isoformat()
+        return self._first_week or recorded or str(self._calendar().week_of(datetime.now(UTC)))
 
-    def _place_services(self) -> None:
-        """Build the services on their ports, and record what this stack is made of."""
+    def _calendar_variables(self) -> dict[str, str]:
+        """The calendar from the settings, else from the environment, else from the last run."""
+        recorded = self.state.read_record() or Record("", "", "")
+        known = {"DDOR_ZONE": recorded.zone, "DDOR_WEEK_STARTS_ON": recorded.week_starts_on}
+        return {name: self._settings.get(name) or os.environ.get(name) or value for name, value in known.items()}
+
+    def _calendar(self) -> ReportingCalendar:
+        """The calendar of the variables. Raises PartFailedError if the services would refuse it."""
+        zone, starts_on = self._calendar_variables().values()
+        try:
+            return ReportingCalendar(ZoneInfo(zone), Weekday[starts_on.upper()])
+        except (KeyError, ValueError, OSError) as error:
+            wrong = f"DDOR_ZONE={zone} and DDOR_WEEK_STARTS_ON={starts_on}"
+            raise PartFailedError(f"{wrong} are not a time zone and a weekday") from error
+
+    def _create_services(self) -> None:
+        """Create the services with their ports, and record the stack."""
         used = self._recorded_ports()
         ports: dict[str, int] = {}
         for name in SERVICES:
             running = name in used and self._found(name, 0).running()
-            # A fixed port that is taken is an error, which the service will name; a remembered one is a wish.
+            # A requested port that is in use makes the service fail; a recorded one is only preferred.
             ports[name] = used[name] if running else self._ports[name] or port_or_free(used.get(name, 0))
-        self._remember(ports)
-        # Their addresses are part of the environment that each of them gets.
+        self._record(ports)
+        # Each service's environment contains the addresses of all services.
         self.services = {name: self._found(name, port) for name, port in ports.items()}
         environment = self.environment()
         for name, port in ports.items():
@@ -187,6 +205,7 @@ class Stack:
         record = self.state.read_record()
         return record.ports if record else {}
 
-    def _remember(self, ports: dict[str, int]) -> None:
+    def _record(self, ports: dict[str, int]) -> None:
         known = self._recorded_ports() | ports
-        self.state.write_record(Record(self.kafka.kind, self.postgres.kind, self._week(), known))
+        calendar = self._calendar_variables().values()
+        self.state.write_record(Record(self.kafka.source, self.postgres.source, self._week(), known, *calendar))

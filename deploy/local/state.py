@@ -1,4 +1,4 @@
-"""What is kept in the state directory between `up` and `down`: choices, the demo agency, the `env` file."""
+"""Files in the state directory: the recorded stack, the demo agency, the `env` file."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from deploy.local.private_files import write_private
 
 AGENCY = "demo"
-_ZONE = ZoneInfo("America/New_York")
-_SATURDAY = 5
 _DIRECTORIES = ("run", "logs", "kafka", "postgres")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a stack was brought up with, so that the next `up` is the same stack again."""
+    """The choices of a stack, so that the next `up` starts the same stack again."""
 
     kafka: str
-    """Kind of the Kafka part. Data of one kind say nothing to another, so it stays until they are deleted."""
+    """Source of Kafka (`PartSource`). It stays until the data are deleted: they do not work with another source."""
     postgres: str
     first_week: str
-    """Kept: a later one would leave the weeks between the two without a report."""
+    """Recorded, because a later one would leave the weeks in between without a report."""
     ports: dict[str, int] = field(default_factory=dict)
     """By service name."""
+    zone: str = "America/New_York"
+    week_starts_on: str = "SATURDAY"
+    """The calendar. It cannot change once facts are counted."""
 
 
 class State:
-    """A state directory. Nothing is created before something is written."""
+    """A state directory. It is created by the first write."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
@@ -47,18 +46,18 @@ class State:
         self._key = self.directory / f"{AGENCY}.key"
 
     def read_record(self) -> Record | None:
-        """What the last `up` recorded; None if there was none."""
+        """The record of the last `up`, or None."""
         try:
             return Record(**json.loads(self._record.read_text()))
         except FileNotFoundError:
             return None
 
     def write_record(self, record: Record) -> None:
-        """Keep `record` for the next time."""
+        """Store the record for the next `up`."""
         write_private(self._record, json.dumps(asdict(record), indent=2) + "\n")
 
     def agency_key(self) -> str:
-        """The demo agency's bearer key: random, made once, kept. The agencies file is written beside it."""
+        """The demo agency's bearer key, created at random by the first call. Also writes the agencies file."""
         try:
             key = self._key.read_text().strip()
         except FileNotFoundError:
@@ -67,19 +66,19 @@ class State:
         digest = hashlib.sha256(key.encode()).hexdigest()
         write_private(
             self.agencies_file,
-            "# The agency of this machine. It may send everything; its key is in demo.key.\n"
+            "# The demo agency may send all events. Its key is in demo.key.\n"
             f'[[agency]]\nname = "{AGENCY}"\nkey_sha256 = ["{digest}"]\n'
             'kinds = ["issued", "declined"]\njurisdictions = ["*"]\n',
         )
         return key
 
     def write_env(self, variables: Mapping[str, str]) -> None:
-        """Write the file `env` for a shell's `source`: one `export` a line, readable by us alone."""
+        """Write the file `env` for a shell's `source`. Only the owner can read it."""
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
         write_private(self.env_file, "".join(lines))
 
     def read_env(self) -> dict[str, str]:
-        """The variables of the file `env`; none if there is no file."""
+        """The variables in the file `env`, if it exists."""
         try:
             words = shlex.split(self.env_file.read_text(), comments=True)
         except FileNotFoundError:
@@ -87,16 +86,10 @@ class State:
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def delete(self) -> None:
-        """Delete what this package wrote here, and the directory if nothing else is in it."""
+        """Delete the files of this package, and the directory if it is then empty."""
         for name in _DIRECTORIES:
             shutil.rmtree(self.directory / name, ignore_errors=True)
         for path in (self.env_file, self.agencies_file, self._record, self._key, self.lock):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.directory.rmdir()
-
-
-def current_week(now: datetime) -> date:
-    """The first day of the reporting week that the instant `now` (aware) is in: a Saturday in New York."""
-    today = now.astimezone(_ZONE).date()
-    return today - timedelta(days=(today.weekday() - _SATURDAY) % 7)

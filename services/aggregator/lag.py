@@ -1,21 +1,26 @@
-"""How far behind each partition is: the lag metric, and committed offsets for the usual lag tools.
+"""Lag of each partition: the metric, and committed offsets for the usual lag tools.
 
-Positions live in PostgreSQL. What is committed to Kafka here is a copy for tools such as kafka-consumer-groups; nobody
-joins the group, and nothing reads it back.
+The lag is the high watermark less the position. It includes records that an open transaction hides from the
+aggregator: they are not counted yet, and no week closes without them.
+
+Positions are stored in PostgreSQL. The offsets committed to Kafka are a copy for tools such as kafka-consumer-groups.
+The consumer group has no members, and no service reads its offsets.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from services.aggregator.leases import Partition
-from services.aggregator.log import theirs
-from services.runtime import kafka, metrics
+from schemas.log import Partition, Vector
+from services.aggregator.open_transactions import OpenTransactionMonitor
+from services.runtime import kafka, metrics, transactions
+from services.runtime.kafka import topic_partition
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -23,42 +28,57 @@ log = get(__name__)
 GROUP = "ddor-aggregator"
 
 
-class LagView:
-    """Commits positions under a consumer group that has no members. It never fetches a record."""
+class LagReporter:
+    """Commits positions for a consumer group without members. It never fetches a record."""
 
-    def __init__(self, client: Mapping[str, Any], partitions: Iterable[Partition]) -> None:
-        self._partitions = [theirs(one) for one in partitions]
-        self._shown: set[Partition] = set()
+    def __init__(
+        self, client: Mapping[str, Any], partitions: Iterable[Partition], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._open_transactions = OpenTransactionMonitor()
+        self._partitions = [topic_partition(one) for one in partitions]
+        self._reported: set[Partition] = set()
         self._consumer = AIOKafkaConsumer(**client, group_id=GROUP, enable_auto_commit=False, auto_offset_reset="none")
 
     async def start(self) -> None:
-        """Connect; KafkaError when no broker answers."""
+        """Connect. Raises KafkaError if no broker responds."""
         metrics.LAG.clear()
+        metrics.OPEN_TRANSACTION.clear()
         self._consumer.assign(self._partitions)
         await kafka.start(self._consumer.start)
         self._consumer.pause(*self._partitions)
 
     async def stop(self) -> None:
-        """Close the connection, and show no lag that nobody measures any more."""
-        self.hide(self._shown)
+        """Close the connection and remove the metrics, which would be stale."""
+        self.remove(self._reported)
+        self._open_transactions.observe({}, self._clock())
         await kafka.stop(self._consumer)
 
-    def hide(self, partitions: Iterable[Partition]) -> None:
-        """Take the lag of partitions that are another's, or nobody's, out of the metrics."""
+    def remove(self, partitions: Iterable[Partition]) -> None:
+        """Remove the lag of partitions that this worker no longer leases from the metrics."""
         for partition in partitions:
             metrics.LAG.remove(partition.topic, partition.number)
 
-    async def show(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
-        """Set the lag metric and commit. A failed commit costs a tool its view and nothing else."""
-        self.hide(self._shown - positions.keys())
+    async def high_watermarks(self, partitions: Iterable[Partition]) -> Vector:
+        """The high watermark of each partition, which includes open transactions. Raises KafkaError as `ends` does."""
+        found = await self._consumer.end_offsets([topic_partition(one) for one in partitions])
+        return Vector({Partition(*tp): offset for tp, offset in found.items()})
+
+    async def report(self, positions: Vector, stable: Vector, high: Vector) -> None:
+        """Set the metrics and commit the positions. If the commit fails, only the lag tools are affected.
+
+        `stable` are the last stable offsets, `high` the high watermarks. Request the high watermarks first.
+        """
+        self.remove(self._reported - positions.keys())
         for partition, position in positions.items():
-            lag = max(0, ends.get(partition, position) - position)
+            lag = max(0, high.get(partition, position) - position)
             metrics.LAG.labels(partition.topic, partition.number).set(lag)
-        self._shown = set(positions)
+        self._open_transactions.observe(transactions.blocked(stable, high), self._clock())
+        self._reported = set(positions)
         if not positions:
             return
         try:
             async with asyncio.timeout(2):
-                await self._consumer.commit({theirs(one): offset for one, offset in positions.items()})
+                await self._consumer.commit({topic_partition(one): offset for one, offset in positions.items()})
         except (KafkaError, TimeoutError) as error:
-            log.debug("positions-not-shown", error=type(error).__name__)
+            log.debug("positions-not-committed", error=type(error).__name__)

@@ -16,7 +16,7 @@ SELECT id, name FROM agency WHERE name = ANY($1::text[])
 INSERT INTO agency (name) SELECT name FROM unnest($1::text[]) AS name ORDER BY name ON CONFLICT DO NOTHING
 
 -- name: lock_claims
--- Locked in order of topic and partition, so that two batches never wait for each other in a ring.
+-- Locks in order of topic and partition, so that two batches never deadlock.
 SELECT p.topic, p.partition, p.owner, p.epoch, p.next_offset, p.halted_reason
 FROM partition_position p
 JOIN unnest($1::text[], $2::integer[]) AS claim (topic, partition) USING (topic, partition)
@@ -24,7 +24,8 @@ ORDER BY p.topic, p.partition
 FOR UPDATE OF p
 
 -- name: upsert_winners
--- One statement: ledger, displaced facts to history, counters by the difference; what did not win is set aside.
+-- One statement: upsert winners into the ledger, move displaced facts to the history, adjust the counters by the
+-- difference, and put the facts that did not win into the table lost.
 WITH won AS (
     INSERT INTO ledger_entry AS l (detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition,
                                    withdrawn, jurisdiction, form)
@@ -71,17 +72,17 @@ FROM won GROUP BY kind, partition
 -- name: drop_zero_counters
 DELETE FROM weekly_counter WHERE n = 0
 
--- name: keep_history
--- Accepted facts that lost against the ledger and were not known. What is neither in the ledger nor new is a duplicate.
-WITH kept AS (
+-- name: insert_history
+-- Inserts the accepted facts that did not win and are new. Facts that are already in the ledger or the history are duplicates.
+WITH added AS (
     INSERT INTO history (detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition, withdrawn,
                          jurisdiction, form)
     SELECT i.detainer_id, i.fingerprint, i.version, i.kafka_offset, i.kind, i.week, i.agency, i.partition, i.withdrawn,
            i.jurisdiction, i.form
     FROM lost i
     CROSS JOIN LATERAL (
-        -- OFFSET 0 keeps this a look-up by key for each row: the staging table has no statistics, and a plan that reads
-        -- the whole ledger would be slower with each batch.
+        -- OFFSET 0 forces one index lookup for each row. The staging table has no statistics, so the planner might scan
+        -- the whole ledger, which grows with each batch.
         SELECT version, fingerprint FROM ledger_entry
         WHERE kind = i.kind AND agency = i.agency AND detainer_id = i.detainer_id OFFSET 0
     ) AS l
@@ -90,7 +91,7 @@ WITH kept AS (
     ON CONFLICT DO NOTHING
     RETURNING kind, partition
 )
-SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, count(*) AS kept FROM kept GROUP BY kind, partition
+SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, count(*) AS added FROM added GROUP BY kind, partition
 
 -- name: upsert_declines
 INSERT INTO decline_detail AS d (detainer_id, agency, issued_at, declined_at, recorded_at, operator, reason, citizenship, offenses)
@@ -106,31 +107,49 @@ ON CONFLICT (agency, detainer_id) DO UPDATE SET
     issued_at = EXCLUDED.issued_at, declined_at = EXCLUDED.declined_at, recorded_at = EXCLUDED.recorded_at,
     operator = EXCLUDED.operator, reason = EXCLUDED.reason, citizenship = EXCLUDED.citizenship, offenses = EXCLUDED.offenses
 
--- name: keep_attested
--- All versions are kept; which one stands is the view attested's to say.
+-- name: insert_attestations
+-- Inserts all versions. The view attested selects the current one.
 INSERT INTO attestation (agency, week, version, fingerprint, issued, declined, partition, kafka_offset)
 SELECT * FROM unnest($1::smallint[], $2::date[], $3::bigint[], $4::bytea[], $5::integer[], $6::integer[], $7::integer[], $8::bigint[])
-    AS told (agency, week, version, fingerprint, issued, declined, partition, kafka_offset)
+    AS listed (agency, week, version, fingerprint, issued, declined, partition, kafka_offset)
 ORDER BY partition, kafka_offset
 ON CONFLICT DO NOTHING
 RETURNING partition
 
--- name: keep_rejects
+-- name: insert_rejects
 INSERT INTO rejected (topic, partition, kafka_offset, reason, field, detail, sha256)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
 
--- name: keep_raw
+-- name: insert_raw
 INSERT INTO rejected_raw (topic, partition, kafka_offset, value)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[])
 
 -- name: purge
--- What another session has locked is left to it.
+-- Skips rows that another session has locked.
 DELETE FROM rejected_raw r
 USING (
     SELECT topic, partition, kafka_offset FROM rejected_raw
-    WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2 FOR UPDATE SKIP LOCKED
+    WHERE kept_until <= least($1, now()) ORDER BY kept_until LIMIT $2 FOR UPDATE SKIP LOCKED
 ) AS over
 WHERE (r.topic, r.partition, r.kafka_offset) = (over.topic, over.partition, over.kafka_offset)
+
+-- name: prune_rejects
+-- Deletes rejects after 400 days by PostgreSQL's clock, except internal errors, which a replay cannot reproduce, and
+-- redriven rejects, which explain a revision. Adds the number to pruned_reject. Skips rows that another session has locked.
+WITH over AS (
+    SELECT topic, partition, kafka_offset FROM rejected
+    WHERE rejected_at <= least($1, now()) - interval '400 days'
+      AND redriven_at IS NULL AND reason <> 'internal_error'
+    ORDER BY rejected_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM rejected r USING over
+    WHERE (r.topic, r.partition, r.kafka_offset) = (over.topic, over.partition, over.kafka_offset)
+    RETURNING r.topic, r.partition
+)
+INSERT INTO pruned_reject AS p (topic, partition, records)
+SELECT topic, partition, count(*) FROM gone GROUP BY topic, partition ORDER BY topic, partition
+ON CONFLICT (topic, partition) DO UPDATE SET records = p.records + EXCLUDED.records
+RETURNING new.records - COALESCE(old.records, 0) AS pruned
 
 -- name: announce_rejects
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)
@@ -138,12 +157,12 @@ SELECT 'detainer-rejected', key, value, jsonb_build_object('content-type', $3::t
 FROM unnest($1::bytea[], $2::bytea[], $4::text[]) AS notice (key, value, id)
 
 -- name: halt_broken
--- The breaker: too many internal errors, or too many rejects among the last records, stop the partition, in the same
--- transaction as the records that did it, so that a restart finds it stopped. However many rejects there are since the
--- resume, it reads no more than $3 of them by an index of their own and those of the last $4 offsets.
+-- The circuit breaker halts a partition after $3 internal errors since the last resume, or above $5 rejects in the last
+-- $4 offsets. It runs in the transaction of the records that cause the halt, so the halt survives a restart. It reads at
+-- most $3 internal errors, by their own index, and the rejects of the last $4 offsets.
 UPDATE partition_position p SET halted_offset = p.next_offset, halted_reason =
-    CASE WHEN seen.internal >= $3 THEN 'InternalErrors: ' || seen.internal || ' records failed inside this program'
-         ELSE 'TooManyRejects: ' || seen.recent || ' of the last ' || $4 || ' offsets were no events' END
+    CASE WHEN seen.internal >= $3 THEN 'InternalErrors: ' || seen.internal || ' records caused an internal error'
+         ELSE 'TooManyRejects: ' || seen.recent || ' of the last ' || $4 || ' offsets were rejected' END
 FROM (
     SELECT q.topic, q.partition, few.n AS internal, late.n AS recent
     FROM partition_position q
@@ -162,7 +181,7 @@ FROM (
 WHERE p.topic = seen.topic AND p.partition = seen.partition AND (seen.internal >= $3 OR seen.recent > $5)
 RETURNING p.topic, p.partition, p.halted_reason
 
--- name: move_positions
+-- name: advance_positions
 UPDATE partition_position p
 SET next_offset = moved.next_offset, records = p.records + moved.records, rejected = p.rejected + moved.rejected,
     duplicates = p.duplicates + moved.duplicates,
@@ -178,13 +197,13 @@ SELECT topic, partition FROM unnest($1::text[], $2::integer[]) AS known (topic, 
 -- name: try_name
 SELECT pg_try_advisory_lock(hashtextextended('ddor-aggregator/' || $1, 0)) AS held
 
--- name: stale_holder
--- A process of this name that no longer heartbeats but whose session still lives: it is stopped, or cut off.
+-- name: stale_session
+-- The session of a process with this name whose heartbeat has expired: the process is stopped or cut off.
 SELECT backend_pid FROM worker WHERE name = $1 AND seen_at < clock_timestamp() - $2::interval
 
--- name: end_session
+-- name: terminate_session
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE pid = $1 AND application_name = 'ddor-aggregator-lease' AND pid <> pg_backend_pid()
+WHERE pid = $1 AND datname = current_database() AND application_name = 'ddor-aggregator-lease' AND pid <> pg_backend_pid()
 
 -- name: heartbeat
 INSERT INTO worker (name, seen_at, backend_pid) VALUES ($1, clock_timestamp(), pg_backend_pid())
@@ -193,9 +212,9 @@ ON CONFLICT (name) DO UPDATE SET seen_at = EXCLUDED.seen_at, backend_pid = EXCLU
 -- name: sign_off
 DELETE FROM worker WHERE name = $1
 
--- name: forget_workers
--- Those that went without signing off. One that is stopped and keeps its session keeps its name, and its row is how to
--- end it.
+-- name: delete_old_workers
+-- Deletes workers that ended without signing off. A stopped process keeps its session and its name; its row is needed to
+-- terminate that session.
 DELETE FROM worker w WHERE seen_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (
     SELECT FROM pg_stat_activity a WHERE a.pid = w.backend_pid AND a.application_name = 'ddor-aggregator-lease')
 
@@ -205,10 +224,10 @@ SELECT name, seen_at, clock_timestamp() AS now FROM worker
 -- name: leases
 SELECT topic, partition, owner, epoch, next_offset, last_offset, last_digest, halted_reason FROM partition_position
 
--- name: take
--- A row that a batch has locked is left for the next round: its owner is alive. What is read from here on is read by the
--- rules of the taker; noted where they are others than before.
-WITH taken AS (
+-- name: acquire
+-- Skips rows that a batch has locked until the next renewal: their owner is alive. The new owner reads by its own version
+-- of the acceptance rules; a change of version is recorded.
+WITH acquired AS (
     UPDATE partition_position p SET owner = $1, epoch = p.epoch + 1
     FROM (
         SELECT q.topic, q.partition FROM partition_position q
@@ -217,23 +236,23 @@ WITH taken AS (
     ) AS free
     WHERE p.topic = free.topic AND p.partition = free.partition
     RETURNING p.topic, p.partition, p.epoch, p.next_offset
-), noted AS (
+), recorded AS (
     INSERT INTO acceptance_rules (topic, partition, from_offset, version)
-    SELECT topic, partition, next_offset, $5::integer FROM taken t
+    SELECT topic, partition, next_offset, $5::integer FROM acquired t
     WHERE $5::integer IS DISTINCT FROM (
         SELECT version FROM acceptance_rules r WHERE r.topic = t.topic AND r.partition = t.partition
         ORDER BY from_offset DESC LIMIT 1
     )
     ON CONFLICT (topic, partition, from_offset) DO UPDATE SET version = EXCLUDED.version
 )
-SELECT topic, partition, epoch FROM taken
+SELECT topic, partition, epoch FROM acquired
 
--- name: give_up
+-- name: release
 UPDATE partition_position SET owner = NULL
 WHERE owner = $1 AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
 
--- name: give_up_idle
--- Rows that a batch has locked are left for the next round.
+-- name: release_unlocked
+-- Skips rows that a batch has locked until the next renewal.
 UPDATE partition_position p SET owner = NULL
 FROM (
     SELECT q.topic, q.partition FROM partition_position q
@@ -243,7 +262,7 @@ FROM (
 WHERE p.topic = idle.topic AND p.partition = idle.partition
 
 -- name: halt
--- A row that a batch has locked is left: whoever saw the reason will see it again.
+-- Skips a row that a batch has locked: the caller detects the reason again.
 UPDATE partition_position p SET halted_reason = $4, halted_offset = p.next_offset
 FROM (
     SELECT topic, partition FROM partition_position WHERE topic = $1 AND partition = $2 AND epoch = $3

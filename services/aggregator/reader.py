@@ -1,8 +1,8 @@
-"""Which records of the stream this worker writes: pause, seek, resume, and what each delivered record means.
+"""Selects the delivered records that this worker writes, and controls the consumer: pause, seek, resume.
 
-The consumer has all partitions assigned and paused. A partition that was gained is checked against the log, sought to
-its position and resumed; one that was lost is paused and forgotten. Whatever arrives for a partition that is not held,
-or from before its position, is dropped: it will come again, to whoever holds it.
+The consumer is assigned all partitions, paused. `start` seeks a leased partition to its position and resumes it;
+`stop` pauses it and drops its state. Records of partitions that are not being read, and records below the position,
+are dropped: Kafka delivers them again to the worker with the lease.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Protocol
 
 from aiokafka import TopicPartition
 
-from services.aggregator.leases import Partition
-from services.aggregator.log import theirs
+from schemas.log import Partition, Vector
+from services.aggregator.lease_manager import Lease
 from services.aggregator.spans import Claim, Record, Span
-from services.aggregator.tenancy import Lease
+from services.runtime.kafka import topic_partition
 
 
 class Consumer(Protocol):
-    """What is used of the Kafka consumer."""
+    """The methods of the Kafka consumer that the reader calls."""
 
     def assign(self, partitions: list[TopicPartition]) -> None: ...
     def pause(self, *partitions: TopicPartition) -> None: ...
@@ -31,8 +31,8 @@ class Consumer(Protocol):
 
 
 @dataclass(slots=True)
-class Held:
-    """A partition being read. `fresh` until its first batch: records in flight from before the seek may still come."""
+class _Progress:
+    """State of a partition being read. `fresh` until its first batch: older records may still be in flight."""
 
     epoch: int
     next_offset: int
@@ -41,81 +41,81 @@ class Held:
 
 
 class Reader:
-    """What is held, and how far it has been read. No method waits, so none can be interleaved."""
+    """The partitions being read, and how far. No method awaits, so calls never interleave."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        self._held: dict[Partition, Held] = {}
+        self._progress: dict[Partition, _Progress] = {}
 
     @property
-    def next_offsets(self) -> dict[Partition, int]:
-        """The next offset to read of each partition held; what was read before may not be committed yet."""
-        return {partition: held.next_offset for partition, held in self._held.items()}
+    def next_offsets(self) -> Vector:
+        """The next offset to read of each partition. Records below it may not be committed yet."""
+        return Vector({partition: one.next_offset for partition, one in self._progress.items()})
 
     @property
-    def positions(self) -> dict[Partition, int]:
-        """The position of each partition held, as it was last written."""
-        return {partition: held.position for partition, held in self._held.items()}
+    def positions(self) -> Vector:
+        """The last committed position of each partition being read."""
+        return Vector({partition: one.position for partition, one in self._progress.items()})
 
     def epoch(self, partition: Partition) -> int | None:
-        """The epoch under which a partition is held, or None."""
-        held = self._held.get(partition)
-        return held.epoch if held else None
+        """The epoch under which a partition is read, or None if it is not."""
+        progress = self._progress.get(partition)
+        return progress.epoch if progress else None
 
-    def gain(self, lease: Lease) -> None:
-        """Read on from the lease's position."""
-        partition = lease.position.partition
-        self._held[partition] = Held(lease.epoch, lease.position.next_offset, lease.position.next_offset)
-        self._consumer.seek(theirs(partition), lease.position.next_offset)
-        self._consumer.resume(theirs(partition))
+    def start(self, lease: Lease) -> None:
+        """Start to read a partition at the lease's position."""
+        partition, position = lease.checkpoint.partition, lease.checkpoint.next_offset
+        self._progress[partition] = _Progress(lease.epoch, position, position)
+        self._consumer.seek(topic_partition(partition), position)
+        self._consumer.resume(topic_partition(partition))
 
-    def lose(self, partitions: Iterable[Partition]) -> None:
-        """Stop reading these, and forget how far they were read."""
+    def stop(self, partitions: Iterable[Partition]) -> None:
+        """Stop reading these partitions and drop their state. Partitions that are not being read are ignored."""
         for partition in partitions:
-            if self._held.pop(partition, None) is not None:
-                self._consumer.pause(theirs(partition))
+            if self._progress.pop(partition, None) is not None:
+                self._consumer.pause(topic_partition(partition))
 
-    def lose_all(self) -> None:
-        """Stop reading everything."""
-        self.lose(tuple(self._held))
+    def stop_all(self) -> None:
+        """Stop reading all partitions."""
+        self.stop(tuple(self._progress))
 
-    def written(self, claims: Iterable[Claim]) -> None:
-        """What these claim is in PostgreSQL."""
+    def mark_written(self, claims: Iterable[Claim]) -> None:
+        """Advance the positions to the end of these committed claims."""
         for claim in claims:
-            held = self._held.get(claim.partition)
-            if held is not None and held.epoch == claim.epoch:
-                held.position = claim.end
+            progress = self._progress.get(claim.partition)
+            if progress is not None and progress.epoch == claim.epoch:
+                progress.position = claim.end
 
     def spans(self, records: Iterable[Record]) -> list[Span]:
-        """The records to write, a span for each partition held; counts them as read.
+        """The records to write, one span for each partition being read. Marks them as read.
 
-        A first batch that starts beyond the position is either a gap in the log or a leftover from before the seek:
-        the partition is sought again, and from then on a gap is a gap. Called where records are delivered: while it
-        runs, none is in flight.
+        A first batch that starts above the position follows a gap in the log, or was in flight before the seek. The
+        partition is sought again; a gap after that is a gap in the log. Call this only from the delivery handler:
+        while it runs, no record is in flight.
         """
         spans: list[Span] = []
-        for place, group in groupby(records, key=attrgetter("topic", "partition")):
-            partition = Partition(*place)
-            held = self._held.get(partition)
-            if held is None:
+        for (topic, number), group in groupby(records, key=attrgetter("topic", "partition")):
+            partition = Partition(topic, number)
+            progress = self._progress.get(partition)
+            if progress is None:
                 continue
             wanted = list(group)
-            if wanted[0].offset < held.next_offset:
-                wanted = [record for record in wanted if record.offset >= held.next_offset]
+            if wanted[0].offset < progress.next_offset:
+                wanted = [record for record in wanted if record.offset >= progress.next_offset]
                 if not wanted:
                     continue
-            if held.fresh and wanted[0].offset != held.next_offset:
-                self._consumer.seek(theirs(partition), held.next_offset)
+            if progress.fresh and wanted[0].offset != progress.next_offset:
+                self._consumer.seek(topic_partition(partition), progress.next_offset)
             else:
-                spans.append(Span(partition, held.epoch, held.next_offset, wanted[-1].offset + 1, wanted))
-                held.next_offset = wanted[-1].offset + 1
-            held.fresh = False
+                spans.append(Span(partition, progress.epoch, progress.next_offset, wanted[-1].offset + 1, wanted))
+                progress.next_offset = wanted[-1].offset + 1
+            progress.fresh = False
         return spans
 
     def skip(self, partition: Partition, start: int, end: int) -> Span | None:
-        """A span without records over a gap that will never deliver one; None if the partition has moved on."""
-        held = self._held.get(partition)
-        if held is None or held.next_offset != start:
+        """A span without records over a gap in the log, or None if the partition is no longer at `start`."""
+        progress = self._progress.get(partition)
+        if progress is None or progress.next_offset != start:
             return None
-        held.next_offset = end
-        return Span(partition, held.epoch, start, end, ())
+        progress.next_offset = end
+        return Span(partition, progress.epoch, start, end, ())

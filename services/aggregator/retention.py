@@ -1,6 +1,7 @@
-"""Deleting the kept bytes of rejects whose time is over: at the start of an aggregator, and once a day.
+"""Deletes expired rejects and their stored bytes: when an aggregator starts, and once a day.
 
-Each aggregator does it. What another one is about to delete is left to it, so none waits for another, nor for a batch.
+Every aggregator runs it. Rows that another session has locked are skipped, so it waits for no other aggregator and for
+no batch.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import asyncpg
 
-from services.aggregator.store import SQL
-from services.runtime import postgres
+from services.aggregator.queries import SQL
+from services.runtime import error_messages, metrics, postgres
 from services.runtime.clock import Clock
 from services.runtime.errors import is_transient
 from services.runtime.logs import get
@@ -21,42 +22,59 @@ from services.runtime.settings import Settings
 
 log = get(__name__)
 
-MOST = 1_000
-"""Rows of one statement."""
+MAX_ROWS = 1_000
+"""Rows that one statement deletes at most."""
 DAY_SECONDS = 86_400.0
-AGAIN_SECONDS = 600.0
+RETRY_SECONDS = 600.0
 
 
 async def purge(connection: asyncpg.Connection[Any], now: datetime) -> int:
-    """Delete what was to be kept until `now` or before; how many rejects lost their bytes. Their reasons stay."""
-    total, deleted = 0, MOST
-    while deleted == MOST:
-        done: str = await connection.execute(SQL["purge"], now, MOST)
+    """Delete the stored bytes of rejects that expired by `now`; the rejects stay. Returns the number of rows.
+
+    Rows must have expired by PostgreSQL's clock too: one host's clock may be wrong, and deletion is final.
+    """
+    total, deleted = 0, MAX_ROWS
+    while deleted == MAX_ROWS:
+        done: str = await connection.execute(SQL["purge"], now, MAX_ROWS)
         deleted = int(done.rpartition(" ")[2])
         total += deleted
     return total
 
 
+async def prune(connection: asyncpg.Connection[Any], now: datetime) -> int:
+    """Delete expired rejects by the rule in `prune_rejects` and add them to the stored totals. Returns their number."""
+    total, deleted = 0, MAX_ROWS
+    while deleted == MAX_ROWS:
+        deleted = sum(row["pruned"] for row in await connection.fetch(SQL["prune_rejects"], now, MAX_ROWS))
+        total += deleted
+    return total
+
+
 async def run(settings: Settings, clock: Clock, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-    """Purge now and once a day, until cancelled; ten minutes after a failure again."""
+    """Purge and prune now and once a day, until cancelled. Retries ten minutes after a failure."""
     while True:
         try:
-            log.info("rejects-purged", rows=await _once(settings, clock()))
+            purged, pruned = await _once(settings, clock())
+            log.info("rejects-purged", rows=purged, pruned=pruned)
             wait = DAY_SECONDS
         except Exception as error:
-            if is_transient(error):
-                log.warning("rejects-not-purged", error=type(error).__name__)
+            why = error_messages.message(error)
+            if is_transient(error) or why is not None:
+                log.warning("rejects-not-purged", error=type(error).__name__, reason=why)
             else:
                 log.exception("rejects-not-purged")
-            wait = AGAIN_SECONDS
+            wait = RETRY_SECONDS
         await pause(wait)
 
 
-async def _once(settings: Settings, now: datetime) -> int:
+async def _once(settings: Settings, now: datetime) -> tuple[int, int]:
     connection = await postgres.connect(settings, "ddor-aggregator-purge")
     try:
-        rows = await purge(connection, now)
+        found = {"rejected_raw": await purge(connection, now), "rejected": await prune(connection, now)}
         await connection.close(timeout=2)
     finally:
         connection.terminate()
-    return rows
+    for table, rows in found.items():
+        metrics.PRUNED.labels(table).inc(rows)
+        metrics.PRUNED_AT.labels(table).set(now.timestamp())
+    return found["rejected_raw"], found["rejected"]

@@ -1,6 +1,6 @@
-"""Spans of the log: what was read of a partition, how it is cut, and what a batch claims to have read.
+"""Spans: ranges of offsets that were read from one partition, how batches split them, and what a batch claims. Pure.
 
-Pure. A span may hold fewer records than offsets: transactions leave markers, and aborted records are not delivered.
+A span may have fewer records than offsets: transaction markers take offsets, and aborted records are not delivered.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from services.aggregator.leases import Partition
+from schemas.log import Partition
 
 
 class Record(Protocol):
-    """What is used of a Kafka record."""
+    """The attributes of a Kafka record that the aggregator reads."""
 
     @property
     def topic(self) -> str: ...
@@ -29,7 +29,7 @@ class Record(Protocol):
 
 
 class Span(NamedTuple):
-    """The offsets [start, end) of one partition under one epoch, and the records in them, in order."""
+    """The offsets [start, end) of one partition under one epoch, with their records in order."""
 
     partition: Partition
     epoch: int
@@ -40,9 +40,9 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The span [start, end) of one partition that a batch covers, and the proof of having read it.
+    """The offsets [start, end) of one partition that a batch covers.
 
-    `last_digest` is the SHA-256 of the record at `last_offset`, None when the span holds no record.
+    `last_digest` is the SHA-256 of the record at `last_offset`. Both are None if the span has no records.
     """
 
     partition: Partition
@@ -56,26 +56,26 @@ class Claim:
 
 
 def digest(value: bytes | None) -> bytes:
-    """SHA-256 of a record's value; a null value has the digest of no bytes."""
+    """SHA-256 of a record's value. A null value has the digest of the empty string."""
     return hashlib.sha256(value or b"").digest()
 
 
-def count(spans: Iterable[Span]) -> int:
-    """How many records there are in these spans."""
+def count_records(spans: Iterable[Span]) -> int:
+    """The number of records in these spans."""
     return sum(len(span.records) for span in spans)
 
 
-def parts(spans: list[Span], limit: int) -> Iterator[list[Span]]:
-    """The same spans in parts of at most `limit` records; each partition's records stay in order."""
-    if count(spans) <= limit:
+def split(spans: list[Span], limit: int) -> Iterator[list[Span]]:
+    """Split spans into groups of at most `limit` records. Each partition's records stay in order."""
+    if count_records(spans) <= limit:
         yield spans
     else:
         for half in halves(spans):
-            yield from parts(half, limit)
+            yield from split(half, limit)
 
 
 def halves(spans: list[Span]) -> tuple[list[Span], list[Span]]:
-    """Two parts; of one span, of about the same number of records, of which there must be two or more."""
+    """Split in two: between spans, or in the middle of a single span, which must have at least two records."""
     if len(spans) > 1:
         middle = len(spans) // 2
         return spans[:middle], spans[middle:]
@@ -87,7 +87,7 @@ def halves(spans: list[Span]) -> tuple[list[Span], list[Span]]:
 
 
 def claim(span: Span, rejected: int) -> Claim:
-    """The claim of a span of which so many records were rejected."""
+    """The claim for a span with this number of rejected records."""
     last = span.records[-1] if span.records else None
     return Claim(
         span.partition,

@@ -1,7 +1,7 @@
-"""The stream: FastStream's batch subscriber over all partitions of both event topics.
+"""FastStream's batch subscriber over all partitions of the event topics.
 
-It joins no consumer group: which partitions are read is decided by the leases in PostgreSQL, and where from by the
-positions there. Until they say so, all partitions are paused.
+It joins no consumer group. The leases in PostgreSQL decide which partitions are read, and the positions there at which
+offset. Until a partition is leased, it is paused.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage, TopicPartition
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
-from services.aggregator.leases import Partition
+from schemas.log import Partition
 from services.aggregator.spans import Record
 from services.aggregator.worker import MAX_RECORDS
 
 _BATCH_TIMEOUT_MS = 50
-"""FastStream sleeps it twice when idle, so that a lone record waits up to 0.1 s; batches grow by the fetch size."""
+"""FastStream sleeps this long twice when idle, so a single record waits up to 0.1 s. Batches grow by the fetch size."""
 
 
-async def _raw(records: tuple[ConsumerRecord[Any, Any], ...]) -> KafkaMessage:
-    """Hand records on as they are: FastStream's parser would decode headers, which may hold any bytes."""
+async def _unparsed(records: tuple[ConsumerRecord[Any, Any], ...]) -> KafkaMessage:
+    """Pass records through unchanged. FastStream's parser would decode headers, which may contain any bytes."""
     return KafkaMessage(body=b"", raw_message=records, consumer=cast("Any", None))
 
 
@@ -32,9 +32,9 @@ async def _undecoded(message: KafkaMessage) -> Sequence[Record]:
 
 
 def subscribe(
-    broker: KafkaBroker, partitions: Sequence[Partition], take: Callable[[Sequence[Record]], Awaitable[None]]
+    broker: KafkaBroker, partitions: Sequence[Partition], handler: Callable[[Sequence[Record]], Awaitable[None]]
 ) -> Callable[[], AIOKafkaConsumer]:
-    """Declare the subscriber; answers a function that gives its consumer once the broker has started."""
+    """Declare the subscriber. Returns a function that returns its consumer, once the broker has started."""
     subscriber = broker.subscriber(
         partitions=[TopicPartition(one.topic, one.number) for one in partitions],
         batch=True,
@@ -44,7 +44,7 @@ def subscribe(
         auto_offset_reset="latest",
         isolation_level="read_committed",
         fetch_min_bytes=1,
-        parser=_raw,
+        parser=_unparsed,
         decoder=_undecoded,
         no_reply=True,
         title="detainer events",
@@ -53,7 +53,7 @@ def subscribe(
 
     @subscriber
     async def count(message: KafkaMessage) -> None:
-        await take(cast("Sequence[Record]", message.raw_message))
+        await handler(cast("Sequence[Record]", message.raw_message))
 
     def consumer() -> AIOKafkaConsumer:
         assert isinstance(subscriber, BatchSubscriber)

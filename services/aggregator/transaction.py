@@ -1,4 +1,4 @@
-"""One transaction that never hangs its caller: who is cancelled does not wait for a server that does not answer."""
+"""A PostgreSQL transaction whose caller, when cancelled, does not wait for an unresponsive server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import asyncpg
 async def transaction(
     connection: asyncpg.Connection[Any], isolation: Literal["read_committed", "repeatable_read"] = "read_committed"
 ) -> AsyncIterator[None]:
-    """Rolled back on an error, which is the one that is raised. Cancelled, or not rolled back: the connection is cut.
+    """Commit at the end; on an error roll back and raise that error. If cancelled, terminate the connection.
 
-    A connection that might still be inside a transaction is never used again: a later commit on it would be a
-    savepoint's.
+    Also terminates the connection if the rollback fails. A connection that may still be inside a transaction must not
+    be used again: a later transaction on it would be a savepoint.
     """
     started = connection.transaction(isolation=isolation)
     try:
@@ -27,7 +27,7 @@ async def transaction(
         except Exception:
             try:
                 await started.rollback()
-            except Exception:  # the first error says more
+            except Exception:  # raise the first error, not this one
                 connection.terminate()
             raise
         await started.commit()

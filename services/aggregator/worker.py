@@ -1,10 +1,10 @@
-"""One aggregator process: leases, reading and writing, put together.
+"""One aggregator process: combines leases, reading and writing into sessions.
 
-Everything that a session knows is in PostgreSQL. When a write is not known to be committed, or a connection breaks,
-the session ends: what was decoded is dropped, and the next session reads positions and epochs anew.
+All durable state is in PostgreSQL. A session ends when a connection breaks or the outcome of a write is unknown. The
+decoded batches are dropped, and the next session loads positions and epochs again.
 
-Three tasks: one writes batches; one heartbeats and keeps the leases, and waits for nothing but PostgreSQL's answer;
-one gains partitions and looks at the log, and may wait for batches and for Kafka.
+A session has three tasks. One writes batches. One sends heartbeats and renews the leases; it waits only for PostgreSQL.
+One starts to read leased partitions and inspects the log; it may wait for batches and for Kafka.
 """
 
 from __future__ import annotations
@@ -15,59 +15,62 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.log import Partition, Vector
 from schemas.topics import EVENT_TOPICS
 from schemas.week import WeekIndex
-from services.aggregator.lag import LagView
-from services.aggregator.leases import EXPIRY, HEARTBEAT, Partition
-from services.aggregator.log import Log, theirs
+from services.aggregator.batch_size import BatchSize
+from services.aggregator.lag import LagReporter
+from services.aggregator.lease_manager import LeaseManager
+from services.aggregator.leases import EXPIRY, HEARTBEAT
+from services.aggregator.log_inspector import LogInspector
 from services.aggregator.reader import Consumer, Reader
-from services.aggregator.sizing import BatchSize
 from services.aggregator.spans import Record, Span
 from services.aggregator.store import Store
-from services.aggregator.tenancy import Tenancy
 from services.aggregator.writer import Writer
 from services.runtime import calendar, metrics, postgres
+from services.runtime.kafka import topic_partition
 from services.runtime.logs import get
 from services.runtime.settings import Settings
 
 log = get(__name__)
 
 PARTITIONS = tuple(Partition(topic.name, number) for topic in EVENT_TOPICS for number in range(topic.partitions))
-"""The partitions that the topics are made with; a session reads those that were added too."""
+"""The partitions that the topics are created with. A session also reads partitions that were added later."""
 MAX_RECORDS = 5_000
-"""The most records of a delivery, and of a batch."""
+"""Maximum number of records in a delivery, and in a batch."""
 
-ABSENT_LOOKS = 10
-"""So many looks at Kafka, a second apart, must miss a partition that was read before: a broker hears late of others."""
+ABSENT_CHECKS = 10
+"""Consecutive checks, one a second, that must miss a leased partition before it is halted: broker metadata lags."""
 
-_SHOW_EVERY = 1.0
-_LOOK_EVERY = 0.05
-_CLOSING = 2.0
-"""Seconds that the end of a session gives each server that may be gone."""
+_INSPECT_SECONDS = 1.0
+_START_SECONDS = 0.05
+_CLOSE_SECONDS = 2.0
+"""Timeout for closing each connection at the end of a session. The server may be unreachable."""
 
 
 class PartitionsAddedError(Exception):
-    """A topic has more partitions than when the session began: the next one reads them too."""
+    """Partitions were added to a topic. The session ends; the next session reads them too."""
 
 
 @dataclass(slots=True)
 class _Session:
-    """What one session holds; all of it is made anew for the next."""
+    """The state of one session. Nothing is carried over to the next."""
 
-    tenancy: Tenancy
+    lease_manager: LeaseManager
     reader: Reader
     writer: Writer
-    log: Log
-    lag: LagView
+    inspector: LogInspector
+    lag: LagReporter
     partitions: Set[Partition] = frozenset(PARTITIONS)
     epochs: dict[Partition, int] = field(default_factory=dict)
-    behind: dict[Partition, int] = field(default_factory=dict)
+    unread: dict[Partition, int] = field(default_factory=dict)
+    """The next offset of each partition that was below the log's end at the last inspection."""
     absent: dict[Partition, int] = field(default_factory=dict)
-    """How many looks in a row have missed a leased partition that was not there when the session began."""
+    """Leased partitions that did not exist when the session began: the number of consecutive checks that missed it."""
 
 
 class Worker:
-    """Run `session` under a supervisor; call `take` with each delivery, one at a time and in order."""
+    """Run `session` under a supervisor. Call `take` with each delivery, one at a time and in order."""
 
     def __init__(
         self, settings: Settings, client: Mapping[str, Any], consumer: Callable[[], Awaitable[Consumer]]
@@ -81,170 +84,182 @@ class Worker:
         self._assigned: Set[Partition] = frozenset(PARTITIONS)
 
     async def take(self, records: Sequence[Record]) -> None:
-        """Decode one delivery and hand it to the writer; without a session it is dropped and will come again.
+        """Pass one delivery to the writer. Without a session it is dropped; Kafka delivers it again.
 
-        Never raises: the stream would go on with the next delivery. What fails here ends the session.
+        Never raises, because FastStream would continue with the next delivery. An error here ends the session.
         """
         session = self._session
         if session is None:
             return
         try:
-            spans = [span for span in session.reader.spans(records) if await self._is_whole(session, span)]
+            spans = [span for span in session.reader.spans(records) if await self._is_complete(session, span)]
             if spans:
                 await session.writer.put(spans)
         except Exception as error:
             await session.writer.fail(error)
 
-    async def _is_whole(self, session: _Session, span: Span) -> bool:
-        """Whether nothing is missing before the first record: a gap is believed when the log shows it too.
+    async def _is_complete(self, session: _Session, span: Span) -> bool:
+        """Whether no record is missing before the first. A gap is accepted only if the log has the same gap.
 
-        A consumer whose offset the log no longer has begins again at the log's end without a word.
+        A consumer whose offset is no longer in the log silently resets to the log's end.
         """
         first = span.records[0].offset
-        if first == span.start or await session.log.begins_at(span.partition, span.start) == first:
+        if first == span.start or await session.inspector.first_offset(span.partition, span.start) == first:
             return True
         log.warning("records-missing", partition=str(span.partition), position=span.start, delivered=first)
-        session.reader.lose([span.partition])
+        session.reader.stop([span.partition])
         return False
 
     async def session(self, up: Callable[[], None]) -> None:
-        """Connect, claim the name, then heartbeat, read and write until something fails."""
+        """Connect, claim the name, then send heartbeats, read and write until an error ends the session."""
         async with AsyncExitStack() as stack:
             session = await self._open(stack)
             stack.push_async_callback(self._close, session)
             self._session = session
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(session.writer.run(), name="writer")
-                tasks.create_task(self._keep_leases(session, up), name="leases")
+                tasks.create_task(self._renew_leases(session, up), name="leases")
                 tasks.create_task(self._follow_leases(session), name="partitions")
 
     async def _open(self, stack: AsyncExitStack) -> _Session:
         name = self._settings.worker_name
-        looking = Log(self._client)
-        stack.push_async_callback(_end, looking.stop)
-        await looking.start()
-        partitions = await looking.partitions()
-        lag = LagView(self._client, partitions)
-        stack.push_async_callback(_end, lag.stop)
+        inspector = LogInspector(self._client)
+        stack.push_async_callback(_close_quietly, inspector.stop)
+        await inspector.start()
+        partitions = await inspector.partitions()
+        lag = LagReporter(self._client, partitions)
+        stack.push_async_callback(_close_quietly, lag.stop)
         await lag.start()
-        # FastStream's broker starts only once Kafka has answered: one that fails to start is not closed again.
+        # Start FastStream's broker only after Kafka has responded: it does not close its clients if it fails to start.
         consumer = await self._consumer()
         if partitions != self._assigned:
-            consumer.assign(list(map(theirs, partitions)))
+            consumer.assign(list(map(topic_partition, partitions)))
             self._assigned = partitions
-        consumer.pause(*map(theirs, partitions))
-        # Whoever cannot read every partition takes none: others may be able to.
-        await looking.ends(partitions)
-        leasing = await postgres.connect(self._settings, "ddor-aggregator-lease")
-        stack.push_async_callback(_end, leasing.close)
-        await calendar.keep(leasing, self._settings.calendar)
-        writing = await postgres.connect(self._settings, "ddor-aggregator-writer")
-        stack.push_async_callback(_end, writing.close)
-        store = Store(writing, name)
+        consumer.pause(*map(topic_partition, partitions))
+        # A worker that cannot reach the leader of every partition acquires no lease; another worker may reach them.
+        await inspector.ends(partitions)
+        lease_connection = await postgres.connect(self._settings, "ddor-aggregator-lease")
+        stack.push_async_callback(_close_quietly, lease_connection.close)
+        await calendar.keep(lease_connection, self._settings.calendar)
+        write_connection = await postgres.connect(self._settings, "ddor-aggregator-writer")
+        stack.push_async_callback(_close_quietly, write_connection.close)
+        store = Store(write_connection, name)
         await store.prepare()
-        tenancy = Tenancy(leasing, name)
-        await tenancy.claim_name()
-        await tenancy.add_partitions(partitions)
+        lease_manager = LeaseManager(lease_connection, name)
+        await lease_manager.claim_name()
+        await lease_manager.add_partitions(partitions)
         reader = Reader(consumer)
-        return _Session(tenancy, reader, Writer(store, reader, self._weeks, self._size), looking, lag, partitions)
+        writer = Writer(store, reader, self._weeks, self._size)
+        return _Session(lease_manager, reader, writer, inspector, lag, partitions)
 
     async def _close(self, session: _Session) -> None:
-        """Stop reading at once; give the leases back if PostgreSQL still listens."""
+        """Stop reading at once; release the leases if PostgreSQL is reachable."""
         self._session = None
-        metrics.UNREAD.set(0)  # without a lease, whoever takes it shows what stands still
-        session.reader.lose_all()
+        metrics.UNREAD.set(0)  # the next owner of the leases reports the unread partitions
+        session.reader.stop_all()
         await session.writer.close()
-        await _end(session.tenancy.sign_off)  # else the leases expire by themselves
+        await _close_quietly(session.lease_manager.sign_off)  # if this fails, the leases expire
 
-    async def _keep_leases(self, session: _Session, up: Callable[[], None]) -> None:
-        """Heartbeat. Whoever has not for as long as a lease lives has lost them all, and knows it."""
+    async def _renew_leases(self, session: _Session, up: Callable[[], None]) -> None:
+        """Send heartbeats. If none succeeds within the expiry, the leases may be lost and the session ends."""
         while True:
             async with asyncio.timeout(EXPIRY.total_seconds()):
-                session.epochs = await session.tenancy.round(session.writer.busy)
+                session.epochs = await session.lease_manager.renew(session.writer.busy)
             reader = session.reader
-            reader.lose([one for one in reader.next_offsets if reader.epoch(one) != session.epochs.get(one)])
+            reader.stop([one for one in reader.next_offsets if reader.epoch(one) != session.epochs.get(one)])
             up()
             await asyncio.sleep(HEARTBEAT.total_seconds())
 
     async def _follow_leases(self, session: _Session) -> None:
         clock = asyncio.get_running_loop().time
-        shown_at = clock()
+        inspected_at = clock()
         while True:
             if (session.epochs.keys() & session.partitions) - session.reader.next_offsets.keys():
-                await self._gain(session)
-            leased = session.epochs.keys() | session.tenancy.halted.keys()
+                await self._start_reading(session)
+            leased = session.epochs.keys() | session.lease_manager.halted.keys()
             metrics.UNREAD.set(len(leased - session.reader.next_offsets.keys()))
-            if clock() - shown_at >= _SHOW_EVERY:
-                shown_at = clock()
-                await self._look_ahead(session)
-            await asyncio.sleep(_LOOK_EVERY)
+            if clock() - inspected_at >= _INSPECT_SECONDS:
+                inspected_at = clock()
+                await self._inspect_log(session)
+            await asyncio.sleep(_START_SECONDS)
 
-    async def _gain(self, session: _Session) -> None:
-        """Begin to read what is leased and not yet read, once all that was decoded is written or dropped."""
-        await session.writer.settled()
-        leases = await session.tenancy.held()
+    async def _start_reading(self, session: _Session) -> None:
+        """Start to read the leased partitions that are not being read yet, after the writer has drained."""
+        await session.writer.drained()
+        leases = await session.lease_manager.leases()
         reading = session.reader.next_offsets
         wanted = {one for one in leases if leases[one].epoch == session.epochs.get(one)} - reading.keys()
         new = {one: leases[one] for one in sorted(wanted & session.partitions) if leases[one].halted is None}
-        reasons = await session.log.lost([lease.position for lease in new.values()])
+        reasons = await session.inspector.lost([lease.checkpoint for lease in new.values()])
         for partition, lease in new.items():
             if reason := reasons.get(partition):
                 await self._halt(session, partition, lease.epoch, f"PositionLost: {reason}")
             else:
-                session.reader.gain(lease)
+                session.reader.start(lease)
         if new:
-            log.info("leases-gained", partitions=[str(partition) for partition in new])
+            log.info("leases-acquired", partitions=[str(partition) for partition in new])
 
     async def _halt(self, session: _Session, partition: Partition, epoch: int, reason: str) -> None:
         log.error("partition-halted", partition=str(partition), reason=reason)
-        await session.tenancy.halt(partition, epoch, reason)
+        await session.lease_manager.halt(partition, epoch, reason)
         session.epochs.pop(partition, None)
 
     async def _halt_absent(self, session: _Session) -> None:
-        """Halt what is leased and Kafka does not have: the topic was made anew with fewer partitions.
+        """Halt leased partitions that do not exist: the topic was recreated with fewer partitions.
 
-        Called behind a look that found none added. Another worker may have seen an added partition first, and this one
-        be given it and ask a broker that has not heard of it: such a look is not believed at once.
+        Called after a check that found no added partition. Another worker may have seen an added partition first, so
+        that this worker leases it while its broker's metadata is still old. One check is therefore not enough.
         """
         leased = {one: epoch for one, epoch in session.epochs.items() if one not in session.partitions}
         session.absent = {one: session.absent.get(one, 0) + 1 for one in leased}
-        for partition in [one for one, looks in session.absent.items() if looks >= ABSENT_LOOKS]:
+        for partition in [one for one, checks in session.absent.items() if checks >= ABSENT_CHECKS]:
             del session.absent[partition]
             reason = "PositionLost: the topic has no such partition"
             await self._halt(session, partition, leased[partition], reason)
 
-    async def _look_ahead(self, session: _Session) -> None:
-        """Show the lag, see added partitions, step over a gap at the log's end that will never deliver a record."""
-        _check_known(session, await session.log.partitions())
+    async def _inspect_log(self, session: _Session) -> None:
+        """Report the lag, detect added and absent partitions, and skip gaps at the log's end."""
+        _check_added(session, await session.inspector.partitions())
         await self._halt_absent(session)
         positions = session.reader.next_offsets
-        there = session.partitions - positions.keys()
-        halted = {one: at for one, at in session.tenancy.halted.items() if one in there}
-        ends = await session.log.ends(positions.keys() | halted.keys()) if positions or halted else {}
-        # A log that ends before what was read from it: lost here, checked when it is gained again, and halted.
-        session.reader.lose([partition for partition, at in positions.items() if ends[partition] < at])
-        await session.lag.show(halted | session.reader.positions, ends)
-        behind = {partition: at for partition, at in positions.items() if ends[partition] > at}
-        still = {partition for partition, at in behind.items() if session.behind.get(partition) == at}
-        session.behind = behind
-        for partition in still:
-            start = behind[partition]
-            end = await session.log.gap_end(partition, start)
-            span = session.reader.skip(partition, start, end) if end is not None else None
-            if span is not None:
-                await session.writer.put([span])
+        not_read = session.partitions - positions.keys()
+        halted = {one: position for one, position in session.lease_manager.halted.items() if one in not_read}
+        high, ends = await _ends(session, positions.keys() | halted.keys())
+        # A log that ends below the position was replaced: stop here; `_start_reading` checks it again and halts it.
+        session.reader.stop([partition for partition, offset in positions.items() if ends[partition] < offset])
+        await session.lag.report(Vector(halted | dict(session.reader.positions)), ends, high)
+        unread = {partition: offset for partition, offset in positions.items() if ends[partition] > offset}
+        unchanged = [partition for partition, offset in unread.items() if session.unread.get(partition) == offset]
+        session.unread = unread
+        for partition in unchanged:
+            await self._skip_gap(session, partition, unread[partition])
+
+    async def _skip_gap(self, session: _Session, partition: Partition, start: int) -> None:
+        """Advance over transaction markers at the log's end, for which Kafka delivers no record."""
+        end = await session.inspector.gap_end(partition, start)
+        span = session.reader.skip(partition, start, end) if end is not None else None
+        if span is not None:
+            await session.writer.put([span])
 
 
-def _check_known(session: _Session, seen: Set[Partition]) -> None:
-    if added := sorted(seen - session.partitions):
+async def _ends(session: _Session, partitions: Set[Partition]) -> tuple[Vector, Vector]:
+    """The high watermarks, then the last stable offsets."""
+    if not partitions:
+        return Vector(), Vector()
+    high = await session.lag.high_watermarks(partitions)
+    return high, await session.inspector.ends(partitions)
+
+
+def _check_added(session: _Session, found: Set[Partition]) -> None:
+    if added := sorted(found - session.partitions):
         log.info("partitions-added", partitions=[str(partition) for partition in added])
         raise PartitionsAddedError(f"{len(added)} partitions were added")
 
 
-async def _end(end: Callable[[], Awaitable[None]]) -> None:
-    """Wait a little for an orderly end; a server that is gone needs none."""
+async def _close_quietly(close: Callable[[], Awaitable[None]]) -> None:
+    """Close with a timeout, and log an error instead of raising it: the server may be unreachable."""
     try:
-        async with asyncio.timeout(_CLOSING):
-            await end()
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await close()
     except Exception as error:
-        log.info("not-ended-in-order", error=type(error).__name__)
+        log.info("close-failed", error=type(error).__name__)

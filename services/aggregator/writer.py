@@ -1,7 +1,7 @@
-"""Writing batches strictly in order, one ahead: while PostgreSQL works on one, the next is decoded.
+"""Writes batches strictly in order. While PostgreSQL processes one batch, the next is decoded.
 
-A batch is written, or not, or it is not known. In the last two cases everything decoded is dropped, and the partitions
-are read again from where PostgreSQL says they are. Nothing is ever sent a second time on the strength of memory.
+If a batch was not written, or its outcome is unknown, all decoded batches are dropped and the partitions are read again
+from the positions in PostgreSQL. No batch is ever retried from memory.
 """
 
 from __future__ import annotations
@@ -12,177 +12,177 @@ from itertools import count as numbers
 from time import perf_counter
 from typing import NamedTuple
 
+from schemas.log import Partition
 from schemas.week import WeekIndex
-from services.aggregator import tally
-from services.aggregator.leases import Partition
+from services.aggregator import decoding
+from services.aggregator.batch_size import BatchSize
+from services.aggregator.decoding import Batch
 from services.aggregator.reader import Reader
-from services.aggregator.sizing import BatchSize
-from services.aggregator.spans import Span, count, halves, parts
-from services.aggregator.store import TIMEOUT, Fenced, Store, Written
-from services.aggregator.tally import Batch
+from services.aggregator.spans import Span, count_records, halves, split
+from services.aggregator.store import TIMEOUT, FencedError, Store, WriteResult
 from services.runtime import metrics
-from services.runtime.errors import is_transient, may_lie_in_a_record
+from services.runtime.errors import is_data_error, is_transient
 from services.runtime.logs import get
 
 log = get(__name__)
 
 _SLOW = TIMEOUT.total_seconds() * 0.9
-_FEW = 100
-"""Records decoded in about a millisecond."""
+_DECODE_STEP = 100
+"""Records decoded between two turns of the event loop: about a millisecond of work."""
 
 
-class _Ahead(NamedTuple):
+class _Decoded(NamedTuple):
     number: int
     batch: Batch
     spans: list[Span]
 
 
 class Writer:
-    """The one task that writes. One session's: when it fails, a new reader and a new writer begin."""
+    """The writing task of one session. When it fails, the next session starts with a new reader and a new writer."""
 
     def __init__(self, store: Store, reader: Reader, weeks: WeekIndex, size: BatchSize) -> None:
         self._store = store
         self._reader = reader
         self._weeks = weeks
         self._size = size
-        self._ahead: _Ahead | None = None
+        self._next: _Decoded | None = None
         self._numbers = numbers(1)
         self._in_flight: dict[int, list[Span]] = {}
         self._error: Exception | None = None
         self._closed = False
         self._changed = asyncio.Condition()
-        self._turn = asyncio.Lock()
+        self._decode_lock = asyncio.Lock()
 
     @property
     def busy(self) -> set[Partition]:
-        """The partitions of all that was taken and is neither written nor dropped."""
+        """The partitions with records that were accepted by `put` and are neither written nor dropped."""
         return {span.partition for spans in self._in_flight.values() for span in spans}
 
     async def put(self, spans: list[Span]) -> None:
-        """Decode spans and hand them on; waits while one decoded batch is waiting already."""
-        for part in parts(spans, self._size.limit):
+        """Decode spans and queue the batch. Backpressure: waits while another decoded batch is queued."""
+        for group in split(spans, self._size.limit):
             if self._closed:
                 return
-            await self._put(part)
+            await self._put(group)
 
     async def _put(self, spans: list[Span]) -> None:
         number = next(self._numbers)
         self._in_flight[number] = spans
         try:
-            async with self._turn:
+            async with self._decode_lock:
                 batch = await self._decode(spans)
-                await self._hand_on(_Ahead(number, batch, spans))
+                await self._queue(_Decoded(number, batch, spans))
         except BaseException:
             del self._in_flight[number]
             raise
 
     async def _decode(self, spans: list[Span]) -> Batch:
-        """Decode a few records at a time: between them the server's answers to the batch before are heard."""
-        reading = tally.Reading(self._weeks)
+        """Decode a few records at a time, so that the event loop can process PostgreSQL's responses in between."""
+        decoder = decoding.BatchDecoder(self._weeks)
         for span in spans:
-            for start in range(0, len(span.records), _FEW):
-                reading.read(span.partition.topic, span.records[start : start + _FEW])
+            for start in range(0, len(span.records), _DECODE_STEP):
+                decoder.add(span.partition.topic, span.records[start : start + _DECODE_STEP])
                 await asyncio.sleep(0)
-        return reading.batch(spans)
+        return decoder.batch(spans)
 
-    async def _hand_on(self, ahead: _Ahead) -> None:
+    async def _queue(self, decoded: _Decoded) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._ahead is None or self._closed)
+            await self._changed.wait_for(lambda: self._next is None or self._closed)
             if not self._closed:
-                self._ahead = ahead
+                self._next = decoded
                 self._changed.notify_all()
 
-    async def settled(self) -> None:
-        """Return once all that was taken until now is written or dropped: then PostgreSQL's positions say it all."""
-        taken = set(self._in_flight)
+    async def drained(self) -> None:
+        """Wait until every batch accepted so far is written or dropped. PostgreSQL's positions are then current."""
+        pending = set(self._in_flight)
         async with self._changed:
-            await self._changed.wait_for(lambda: taken.isdisjoint(self._in_flight))
+            await self._changed.wait_for(lambda: pending.isdisjoint(self._in_flight))
 
     async def fail(self, error: Exception) -> None:
-        """End the session by this error, which came up outside the task that writes."""
+        """End the session with this error, which occurred outside the writing task."""
         async with self._changed:
             self._error = self._error or error
             self._changed.notify_all()
 
     async def close(self) -> None:
-        """Let go of whoever waits in `put`; what was decoded is dropped."""
+        """Release callers that wait in `put`. Decoded batches are dropped."""
         async with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     async def run(self) -> None:
-        """Write until something fails; the failure is raised, and the session must end with it."""
+        """Write batches until an error occurs. The error is raised and must end the session."""
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._ahead is not None or self._error is not None)
+                await self._changed.wait_for(lambda: self._next is not None or self._error is not None)
                 if self._error is not None:
                     raise self._error
-                assert self._ahead is not None
-                ahead, self._ahead = self._ahead, None
+                assert self._next is not None
+                current, self._next = self._next, None
                 self._changed.notify_all()
             began = perf_counter()
             try:
-                await self._write(ahead.batch, ahead.spans)
-            except Fenced as fenced:
+                await self._write(current.batch, current.spans)
+            except FencedError as fenced:
                 log.info("batch-fenced", partition=str(fenced))
-                self._drop(ahead.spans)
+                self._drop(current.spans)
             metrics.BATCH_SECONDS.observe(perf_counter() - began)
             async with self._changed:
-                del self._in_flight[ahead.number]
+                del self._in_flight[current.number]
                 self._changed.notify_all()
 
     async def _write(self, batch: Batch, spans: list[Span]) -> None:
         try:
             await self._commit(batch)
-        except Fenced:
+        except FencedError:
             raise
         except Exception as error:
-            if is_transient(error) or not may_lie_in_a_record(error):
+            if is_transient(error) or not is_data_error(error):
                 raise
-            log.warning("batch-failed", records=count(spans), error=type(error).__name__)
+            log.warning("batch-failed", records=count_records(spans), error=type(error).__name__)
             await self._bisect(spans, error)
 
     async def _bisect(self, spans: list[Span], error: Exception) -> None:
-        """Write the halves of what failed; a record that fails alone is rejected as internal_error."""
-        records = count(spans)
+        """Write the two halves of a failed batch. A record that fails alone is rejected as internal_error."""
+        records = count_records(spans)
         if records == 0:
             raise error
         if records == 1:
             (span,) = (span for span in spans if span.records)
             log.error("record-failed", partition=str(span.partition), offset=span.records[0].offset, exc_info=error)
-            await self._commit(tally.internal_error(span, error))
+            await self._commit(decoding.internal_error(span, error))
             return
         for half in halves(spans):
-            await self._write(tally.batch(half, self._weeks), half)
+            await self._write(decoding.decode(half, self._weeks), half)
 
     async def _commit(self, batch: Batch) -> None:
-        """One transaction; how long it took decides how large the next ones are."""
+        """Write one batch in one transaction. Its duration adjusts the batch size."""
         began = perf_counter()
         try:
-            written = await self._store.write(batch)
+            result = await self._store.write(batch)
         except Exception as error:
             if is_transient(error) and perf_counter() - began >= _SLOW:
                 self._size.too_slow(sum(claim.records for claim in batch.claims))
                 log.warning("batch-too-slow", limit=self._size.limit)
             raise
-        self._size.committed(written.outcomes.total(), perf_counter() - began < _SLOW / 2)
-        self._reader.written(batch.claims)
-        self._show(written)
+        self._size.committed(result.outcomes.total(), perf_counter() - began < _SLOW / 2)
+        self._reader.mark_written(batch.claims)
+        self._report(result)
 
-    def _show(self, written: Written) -> None:
-        for (topic, outcome), number in written.outcomes.items():
+    def _report(self, result: WriteResult) -> None:
+        for (topic, outcome), number in result.outcomes.items():
             metrics.AGGREGATOR_RECORDS.labels(topic, outcome).inc(number)
-        records = written.outcomes.total()
+        records = result.outcomes.total()
         if records:
             metrics.BATCH_RECORDS.observe(records)
-        for partition, reason in written.halted.items():
+        for partition, reason in result.halted.items():
             log.error("partition-halted", partition=str(partition), reason=reason)
-        self._reader.lose(written.halted)
+        self._reader.stop(result.halted)
 
     def _drop(self, spans: Sequence[Span]) -> None:
-        """Forget the partitions of a batch that was fenced, and of the one that was decoded behind it."""
-        self._reader.lose(span.partition for span in spans)
-        if self._ahead is not None:
-            self._reader.lose(span.partition for span in self._ahead.spans)
-            del self._in_flight[self._ahead.number]
-            self._ahead = None
+        """Stop reading the partitions of a fenced batch and of the batch decoded after it."""
+        self._reader.stop(span.partition for span in spans)
+        if self._next is not None:
+            self._reader.stop(span.partition for span in self._next.spans)
+            del self._in_flight[self._next.number]
+            self._next = None

@@ -2,13 +2,13 @@
 SELECT next_offset, halted_reason, halted_offset, owner FROM partition_position WHERE topic = $1 AND partition = $2
 
 -- name: lock_resuming
--- Whoever resumes this partition waits for its turn. Not the row's own lock: while a log is replaced, for minutes, the
--- partition's worker may have to give it up, at its end or at its next start.
+-- One command at a time resumes a partition. It does not lock the row: replacing a log takes minutes, during which the
+-- partition's worker may need the row to release its lease.
 SELECT pg_advisory_xact_lock(hashtextextended('ddor-resume/' || $1, 0))
 
 -- name: resume
--- A new epoch: whatever a worker may have decoded of this partition is fenced. Its last record is no longer asked for
--- when the position moves, because the log may be another one.
+-- The new epoch fences what a worker may have decoded from this partition. If the position moves, the digest of the last
+-- record is cleared, because the log may have been replaced.
 UPDATE partition_position SET
     halted_reason = NULL, halted_offset = NULL, owner = NULL, epoch = epoch + 1,
     next_offset = COALESCE($3, next_offset), resumed_offset = COALESCE($3, next_offset),
@@ -18,7 +18,7 @@ WHERE topic = $1 AND partition = $2 AND halted_reason IS NOT NULL
 RETURNING next_offset
 
 -- name: replace_log
--- Another log takes the place of the one that was read up to $3.
+-- The log that was read up to offset $3 was replaced: move its records to offsets below 0.
 WITH counted AS (
     UPDATE ledger_entry SET kafka_offset = kafka_offset - $3 WHERE 'detainer-' || kind::text = $1 AND partition = $2
 ), displaced AS (
@@ -32,8 +32,8 @@ WITH counted AS (
 INSERT INTO replaced_log (topic, partition, ended_at, after_report)
 VALUES ($1::text, $2::integer, $3::bigint, (SELECT COALESCE(max(sequence), 0) FROM report))
 
--- name: move_places
--- Where the offset is part of the key; by so much that no row comes to lie where another still is.
+-- name: move_offsets
+-- The tables in which the offset is part of the key. $3 is large enough that no row gets the key of another one.
 WITH rejects AS (
     UPDATE rejected SET kafka_offset = kafka_offset + $3::bigint WHERE topic = $1 AND partition = $2
 ), raw AS (
@@ -44,14 +44,38 @@ UPDATE acceptance_rules SET from_offset = from_offset + $3::bigint WHERE topic =
 -- name: replaced_logs
 SELECT topic || '/' || partition AS partition, replaced_at FROM replaced_log ORDER BY replaced_at
 
+-- name: week_reports
+-- The newest revision of each of these weeks; unless $2, only if no message of the week is unsent.
+SELECT DISTINCT ON (week) week, revision, figures -> 'totals' AS totals, figures -> 'top' -> 0 AS top FROM report
+WHERE week = ANY ($1::date[]) AND ($2 OR NOT EXISTS (
+    SELECT FROM outbox
+    WHERE sent_at IS NULL AND topic IN ('report-ready', 'report-latest') AND key = convert_to(week::text, 'UTF8')
+))
+ORDER BY week, revision DESC
+
 -- name: held_because
 SELECT held_because FROM week_close WHERE week = $1
 
 -- name: add_action
 INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4)
 
+-- name: lock_policies
+-- One command at a time adds a version.
+SELECT pg_advisory_xact_lock(hashtextextended('ddor-policies/' || current_schema(), 0))
+
+-- name: policy_versions
+SELECT version, loaded_at, loaded_by, sha256, content FROM policy_registry ORDER BY version DESC
+
+-- name: policy_version
+SELECT version, loaded_at, loaded_by, sha256, content, contacts FROM policy_registry
+WHERE version = COALESCE($1, (SELECT max(version) FROM policy_registry))
+
+-- name: add_policies
+INSERT INTO policy_registry (version, loaded_at, loaded_by, sha256, file_sha256, content, contacts)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+
 -- name: facts_of
--- Every fact of one detainer, the ledger's marked.
+-- All facts of one detainer. `in_ledger` marks those of the ledger.
 SELECT f.kind::text AS kind, a.name AS agency, f.version, f.fingerprint, f.week, f.jurisdiction, f.withdrawn,
        'detainer-' || f.kind::text AS topic, f.partition, f.kafka_offset, f.in_ledger
 FROM (
@@ -64,7 +88,7 @@ FROM (
 ORDER BY kind, agency, version DESC, fingerprint DESC
 
 -- name: attestations
--- Every attestation of an agency's week, the one that stands first.
+-- All attestations of an agency's week, the one in effect first.
 SELECT t.version, t.fingerprint, t.issued, t.declined, t.partition, t.kafka_offset
 FROM attestation t JOIN agency a ON a.id = t.agency WHERE a.name = $1 AND t.week = $2
 ORDER BY t.version DESC, t.fingerprint DESC
@@ -80,6 +104,9 @@ SELECT r.topic, r.partition, r.kafka_offset, r.reason, r.field, r.detail, r.sha2
        r.redriven_to, raw.value, raw.kept_until
 FROM rejected r LEFT JOIN rejected_raw raw USING (topic, partition, kafka_offset)
 WHERE r.topic = $1 AND r.partition = $2 AND r.kafka_offset = $3
+
+-- name: pruned
+SELECT records FROM pruned_reject WHERE topic = $1 AND partition = $2
 
 -- name: rejects
 SELECT topic, partition, kafka_offset, reason, field, detail, rejected_at, redriven_to FROM rejected
@@ -108,7 +135,10 @@ SELECT topic, partition, kafka_offset FROM rejected WHERE reason = $1
 SELECT pg_advisory_lock(hashtextextended('ddor-verify/' || $1, 0))
 
 -- name: scratch_schemas
-SELECT nspname AS name FROM pg_namespace WHERE nspname LIKE 'ddor\_verify\_%'
+-- The schemas that `ddor verify` created, by their comment, and that this role can drop.
+SELECT nspname AS name, format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS drop FROM pg_namespace
+WHERE nspname ~ '^ddor_verify_[0-9a-f]{16}$' AND obj_description(oid, 'pg_namespace') = $1
+  AND pg_has_role(nspowner, 'USAGE')
 
 -- name: try_scratch
 SELECT pg_try_advisory_lock(hashtextextended('ddor-verify/' || $1, 0))
@@ -124,6 +154,9 @@ SELECT topic, partition, 1, $1 FROM unnest($2::text[], $3::integer[]) AS known (
 UPDATE partition_position SET halted_reason = NULL, resumed_offset = next_offset WHERE halted_reason IS NOT NULL
 
 -- name: knew
--- What the first report of a week knew and what the revision before $2 did, in offsets of the logs that are there now.
+-- The vectors of the week's first report and of the revision before $2, in offsets of the current logs.
 SELECT offsets_now(figures -> 'offsets', sequence) AS offsets FROM report
 WHERE week = $1 AND revision < $2 AND revision IN (1, $2 - 1) ORDER BY revision
+
+-- name: verified
+UPDATE verification SET outcome = '', verified_at = now() WHERE week = $1

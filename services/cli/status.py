@@ -1,10 +1,13 @@
-"""`ddor status`: one table of what is late, stuck or refused."""
+"""`ddor status`: lag, halted partitions, rejects and weeks in one table, and an exit code for scripts."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import asyncpg
@@ -12,66 +15,143 @@ import typer
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from schemas.log import Partition, Vector
 from services.aggregator.leases import EXPIRY
-from services.cli.terminal import out, run
-from services.publisher.closer import EndOffsets
+from services.cli.console import FAILED, WRONG_USE, out, run
+from services.cli.queries import STATUS_SQL as SQL
+from services.cli.status_transactions import open_transactions, with_blockers
+from services.publisher.end_offsets import EndOffsets
 from services.publisher.store import Store
-from services.runtime import kafka, postgres, queries, settings
+from services.runtime import error_messages, kafka, postgres, settings, transactions
 from services.runtime.settings import Settings
 
-SQL = queries.load("services.cli", "status.sql")
-
+_POSTGRES, _KAFKA = "PostgreSQL", "Kafka"
+_LEADS = timedelta(seconds=10)
+"""A publisher without a heartbeat for this long no longer leads."""
 _RECORDS = (("records", "read"), ("duplicates", "of them duplicates"), ("rejected", "rejected"))
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show again every 2 s until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 seconds until Ctrl-C.")] = False,
 ) -> None:
-    """Show lag, halted partitions, rejects, weeks on their way and what is not yet sent.
+    """Show lag, halted partitions, rejected records, weeks that are closing, and unsent messages.
 
-    Rejects by reason and open conflicts are looked up in tables that grow, so --watch leaves them out.
+    Lag is the number of records that Kafka has and the aggregators have not read. With --watch, rejects by reason and
+    open conflicts are left out, because they take long to count in a large database.
+
+    Exit codes:
+
+    - 0: everything runs
+    - 1: an operator must act: no aggregator or publisher runs, a partition is halted, or a restatement is refused
+    - 2: PostgreSQL or Kafka cannot be reached, or the settings are wrong
     """
     run(_status(as_json, watch))
 
 
-async def _status(as_json: bool, watch: bool) -> None:
+async def _status(as_json: bool, watch: bool) -> int:
     loaded = settings.load()
-    connection = await postgres.connect(loaded, "ddor-status")
-    ends = EndOffsets(kafka.client(loaded, "ddor-status"))
-    try:
-        await ends.start()
-        if not watch:
-            state = await _read(connection, ends, loaded)
-            await _add_what_grows(connection, state)
-            out.print_json(json.dumps(state)) if as_json else out.print(_table(state))
-            return
+    if watch:
+        await _watch(loaded)
+    async with AsyncExitStack() as stack:
+        state = await _look(stack, loaded)
+    out.print_json(json.dumps(state)) if as_json else out.print(_table(state))
+    if state["away"]:
+        return WRONG_USE
+    return FAILED if _needs_operator(state) else 0
+
+
+async def _watch(loaded: Settings) -> None:
+    """Refresh until Ctrl-C. Raises the errors of PostgreSQL and Kafka."""
+    async with AsyncExitStack() as stack:
+        connection, ends = await _connection(stack, loaded), await _ends(stack, loaded)
         with Live(console=out, screen=False) as live:
             while True:
-                live.update(_table(await _read(connection, ends, loaded)))
+                live.update(_table(await _read(connection, await ends(), loaded)))
                 await asyncio.sleep(2)
-    finally:
-        await ends.stop()
-        await connection.close()
 
 
-async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: Settings) -> dict[str, Any]:
-    """What takes no longer the more has been counted."""
-    end = await ends.read()
+async def _look(stack: AsyncExitStack, loaded: Settings) -> dict[str, Any]:
+    """The status document. `away` has the reasons why PostgreSQL and Kafka cannot be read."""
+    now, away = datetime.now(UTC), {}
+    state: dict[str, Any] = {
+        "at": now.isoformat(timespec="seconds"),
+        "current_week": str(loaded.calendar.week_of(now)),
+    }
+    end = None
+    try:
+        end = await (await _ends(stack, loaded))()
+    except Exception as error:
+        away[_KAFKA] = _why(error)
+    try:
+        connection = await _connection(stack, loaded)
+        state |= await _read(connection, end, loaded)
+        await _add_growing(connection, state)
+    except Exception as error:
+        away[_POSTGRES] = _why(error)
+    return state | {"away": away}
+
+
+def _why(error: Exception) -> str:
+    """The message for an error with an external cause. Any other error is raised again."""
+    why = error_messages.message(error)
+    if why is None:
+        raise error
+    return why
+
+
+async def _connection(stack: AsyncExitStack, loaded: Settings) -> asyncpg.Connection[Any]:
+    connection = await postgres.connect(loaded, "ddor-status")
+    stack.callback(connection.terminate)
+    return connection
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnds:
+    """The end of each partition, and the partitions blocked by an open transaction with its first offset."""
+
+    end: Vector
+    blocked: Mapping[Partition, int]
+
+
+async def _ends(stack: AsyncExitStack, loaded: Settings) -> Callable[[], Awaitable[LogEnds]]:
+    ends = EndOffsets(kafka.client(loaded, "ddor-status"))
+    stable = EndOffsets(kafka.client(loaded, "ddor-status"), "read_committed")
+    for one in (ends, stable):
+        stack.push_async_callback(one.stop)
+    for one in (ends, stable):
+        await one.start()
+
+    async def read() -> LogEnds:
+        end = await ends.read()
+        return LogEnds(end, transactions.blocked(await stable.read(), end))
+
+    return read
+
+
+async def _read(connection: asyncpg.Connection[Any], ends: LogEnds | None, loaded: Settings) -> dict[str, Any]:
+    """The parts whose cost does not grow with the number of counted events. Without `ends` the lag is unknown."""
+    blocked = ends.blocked if ends else {}
     workers = [dict(row) for row in await connection.fetch(SQL["workers"], EXPIRY)]
     alive = {one["name"] for one in workers if not one["dead"]}
     partitions = []
     for row in await connection.fetch(SQL["partitions"]):
-        lag = end.get(row["topic"], {}).get(str(row["partition"]), 0) - row["next_offset"]
-        partitions.append({**dict(row), "lag": lag, "without_worker": row["owner"] not in alive})
+        partition = Partition(row["topic"], row["partition"])
+        lag = None if ends is None else ends.end.offset_of(partition) - row["next_offset"]
+        since = blocked.get(partition)
+        without = row["owner"] not in alive
+        partitions.append({**dict(row), "lag": lag, "without_worker": without, "open_transaction_since": since})
     now, store = datetime.now(UTC), Store(connection, loaded.calendar, loaded.hold)
+    publisher = await connection.fetchrow(SQL["publisher"], _LEADS)
     return {
         "at": now.isoformat(timespec="seconds"),
         "current_week": str(loaded.calendar.week_of(now)),
         "partitions": partitions,
         "workers": workers,
-        "weeks": [dict(row) for row in await connection.fetch(SQL["weeks"])],
+        "publisher": dict(publisher) if publisher else None,
+        "weeks": [with_blockers(dict(row), blocked) for row in await connection.fetch(SQL["weeks"])],
         "refused": {str(week): why for week, why in (await store.refused()).items()},
         "totals": {
             **{name: sum(one[name] for one in partitions) for name, _ in _RECORDS},
@@ -80,56 +160,94 @@ async def _read(connection: asyncpg.Connection[Any], ends: EndOffsets, loaded: S
     }
 
 
-async def _add_what_grows(connection: asyncpg.Connection[Any], state: dict[str, Any]) -> None:
-    """What takes the longer the more has been counted."""
+async def _add_growing(connection: asyncpg.Connection[Any], state: dict[str, Any]) -> None:
+    """The parts whose cost grows with the number of counted events."""
     state["rejects"] = [dict(row) for row in await connection.fetch(SQL["rejects"])]
     state["totals"]["open_conflicts"] = await connection.fetchval(SQL["open_conflicts"])
 
 
+def _needs_operator(state: dict[str, Any]) -> bool:
+    """Whether something does not continue until an operator acts."""
+    publisher = state["publisher"]
+    return (
+        all(one["dead"] for one in state["workers"])
+        or publisher is None
+        or publisher["dead"]
+        or bool(state["refused"])
+        or any(one["halted_reason"] for one in state["partitions"])
+    )
+
+
 def _table(state: dict[str, Any]) -> Group:
-    table = Table(title=f"as of {state['at']}, week {state['current_week']}", show_header=False)
+    table = Table(title=Text(f"as of {state['at']}, week {state['current_week']}"), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    partitions = state["partitions"]
-    late = [f"{one['topic']}/{one['partition']}: {one['lag']:,}" for one in partitions if one["lag"] > 0]
+    away = state.get("away", {})
+    rows = {name: [_red(why)] for name, why in away.items()}
+    if _POSTGRES not in away:
+        rows |= _rows(state)
+    for name, lines in rows.items():
+        table.add_row(Text(name), Text("\n").join(lines))
+    return Group(table)
+
+
+def _rows(state: dict[str, Any]) -> dict[str, list[Text]]:
+    partitions, totals = state["partitions"], state["totals"]
+    late = [f"{one['topic']}/{one['partition']}: {one['lag']:,}" for one in partitions if (one["lag"] or 0) > 0]
+    if any(one["lag"] is None for one in partitions):
+        late = ["unknown: Kafka cannot be reached"]
     halted = [
         f"{one['topic']}/{one['partition']}: {one['halted_reason']}" for one in partitions if one["halted_reason"]
     ]
     unowned = [f"{one['topic']}/{one['partition']}" for one in partitions if one["without_worker"]]
-    totals = state["totals"]
-    rows = {
+    return {
         "workers": _workers(state["workers"]),
-        "lag (records)": late or ["none"],
-        "halted": [f"[red]{line}[/red]" for line in halted] or ["none"],
-        "without worker": unowned or ["none"],
+        "publisher": [_publisher(state["publisher"])],
+        "lag (records)": _lines(late),
+        "transactions": _lines(open_transactions(partitions)),
+        "halted": [_red(line) for line in halted] or _lines([]),
+        "without worker": _lines(unowned),
         **_counted(state),
-        "weeks": [_week(one) for one in state["weeks"]] or ["none asked for or published"],
-        "not restated": [f"[red]{week}: {why}[/red]" for week, why in state["refused"].items()] or ["none"],
-        "not yet sent": [f"{totals['unsent']:,}"],
-        "records": [", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS)],
+        "weeks": [_week(one) for one in state["weeks"]] or [Text("none requested or published")],
+        "not restated": [_red(f"{week}: {why}") for week, why in state["refused"].items()] or _lines([]),
+        "not yet sent": [Text(f"{totals['unsent']:,}")],
+        "records": [Text(", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS))],
     }
-    for name, lines in rows.items():
-        table.add_row(name, "\n".join(lines))
-    return Group(table)
 
 
-def _workers(workers: list[dict[str, Any]]) -> list[str]:
-    lines = [] if any(not one["dead"] for one in workers) else ["[red]none: nothing is counted[/red]"]
+def _lines(lines: list[str]) -> list[Text]:
+    return [Text(line) for line in lines or ["none"]]
+
+
+def _red(line: str) -> Text:
+    return Text(line, "red")
+
+
+def _workers(workers: list[dict[str, Any]]) -> list[Text]:
+    lines = [] if any(not one["dead"] for one in workers) else [_red("none: nothing is counted")]
     for one in workers:
         seen = f"{one['name']}: seen {one['age_seconds']} s ago, {one['partitions']} partitions"
-        lines.append(f"[red]{seen}, dead[/red]" if one["dead"] else seen)
+        lines.append(_red(f"{seen}, dead") if one["dead"] else Text(seen))
     return lines
 
 
-def _counted(state: dict[str, Any]) -> dict[str, list[str]]:
+def _publisher(one: dict[str, Any] | None) -> Text:
+    if one is None:
+        return _red("none has run yet: no week closes")
+    seen = f"seen {one['age_seconds']} s ago"
+    return _red(f"none: no week closes; the last was {seen}") if one["dead"] else Text(seen)
+
+
+def _counted(state: dict[str, Any]) -> dict[str, list[Text]]:
     if "rejects" not in state:
         return {}
     rejects = [f"{one['topic']} {one['reason']}: {one['n']:,}" for one in state["rejects"]]
-    return {"rejected": rejects or ["none"], "open conflicts": [f"{state['totals']['open_conflicts']:,}"]}
+    return {"rejected": _lines(rejects), "open conflicts": [Text(f"{state['totals']['open_conflicts']:,}")]}
 
 
-def _week(one: dict[str, Any]) -> str:
+def _week(one: dict[str, Any]) -> Text:
     if one["state"] != "held":
-        return f"{one['week']}: {one['state']}"
+        waits_for = "".join(f"; {sentence}" for sentence in one.get("waits_for", ()))
+        return Text(f"{one['week']}: {one['state']}{waits_for}")
     because = "; ".join(f"{flag['gate']}: {flag['detail']}" for flag in one["held_because"])
-    return f"[yellow]{one['week']}: held until {one['held_until']}[/yellow]: {because}"
+    return Text.assemble((f"{one['week']}: held until {one['held_until']}", "yellow"), f": {because}")

@@ -1,4 +1,4 @@
-"""`ddor topics apply`: create the topics and set their configuration, or show how they differ."""
+"""`ddor topics`: create the Kafka topics, set their configuration, compare it, and add partitions."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.topics import EVENT_TOPICS, TOPICS, Topic
-from services.cli.terminal import FAILED, out, run
+from services.cli.console import FAILED, out, run
 from services.runtime import kafka, settings
 from services.runtime.errors import CallerError, ConfigurationError
 
 _SET_ON_THE_TOPIC = 1
-"""The source of an entry that somebody set on the topic itself (`DYNAMIC_TOPIC_CONFIG`); others are inherited."""
+"""The source of a configuration entry set on the topic itself (`DYNAMIC_TOPIC_CONFIG`); others are inherited."""
 MOST_PARTITIONS = 1_000
-"""Of one topic. Each is a row that every batch of its owner locks, and a line in every report's vector."""
+"""Per topic. Each partition is a row that its owner locks in every batch, and a line in every report's vector."""
+_NAMES = ", ".join(topic.name for topic in EVENT_TOPICS)
+_BY_HAND = "`ddor topics apply` does not change this"
 
 
 class CannotGrowError(CallerError):
-    """This topic cannot be given so many partitions."""
+    """The topic cannot have this number of partitions."""
 
 
 class _Config(NamedTuple):
-    """A topic's configuration: what holds, and what of it was set on the topic itself."""
+    """A topic's configuration: the effective values, and those that are set on the topic itself."""
 
     values: Mapping[str, str]
     own: Mapping[str, str]
 
 
-app = typer.Typer(help="The Kafka topics. Services never create them; this does.", no_args_is_help=True)
+app = typer.Typer(help="Create and check the Kafka topics. Services never create topics.", no_args_is_help=True)
 
 
 @app.callback()
@@ -42,35 +44,49 @@ def _group() -> None:
 
 @app.command()
 def apply(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if anything differs.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print differences and change nothing. Exit code 1 if there are any.")
+    ] = False,
 ) -> None:
-    """Create what is missing and set what differs. Partitions are never added here: that moves keys; see `grow`."""
+    """Create missing topics and correct their configuration.
+
+    Set DDOR_KAFKA_REPLICATION to the number of copies of each partition. The command does not change the number of
+    partitions (see 'ddor topics grow') or of copies (see kafka-reassign-partitions) of an existing topic: it reports
+    such a difference and ends with exit code 1.
+    """
     run(_apply(check))
 
 
 @app.command()
 def grow(
-    topic: Annotated[str, typer.Argument(help=f"One of {', '.join(one.name for one in EVENT_TOPICS)}.")],
-    partitions: Annotated[int, typer.Argument(help="How many it shall have; there is no way back.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help=f"The topic: {_NAMES}.")],
+    partitions: Annotated[
+        int,
+        typer.Argument(metavar="PARTITIONS", help="New number of partitions, such as 24. It can never be lowered."),
+    ],
 ) -> None:
-    """Add partitions to a topic of events, while all services run and whatever week is on its way.
+    """Add partitions to an event topic. All services may be running and weeks may be open.
 
-    New partitions are read from their beginning. A detainer's later versions may lie in another partition than the
-    earlier ones; the highest version wins wherever it lies. Ingest uses new partitions within half a minute.
+    Example: ddor topics grow detainer-issued 24
+
+    Ingest uses new partitions within half a minute. Aggregators read them from the beginning. Later versions of a
+    detainer may be in another partition than earlier ones; the highest version counts in any case.
     """
     run(_grow(topic, partitions))
 
 
 async def _grow(name: str, wanted: int) -> None:
     if name not in {topic.name for topic in EVENT_TOPICS}:
-        raise CannotGrowError(f"{name} is no topic of events; the others have one partition, which is their order")
+        raise CannotGrowError(
+            f"{name} is not an event topic ({_NAMES}); other topics have one partition for their order"
+        )
     admin = AIOKafkaAdminClient(**kafka.client(settings.load(), "ddor-topics"))
-    await admin.start()
     try:
+        await admin.start()
         (described,) = await admin.describe_topics([name])
         there = len(described["partitions"])
         if not there < wanted <= MOST_PARTITIONS:
-            raise CannotGrowError(f"{name} has {there} partitions; name more, and at most {MOST_PARTITIONS:,}")
+            raise CannotGrowError(f"{name} has {there} partitions: give a higher number, at most {MOST_PARTITIONS:,}")
         await admin.create_partitions({name: NewPartitions(wanted)})
     finally:
         await admin.close()
@@ -80,8 +96,8 @@ async def _grow(name: str, wanted: int) -> None:
 async def _apply(check: bool) -> int:
     loaded = settings.load()
     admin = AIOKafkaAdminClient(**kafka.client(loaded, "ddor-topics"))
-    await admin.start()
     try:
+        await admin.start()
         there = set(await admin.list_topics())
         missing = [topic for topic in TOPICS if topic.name not in there]
         new = missing if check else await _create(admin, missing, loaded.kafka_replication)
@@ -92,32 +108,32 @@ async def _apply(check: bool) -> int:
         drift = await _drift(admin, present, configs, loaded.kafka_replication)
         for line in drift.values():
             out.print("\n".join(line))
+        if not new and not drift:
+            out.print("nothing to do: all topics have the right configuration")
         if check:
             return FAILED if new or drift else 0
         await _configure(admin, [topic for topic in present if topic.name in drift], configs, loaded.kafka_replication)
-        if not new and not drift:
-            out.print("nothing to do: the topics are as they must be")
-        return FAILED if any("partitions" in text for lines in drift.values() for text in lines) else 0
+        return FAILED if any(_BY_HAND in text for lines in drift.values() for text in lines) else 0
     finally:
         await admin.close()
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> list[Topic]:
-    """Those that were created; one that is there already, unseen or just made, is left to be compared."""
+    """Returns the topics that were created. A topic that exists already is compared afterwards."""
     if not topics:
         return []
     response: Any = await admin.create_topics(
         [NewTopic(one.name, one.partitions, replication, topic_configs=one.config(replication)) for one in topics]
     )
     there = {name for name, code, *_ in response.topic_errors if code == TopicAlreadyExistsError.errno}
-    _check(answer for answer in response.topic_errors if answer[0] not in there)
+    _check(result for result in response.topic_errors if result[0] not in there)
     return [topic for topic in topics if topic.name not in there]
 
 
 async def _configure(
     admin: AIOKafkaAdminClient, topics: Iterable[Topic], configs: Mapping[str, _Config], replication: int
 ) -> None:
-    """Set what must be. Kafka forgets what it is not told here, so what operators have set on a topic is told again."""
+    """Set the required configuration. The request replaces all entries of a topic, so it repeats the operators' own."""
     resources = [
         ConfigResource(
             ConfigResourceType.TOPIC, topic.name, configs={**configs[topic.name].own, **topic.config(replication)}
@@ -132,7 +148,7 @@ async def _configure(
 async def _drift(
     admin: AIOKafkaAdminClient, topics: list[Topic], configs: Mapping[str, _Config], replication: int
 ) -> dict[str, list[str]]:
-    """For each topic that differs, what differs, in words."""
+    """The differences of each topic that has any, as sentences."""
     if not topics:
         return {}
     described = {one["topic"]: one for one in await admin.describe_topics([topic.name for topic in topics])}
@@ -141,11 +157,17 @@ async def _drift(
         lines = []
         partitions = len(described[topic.name]["partitions"])
         if partitions < topic.partitions or (partitions > topic.partitions and topic not in EVENT_TOPICS):
-            lines.append(f"{topic.name}: has {partitions} partitions, must have {topic.partitions}")
+            grow = f": use `ddor topics grow {topic.name} {topic.partitions}`" if topic in EVENT_TOPICS else ""
+            lines.append(f"{topic.name}: has {partitions} partitions, must have {topic.partitions}; {_BY_HAND}{grow}")
+        copies = sorted({len(one["replicas"]) for one in described[topic.name]["partitions"]})
+        if copies != [replication]:
+            found = " or ".join(map(str, copies))
+            must = f"must have {replication} (DDOR_KAFKA_REPLICATION); {_BY_HAND}: use kafka-reassign-partitions"
+            lines.append(f"{topic.name}: has {found} copies of a partition, {must}")
         for name, value in topic.config(replication).items():
-            found = configs[topic.name].values.get(name)
-            if found is not None and found != value:
-                lines.append(f"{topic.name}: {name} is {found}, must be {value}")
+            is_set = configs[topic.name].values.get(name)
+            if is_set is not None and is_set != value:
+                lines.append(f"{topic.name}: {name} is {is_set}, must be {value}")
         if lines:
             drift[topic.name] = lines
     return drift
@@ -166,7 +188,7 @@ async def _configs(admin: AIOKafkaAdminClient, topics: list[Topic]) -> dict[str,
 
 
 def _config(entries: Iterable[tuple[Any, ...]], version: int) -> _Config:
-    """The entries of a DescribeConfigs answer: name, value, read only, source (in version 0: is default), sensitive."""
+    """The entries of a DescribeConfigs response: name, value, read-only, source (version 0: is default), sensitive."""
     values, own = {}, {}
     for name, value, read_only, source, sensitive, *_ in entries:
         values[name] = value
@@ -176,13 +198,13 @@ def _config(entries: Iterable[tuple[Any, ...]], version: int) -> _Config:
     return _Config(values, own)
 
 
-def _check(answers: Iterable[tuple[Any, ...]]) -> None:
-    """ConfigurationError that names each topic of which the broker has refused something, and its error."""
+def _check(results: Iterable[tuple[Any, ...]]) -> None:
+    """Raises ConfigurationError, with the error of each topic for which the broker refused the request."""
     refused = []
-    for name, code, *more in answers:
+    for name, code, *more in results:
         if code:
             error = for_code(code).__name__
             hint = " Set DDOR_KAFKA_REPLICATION to the number of brokers." if "Replication" in error else ""
-            refused.append(f"{name}: {error}: {(more and more[0]) or 'the broker says no more'}{hint}")
+            refused.append(f"{name}: {error}: {(more and more[0]) or 'the broker gives no details'}{hint}")
     if refused:
         raise ConfigurationError("; ".join(refused))

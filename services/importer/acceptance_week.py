@@ -1,24 +1,25 @@
-"""Profile `acceptance-week`: a small file of figures per jurisdiction, expanded to the events that make them.
+"""Profile `acceptance-week`: a small file of figures per jurisdiction, expanded to the events that give these figures.
 
-Deterministic: the same file, agency and data set give the same events, byte for byte. Each declined detainer was
-issued before, up to three years ago, and that event is among them too. Besides the events that the file counts, each of
-the first ten jurisdictions gets outsiders that must not count: one issued and one declined a second before the week
-begins, and one of each at the very instant it ends. The first jurisdiction has events at the first instant and in the
-last microsecond of the week.
+The result is deterministic: the same file, agency and data set give the same events, byte for byte. Each declined
+detainer was issued up to three years earlier, and that event is included. In addition, each of the first ten
+jurisdictions gets events that must not count: one issued and one declined a second before the week begins, and one of
+each at the instant when it ends. The first jurisdiction has events at the first instant and in the last microsecond of
+the week.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import random
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
-from zoneinfo import ZoneInfo
 
 from schemas.week import NotAWeekError, ReportingCalendar, ReportingWeek
+from services.importer.files import InputFile
 from services.importer.rows import Event, NotThisFileError, Row
 
 COLUMNS = ("geoid", "name", "state", "operator", "issued", "declined", "source")
@@ -35,34 +36,30 @@ _CITIZENSHIPS = {"MEX": 66, "GTM": 10, "HND": 8, "SLV": 7, "DOM": 2, "COL": 1, "
 _REASONS = {"policy": 60, "no-judicial-warrant": 20, "offense-not-covered": 8, "released-on-bail": 6, "not-stated": 6}
 
 
-def count_rows(path: Path) -> int:
-    """How many rows `read` will give. Raises NotThisFileError as it does."""
-    return len(_figures(path))
-
-
 def header_note(path: Path) -> str:
-    """The file's own words on what its figures are: the comment on top, as one line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    """The comment at the top of the file, which describes its figures, as one line."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     return " ".join(line.lstrip("# ") for line in lines if line.startswith("#"))
 
 
-def read(path: Path, agency: str, dataset: str, zone: ZoneInfo) -> Iterator[Row]:
-    """One row for each event. The week is named in the file's name, such as 2017-01-28.csv.
+def read(file: InputFile, agency: str, dataset: str, calendar: ReportingCalendar) -> Iterator[Row]:
+    """One row for each event. The file's name contains the first day of the week, such as 2017-01-28.csv.
 
-    Raises NotThisFileError for another kind of file.
+    Raises NotThisFileError for another kind of file, or if `calendar` has no such week.
     """
-    week = _week(path, zone)
-    rng = random.Random(f"{agency}/{dataset}/{week}")  # noqa: S311  # invents details, keeps no secret
-    events = (event for number, row in enumerate(_figures(path)) for event in _expand(number, row, week, rng))
+    week = _week(file.path, calendar)
+    rng = random.Random(f"{agency}/{dataset}/{week}")  # noqa: S311  # for invented details, not for secrets
+    events = (event for number, row in enumerate(_figures(file)) for event in _expand(number, row, week, rng))
     namespace = uuid5(uuid5(NAMESPACE_URL, agency), dataset)
     for number, (detainer, event) in enumerate(events, start=1):
         identified = {"detainer_id": str(uuid5(namespace, detainer)), "version": 1, **event.data}
         yield Row(number, (Event(event.kind, identified),), None)
 
 
-def _figures(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(line for line in file if not line.startswith("#"))
+def _figures(file: InputFile) -> list[dict[str, str]]:
+    with file.open() as content:
+        lines = io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="")
+        reader = csv.DictReader(line for line in lines if not line.startswith("#"))
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise NotThisFileError(f"the first line below the comment must be: {', '.join(COLUMNS)}")
         rows = list(reader)
@@ -72,22 +69,22 @@ def _figures(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _week(path: Path, zone: ZoneInfo) -> ReportingWeek:
+def _week(path: Path, calendar: ReportingCalendar) -> ReportingWeek:
     match = _WEEK.search(path.name)
     if match is None:
-        raise NotThisFileError("the file's name must hold the week's first day, such as 2017-01-28.csv")
+        raise NotThisFileError("the file's name must contain the first day of the week, as in 2017-01-28.csv")
     try:
-        return ReportingCalendar(zone).week(date.fromisoformat(match[1]))
+        return calendar.week(date.fromisoformat(match[1]))
     except (NotAWeekError, ValueError) as error:
         raise NotThisFileError(str(error)) from error
 
 
 Named = tuple[str, Event]
-"""A detainer's name within the file, and one event of it."""
+"""A detainer's name within the file, and one of its events."""
 
 
 def _expand(number: int, row: dict[str, str], week: ReportingWeek, rng: random.Random) -> Iterator[Named]:
-    """The events of one jurisdiction: first those that count, then what was issued before, then the outsiders."""
+    """The events of one jurisdiction: those that count, the issued events before them, and those outside the week."""
     edges = [week.begins_at, week.ends_at - _MICROSECOND] if number == 0 else []
     outside = [week.begins_at - _SECOND, week.ends_at] if number < _WITH_OUTSIDERS else []
     for index, instant in enumerate(_instants(int(row["issued"]), week, edges, rng)):
@@ -118,7 +115,7 @@ def _issued(row: dict[str, str], issued_at: datetime, rng: random.Random) -> Eve
 
 
 def _declined(row: dict[str, str], recorded_at: datetime, week: ReportingWeek, rng: random.Random) -> Event:
-    """Declined up to four days before it was recorded; issued before the week, where the file's issued do not count."""
+    """Declined up to four days before it was recorded, and issued before the week, so that its issue does not count."""
     declined_at = recorded_at - timedelta(hours=rng.randrange(96))
     waited = timedelta(days=rng.randrange(20) if rng.random() < 0.7 else rng.randrange(20, 3 * 365))
     details = {

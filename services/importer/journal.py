@@ -1,9 +1,10 @@
-"""What has become of an import's rows, kept in a directory.
+"""The journal of an import: a directory with the progress, the receipts and the rejects.
 
-`progress.json`, `receipts.ndjson` (each event that was stored, and where) and `rejects.csv` (each row that was not, and
-why). After an interruption the same command goes on behind the last row that was noted; what was stored but not yet
-noted is sent again, which cannot count twice. A file that has grown goes on the same way. Another file does not: of the
-rows that were noted a digest is kept, and the file must begin with them.
+`receipts.ndjson` has each stored event with its address in the log, `rejects.csv` each rejected row with the reason.
+After an interruption the same command continues after the last row in the journal. Events that were stored but are not
+in the journal are sent again, which cannot count them twice. If the file has grown, the command continues after the
+last acknowledged row. It refuses another file: `progress.json` has a digest of the acknowledged rows, and the file must
+begin with the same rows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,21 +21,27 @@ from typing import Any
 
 import msgspec
 
+from services.importer import index
+from services.importer.index import Index
 from services.importer.rows import Row
 from services.runtime.errors import CallerError
 
 _REJECT_COLUMNS = ("row", "field", "reason", "detail")
+_PROGRESS = "progress.json"
 _PIECE = 5_000
-"""Rows that are compared before the next sign of life."""
+"""Rows that are compared between two updates of the progress."""
 
 
 class AnotherFileError(CallerError):
-    """The file does not begin with the rows that are noted; the message says what to do."""
+    """The file does not begin with the rows in the journal. The message says what to do."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far an import has come. `rows` = `accepted` + `rejected`, always; `digest` is over these rows."""
+    """The progress of an import. `rows` = `accepted` + `rejected`; `digest` is the digest of these rows.
+
+    `parts` counts the rows of each part of the file, and `marks` the marks of accepted rows.
+    """
 
     dataset: str
     agency: str
@@ -45,40 +52,55 @@ class Progress:
     rejected: int = 0
     events: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, int] = field(default_factory=dict)
     receipts_bytes: int = 0
     rejects_bytes: int = 0
 
 
 class RowsDigest:
-    """SHA-256 over rows, one behind the other: over all that makes their events, and nothing that a run adds to it."""
+    """SHA-256 of a sequence of rows. It covers everything that determines their events, and nothing else."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
 
     def add(self, row: Row) -> None:
-        """The next row."""
-        events = [(event.kind, event.data) for event in row.events]
+        """Add the next row."""
+        events = [(event.kind, event.data) for event in (*row.events, *row.carried)]
         reject = row.reject and (row.reject.field, row.reject.reason)
         length = None if row.whole is None else len(row.whole)
         self._sha256.update(msgspec.json.encode((row.number, events, reject, length)) + (row.whole or b""))
 
     @property
     def text(self) -> str:
-        """The digest of the rows until now, in hex."""
+        """The digest of the rows added so far, in hexadecimal."""
         return self._sha256.hexdigest()
 
 
 class Journal:
-    """The files of one import. `note` writes what was answered, and last of all the progress, atomically."""
+    """The files of one import. `note` writes receipts and rejects, and then the progress, atomically."""
 
-    def __init__(self, directory: Path, agency: str, dataset: str, profile: str) -> None:
-        """Open or begin; CallerError when the directory belongs to another import, or to an older form of journal."""
+    def __init__(
+        self,
+        directory: Path,
+        agency: str,
+        dataset: str,
+        profile: str,
+        *,
+        indexed: bool = False,
+        supersedes: str | None = None,
+    ) -> None:
+        """Open or create it, with an index of the detainers if `indexed`. `supersedes` is an earlier data set.
+
+        Raises CallerError if the directory belongs to another import or an older format.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._progress_file = directory / "progress.json"
+        self._progress_file = directory / _PROGRESS
         self.receipts_file = directory / "receipts.ndjson"
         self.rejects_file = directory / "rejects.csv"
         self.progress = self._read(Progress(dataset, agency, profile))
+        self.index = Index(directory / index.NAME, self.progress.rows, supersedes) if indexed else None
         for path, size in (
             (self.receipts_file, self.progress.receipts_bytes),
             (self.rejects_file, self.progress.rejects_bytes),
@@ -92,13 +114,13 @@ class Journal:
     def _read(self, new: Progress) -> Progress:
         if not self._progress_file.exists():
             return new
-        kept = json.loads(self._progress_file.read_text())
-        if "digest" not in kept:
+        stored = json.loads(self._progress_file.read_text())
+        if "digest" not in stored:
             raise CallerError(
-                f"{self._directory} does not say which file it was begun with, for an earlier version kept it; choose "
-                "another --journal for the same --dataset: what was stored before cannot count twice"
+                f"{self._directory} was written by an earlier version and does not identify its file: choose another "
+                "--journal for the same --dataset; events that were stored before cannot count twice"
             )
-        progress = Progress(**kept)
+        progress = Progress(**stored)
         if (progress.dataset, progress.agency, progress.profile) != (new.dataset, new.agency, new.profile):
             raise CallerError(
                 f"{self._directory} belongs to data set {progress.dataset} of {progress.agency}, profile "
@@ -107,9 +129,9 @@ class Journal:
         return progress
 
     def pass_over(self, rows: Iterator[Row], digest: RowsDigest) -> Iterator[int]:
-        """Take the rows that are noted off `rows`, into `digest`; yields how many more they are, piece by piece.
+        """Consume the acknowledged rows from `rows` and add them to `digest`. Yields their number in pieces.
 
-        AnotherFileError, at the latest behind the last of them, when they are not those that were noted.
+        Raises AnotherFileError, at the latest after the last of them, if they differ from those in the journal.
         """
         noted, seen = self.progress.rows, 0
         while seen < noted:
@@ -118,38 +140,52 @@ class Journal:
                 digest.add(row)
                 seen += 1
             if seen == before:
-                raise self._another(f"this file has {seen:,} rows, and {noted:,} are answered")
+                raise self._another(f"this file has {seen:,} rows, but {noted:,} are acknowledged")
             yield seen - before
         if noted and digest.text != self.progress.digest:
-            raise self._another(f"this file does not begin with the {noted:,} rows that are answered")
+            raise self._another(f"this file does not begin with the {noted:,} acknowledged rows")
 
     def _another(self, found: str) -> AnotherFileError:
         return AnotherFileError(
-            f"{found}: {self._directory} was begun with another file, or this one has changed since, or is read "
-            "otherwise (DDOR_ZONE, another version). Nothing was sent. To send it from the beginning choose another "
-            "--dataset and --journal; the data set's name makes the identities, so what was sent before counts again "
-            "under another, unless its events have their own"
+            f"{found}. {self._directory} was started with another file, or the file or the way it is read (DDOR_ZONE, "
+            "program version) has changed. Nothing was sent. To send the file from the beginning, choose another "
+            "--dataset and --journal. Identities contain the data set's name, so rows that were sent before count "
+            "again, unless they are complete CloudEvents or detainers of the profile ice-detainers"
         )
 
     def note(
-        self, rows: int, digest: RowsDigest, receipts: Iterable[dict[str, Any]], rejects: list[dict[str, Any]]
+        self, rows: Sequence[Row], digest: RowsDigest, receipts: Iterable[dict[str, Any]], rejects: list[dict[str, Any]]
     ) -> None:
-        """Note the answers to the next `rows` rows; `digest` is over all rows from the first on, these included."""
+        """Record the receipts and rejects of the next `rows`. `digest` covers all rows from the first on."""
+        receipts = list(receipts)
+        if self.index is not None:
+            self.index.note(rows, {(receipt["row"], receipt["kind"]) for receipt in receipts})
         with self.receipts_file.open("ab") as file:
             for receipt in receipts:
                 file.write(json.dumps(receipt, separators=(",", ":")).encode() + b"\n")
                 _count(self.progress.events, receipt["kind"])
             self.progress.receipts_bytes = file.tell()
         self._append_rejects(rejects)
-        self.progress.rows += rows
+        self.progress.rows += len(rows)
         self.progress.digest = digest.text
         self.progress.rejected += len(rejects)
         self.progress.accepted = self.progress.rows - self.progress.rejected
         for reject in rejects:
             _count(self.progress.reasons, reject["reason"])
+        refused = {reject["row"] for reject in rejects}
+        for row in rows:
+            if row.part:
+                _count(self.progress.parts, row.part)
+            for mark in row.marks if row.number not in refused else ():
+                _count(self.progress.marks, mark)
         temporary = self._progress_file.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(self.progress)))
         temporary.replace(self._progress_file)
+
+    def close(self) -> None:
+        """Close the index."""
+        if self.index is not None:
+            self.index.close()
 
     def _append_rejects(self, rejects: list[dict[str, Any]]) -> None:
         text = io.StringIO()
@@ -158,6 +194,21 @@ class Journal:
         with self.rejects_file.open("ab") as file:
             file.write(text.getvalue().encode())
             self.progress.rejects_bytes = file.tell()
+
+
+def indexes_beside(directory: Path, agency: str) -> dict[str, Path]:
+    """The indexes of this agency's imports whose journals are in the same directory as this one, by data set."""
+    found: dict[str, Path] = {}
+    for one in sorted(directory.resolve().parent.glob(f"*/{index.NAME}")):
+        if one.parent == directory.resolve():
+            continue
+        try:
+            progress = json.loads((one.parent / _PROGRESS).read_text())
+            if progress["agency"] == agency:
+                found[str(progress["dataset"])] = one
+        except (OSError, ValueError, KeyError, TypeError):  # not a journal
+            continue
+    return found
 
 
 def _count(counts: dict[str, int], name: str) -> None:

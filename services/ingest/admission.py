@@ -1,11 +1,12 @@
-"""Who may send now, and how much: asked at the head of a request, and again for each window of a stream."""
+"""Which agencies may send, and how much. Checked before each request and before each window of a stream."""
 
 from __future__ import annotations
 
 import asyncio
 
-from services.ingest.rates import Rates
-from services.ingest.windows import WINDOW, CutOffError, StreamEndedError
+from services.ingest.body.errors import CutOffError
+from services.ingest.limits import RateLimiter
+from services.ingest.stream.windows import WINDOW, StreamEndedError
 from services.runtime import metrics
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock
@@ -14,15 +15,15 @@ from services.runtime.logs import get
 log = get(__name__)
 
 RATE_SECONDS = 300.0
-"""How long a stream may be held back at once: other requests of its agency can leave nothing of the rate for it."""
+"""Longest wait of a stream for its agency's rate, which other requests of the agency can use up."""
 _PAUSE = 0.5
-"""Between two looks at a rate that is used up: a key that is taken out meanwhile ends the wait."""
+"""Seconds between two checks of an exhausted rate. Each also checks the key, so a revoked key ends the wait."""
 
 
 class Admission:
-    """What the agencies file says at this moment, and the rates. `stopping` ends all waiting."""
+    """Checks keys against the agencies file, and events against the rates. Setting `stopping` ends all waits."""
 
-    def __init__(self, agencies: AgenciesFile, clock: Clock, rates: Rates, stopping: asyncio.Event) -> None:
+    def __init__(self, agencies: AgenciesFile, clock: Clock, rates: RateLimiter, stopping: asyncio.Event) -> None:
         self._agencies = agencies
         self._clock = clock
         self._rates = rates
@@ -30,11 +31,11 @@ class Admission:
 
     @property
     def knows_agencies(self) -> bool:
-        """Whether the file of agencies could be read, now or before."""
+        """Whether a valid agencies file has been read."""
         return self._agencies.current() is not None
 
     def agency(self, key: str, client: str | None) -> Agency | None:
-        """Whose key it is, if both may send now; else None, and the log has the client's address and no key."""
+        """The agency of a key; None if either may not send now. The log then has the client's address, not the key."""
         agencies = self._agencies.current()
         holder = agencies.by_key(key) if agencies else None
         if holder is not None and holder.may_send(self._clock()):
@@ -44,20 +45,21 @@ class Admission:
         return None
 
     async def window(self, key: str, client: str | None) -> tuple[Agency, int]:
-        """Whose the next window of a stream is, and how many lines it may have. Waits while the rate is used up.
+        """The agency of the next window of a stream, and how many lines the window may have. Waits for the rate.
 
-        StreamEndedError when the key is no longer good or the wait too long, CutOffError when this process is to stop.
+        Raises StreamEndedError if the key is no longer valid or the wait is too long, CutOffError if this process is
+        stopping.
         """
         clock = asyncio.get_running_loop().time
         until = clock() + RATE_SECONDS
         while True:
             agency = self.agency(key, client)
             if agency is None:
-                raise StreamEndedError("unknown-key", "the key is no longer one of an agency that may send")
+                raise StreamEndedError("unknown-key", "the key no longer belongs to an agency that may send")
             if lines := self._rates.room(agency, WINDOW):
                 return agency, lines
             if clock() >= until:
-                detail = f"{agency.name} has sent more than its rate for {RATE_SECONDS:.0f} seconds; wait, then go on"
+                detail = f"{agency.name} has exceeded its rate for {RATE_SECONDS:.0f} seconds; wait, then continue"
                 raise StreamEndedError("too-many-events", detail)
             await self._pause()
 
@@ -70,7 +72,7 @@ class Admission:
         raise CutOffError
 
     def wait(self, agency: Agency) -> int:
-        """Seconds until the agency may send again; 0 when it may now."""
+        """Seconds until the agency may send again; 0 if it may send now."""
         return self._rates.wait(agency)
 
     def took(self, agency: Agency, events: int) -> None:

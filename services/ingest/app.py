@@ -1,4 +1,4 @@
-"""Ingest's composition root. Nothing connects before the server starts."""
+"""Composition root of ingest. No connection is made before the server starts."""
 
 from __future__ import annotations
 
@@ -13,42 +13,46 @@ from starlette.applications import Starlette
 from schemas.attestation import WeekAttested
 from schemas.detainer import DetainerDeclined, DetainerIssued
 from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, WEEK_ATTESTED
-from services.ingest.openapi import document
-from services.ingest.producing import EventProducer
-from services.ingest.rates import Rates
-from services.ingest.routes import Door
-from services.runtime import http, kafka, openapi
+from services.ingest.docs.openapi import document
+from services.ingest.endpoint import EventsEndpoint
+from services.ingest.kafka.producer import EventProducer
+from services.ingest.limits import RateLimiter
+from services.runtime import error_messages, http, kafka, openapi
 from services.runtime.agencies import AgenciesFile
 from services.runtime.clock import Clock, system
-from services.runtime.errors import ConfigurationError
+from services.runtime.errors import AwayError, ConfigurationError
 from services.runtime.settings import Settings
 from services.runtime.supervise import Supervisor
 
 _PING_EVERY = 0.5
 _PING_TIMEOUT = 2.0
-"""Both together are below three seconds: the longest that a request waits to be told that Kafka is gone."""
+"""Interval plus timeout is below three seconds: the longest time until requests are refused after Kafka is lost."""
 
 
-class BrokerAwayError(OSError):
-    """Kafka does not answer."""
+class BrokerAwayError(AwayError):
+    """Kafka does not respond."""
+
+    def __init__(self) -> None:
+        super().__init__(error_messages.BROKERS_AWAY)
 
 
 def declare(broker: KafkaBroker) -> None:
-    """Say what this service publishes, for AsyncAPI."""
+    """Declare the publishers of this service, for AsyncAPI."""
     broker.publisher(DETAINER_ISSUED, schema=DetainerIssued, title="detainers issued")
     broker.publisher(DETAINER_DECLINED, schema=DetainerDeclined, title="detainers declined")
     broker.publisher(WEEK_ATTESTED, schema=WeekAttested, title="weeks attested")
 
 
 def create(settings: Settings, clock: Clock = system) -> Starlette:
-    """Ingest as an ASGI application. It starts without Kafka too, and answers 503 until Kafka is there.
+    """Create the ASGI application. It also starts without Kafka, and responds with 503 until it is connected.
 
-    ConfigurationError when the agencies file is not valid at the start; later a bad edit keeps the last valid one.
+    Raises ConfigurationError if the agencies file is invalid at the start. After an invalid edit later, the last valid
+    version remains in use.
     """
     agencies = AgenciesFile(settings.agencies_file, time.monotonic)
     if agencies.current() is None:
-        raise ConfigurationError(f"{settings.agencies_file}: {agencies.problem}")
-    door = Door(agencies, clock, Rates(), settings.calendar)
+        raise ConfigurationError(agencies.problem)
+    endpoint = EventsEndpoint(agencies, clock, RateLimiter(), settings.calendar)
     broker = kafka.broker(settings, "ddor-ingest")
     declare(broker)
 
@@ -58,20 +62,20 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             await producer.start()
             await kafka.start(broker.start)
             while await broker.ping(_PING_TIMEOUT):
-                door.producer = producer
+                endpoint.producer = producer
                 up()
                 await asyncio.sleep(_PING_EVERY)
-            raise BrokerAwayError("no broker answers")
+            raise BrokerAwayError
         finally:
-            door.producer = None
+            endpoint.producer = None
             await producer.stop()
 
     supervisor = Supervisor("Kafka", session)
 
     async def ready() -> str | None:
         agencies.current()
-        if door.producer is None:  # the session may still be ending: the supervisor hears of that seconds later
-            return supervisor.waiting_for or "Kafka: no broker answers"
+        if endpoint.producer is None:  # while the session is ending, the supervisor does not report it yet
+            return supervisor.waiting_for or f"Kafka: {error_messages.summary(BrokerAwayError())}"
         return agencies.problem
 
     @asynccontextmanager
@@ -84,5 +88,5 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             await asyncio.gather(task, return_exceptions=True)
             await broker.stop()
 
-    routes = [*door.routes, *openapi.routes(document())]
-    return http.application(routes, ready, lifespan, door.stopping)
+    routes = [*endpoint.routes, *openapi.routes(document())]
+    return http.application(routes, ready, lifespan, endpoint.stopping)

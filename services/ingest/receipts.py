@@ -1,4 +1,4 @@
-"""What an agency is told of each event: a receipt, and the sum of them."""
+"""The receipt of each event, and the summary of a batch or stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Status = Literal["accepted", "rejected", "unavailable"]
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One event's answer. `line` counts from 1 in the order sent; an accepted event names its place in the log."""
+    """The result of one event. `line` counts from 1. An accepted event has its topic, partition and offset in Kafka."""
 
     line: int
     status: Status
@@ -26,7 +26,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Summary(msgspec.Struct):
-    """How many lines were answered how. Its presence says that the answer is complete."""
+    """The number of lines with each status. A response with a summary is complete."""
 
     lines: int = 0
     accepted: int = 0
@@ -34,7 +34,7 @@ class Summary(msgspec.Struct):
     unavailable: int = 0
 
     def add(self, receipts: Iterable[Receipt]) -> None:
-        """Count receipts in."""
+        """Count receipts."""
         counts = Counter([receipt.status for receipt in receipts])
         self.lines += counts.total()
         self.accepted += counts["accepted"]
@@ -43,7 +43,7 @@ class Summary(msgspec.Struct):
 
 
 encode = msgspec.json.Encoder().encode
-"""A receipt or a summary as JSON."""
+"""Encode a receipt or a summary as JSON."""
 
 encode_lines = msgspec.json.Encoder().encode_lines
-"""Receipts as NDJSON, each with its line break."""
+"""Encode receipts as NDJSON, each with its line break."""

@@ -1,4 +1,4 @@
-"""The publisher's composition root. Nothing connects before the server starts."""
+"""The publisher's composition root. Nothing connects until the server starts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
+from faststream.kafka import KafkaBroker
 from starlette.applications import Starlette
 
+from schemas.announcement import ReportReady
+from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import NotAWeekError
-from services.publisher.closer import Closer
+from services.publisher.clock_skew import LIMIT
+from services.publisher.inputs import ReportInputs, current
+from services.publisher.leader import LeaderSession
 from services.publisher.openapi import document
+from services.publisher.reader_pool import CONNECTIONS
 from services.publisher.routes import Reports
-from services.publisher.rules import Rules, current
+from services.publisher.verification import Verifier
 from services.runtime import http, kafka, openapi, postgres
 from services.runtime.agencies import AgenciesFile
 from services.runtime.clock import Clock, system
@@ -24,21 +31,36 @@ from services.runtime.supervise import Supervisor
 _DEMONSTRATION = "Demonstration data."
 
 
-def create(settings: Settings, clock: Clock = system) -> Starlette:
-    """The publisher as an ASGI application. ConfigurationError without a first week or a valid agencies file."""
+def declare(broker: KafkaBroker) -> None:
+    """Declare the topics that the publisher sends to, for the AsyncAPI document.
+
+    The relay sends with aiokafka: FastStream's publishers do not use Kafka transactions.
+    """
+    for topic in (REPORT_READY, REPORT_LATEST):
+        broker.publisher(topic, schema=ReportReady)
+
+
+def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT) -> Starlette:
+    """Create the ASGI application. ConfigurationError without a valid first week or agencies file.
+
+    `skew`: the permitted difference between `clock` and the clocks of PostgreSQL and Kafka.
+    """
     if settings.first_week is None:
-        raise ConfigurationError("set DDOR_FIRST_WEEK to the first day of the earliest week that closes by itself")
+        raise ConfigurationError("set DDOR_FIRST_WEEK to the first day of the earliest week that closes automatically")
     try:
         first_week = settings.calendar.week(settings.first_week).first
     except NotAWeekError as error:
         raise ConfigurationError(f"DDOR_FIRST_WEEK: {error}") from None
+    if first_week < (earliest := settings.calendar.earliest.first):
+        raise ConfigurationError(f"DDOR_FIRST_WEEK: must not be before {earliest}, the earliest week of any fact")
+    postgres.check(settings)
     agencies = AgenciesFile(settings.agencies_file, time.monotonic)
     if agencies.current() is None:
-        raise ConfigurationError(f"{settings.agencies_file}: {agencies.problem}")
+        raise ConfigurationError(agencies.problem)
 
-    def rules() -> Rules:
+    def inputs() -> ReportInputs:
         known = agencies.current()
-        assert known is not None, "read at the start; a later bad edit keeps the last valid one"
+        assert known is not None, "valid at start; after an invalid edit, the last valid content is used"
         notes = [settings.note or _DEMONSTRATION] if settings.demonstration else []
         return current(
             settings.calendar,
@@ -49,21 +71,26 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             legal_basis=settings.line_list_basis,
         )
 
-    reports = Reports(lambda: postgres.pool(settings, "ddor-publisher-http"), settings.calendar)
-    closer = Closer(settings, kafka.client(settings, "ddor-publisher"), first_week, rules, clock)
-    supervisor = Supervisor("closing and sending", closer.session)
+    reports = Reports(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), settings.calendar)
+    leader = LeaderSession(settings, kafka.client(settings, "ddor-publisher"), first_week, inputs, clock, skew=skew)
+    supervisor = Supervisor("closing and sending", leader.session)
+    # Not a part of readiness: its problems appear in `ddor_session_up`, and readers are served without it.
+    verifier = Verifier(settings, kafka.client(settings, "ddor-publisher-verification"))
+    verifying = Supervisor("verification", verifier.session)
 
     async def ready() -> str | None:
-        return supervisor.waiting_for or await reports.waiting_for()
+        agencies.current()
+        return supervisor.waiting_for or await reports.waiting_for() or agencies.problem
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with reports.connected():
-            task = asyncio.create_task(supervisor.run(), name="closer")
+            tasks = [asyncio.create_task(one.run()) for one in (supervisor, verifying)]
             try:
                 yield
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     return http.application([*reports.routes, *openapi.routes(document())], ready, lifespan)

@@ -1,24 +1,23 @@
-"""When a week closes: on evidence, not on event time. Pure; `now` and everything seen is an argument.
+"""Decides when a week closes, from offsets and not from event times. Pure: `now` and all state are arguments.
 
-The barrier is each partition's end offset, seen once after grace and stored: a lower bound of what the report covers.
-A partition without data has the barrier it already stands at; an event stamped next year moves nothing.
+The barrier is the end offset of each partition, read once after the grace period and stored. The report covers at least
+all records below it. A partition without new data is already at its barrier, and an event with a time in the future has
+no effect on the close.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
+from schemas.log import Partition, Vector
 from schemas.week import ReportingCalendar, ReportingWeek
-
-Offsets = Mapping[str, Mapping[str, int]]
-"""Topic, partition (as text, for JSON), next offset."""
 
 
 class State(StrEnum):
-    """Where a week is on its way. A week without a row is open."""
+    """The state of a week. A week without a row in `week_close` is open."""
 
     OPEN = "open"
     REQUESTED = "requested"
@@ -31,39 +30,39 @@ class State(StrEnum):
 
 
 TRANSITIONS: Mapping[tuple[State, State], str] = {
-    (State.OPEN, State.REQUESTED): "an operator asked for a week of the past",
+    (State.OPEN, State.REQUESTED): "an operator requested a week of the past",
     (State.OPEN, State.DRAINING): "its end and the grace have passed; the barrier is set",
     (State.REQUESTED, State.DRAINING): "the barrier is set",
     (State.DRAINING, State.HALTED): "the log ends before the barrier",
     (State.HELD, State.HALTED): "the log ends before the barrier",
     (State.HALTED, State.DRAINING): "the log reaches the barrier again",
-    (State.DRAINING, State.HELD): "a gate says so",
-    (State.HELD, State.CLOSED): "released, or the deadline has passed, or no gate holds it any more",
-    (State.DRAINING, State.CLOSED): "each position is at the barrier and no gate holds it",
+    (State.DRAINING, State.HELD): "a gate holds the week",
+    (State.HELD, State.CLOSED): "released, or the deadline has passed, or no gate holds it any longer",
+    (State.DRAINING, State.CLOSED): "each position is at the barrier and no gate holds the week",
     (State.CLOSED, State.PUBLISHED): "the report is on the topic",
-    (State.PUBLISHED, State.FINAL): "the time for restatements is over",
+    (State.PUBLISHED, State.FINAL): "the restatement period is over",
     **{
-        (state, State.PUBLISHED): "`ddor recover`: it was published, and the database had lost it"
+        (state, State.PUBLISHED): "`ddor recover`: the report was published, and the database had lost it"
         for state in (State.OPEN, State.REQUESTED, State.DRAINING, State.HALTED, State.HELD)
     },
 }
-"""Every change of state that can happen, and why. Each one that does is a row of week_transition."""
+"""All permitted changes of state, and the default reason of each. Each change is a row of `week_transition`."""
 
 WRITTEN = frozenset({State.CLOSED, State.PUBLISHED, State.FINAL})
-"""The states of a week whose first report is written."""
+"""The states of a week that has a report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """A week on its way, as the database has it."""
+    """The row of a week in `week_close`."""
 
     state: State
-    barrier: Offsets | None = None
+    barrier: Vector | None = None
     held_until: datetime | None = None
     released: bool = False
 
     def holds(self, now: datetime) -> bool:
-        """Whether a soft gate still holds the week: not released, and the deadline not passed."""
+        """Whether a gate may still hold the week: it is not released, and its deadline has not passed."""
         return not self.released and (self.held_until is None or now < self.held_until)
 
 
@@ -76,22 +75,22 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class CaptureBarrier:
-    """See the end offsets and store them."""
+    """Read the end offsets and store them as the barrier."""
 
     week: ReportingWeek
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Wait for the aggregator: `behind` says how many records each partition lacks."""
+    """Wait for the aggregator. `shortfall` is the number of offsets that each partition lacks."""
 
     week: ReportingWeek
-    behind: Mapping[str, int]
+    shortfall: Mapping[Partition, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """All evidence is there: prove, ask the gates, write the report."""
+    """Each position is at the barrier: prove the counts, evaluate the gates, write the report."""
 
     week: ReportingWeek
 
@@ -100,8 +99,8 @@ Step = Wait | CaptureBarrier | Drain | Publish
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The rules of closing, and how far each week is."""
+class Schedule:
+    """The schedule of closes, and the state of each week."""
 
     calendar: ReportingCalendar
     first_week: date
@@ -109,8 +108,8 @@ class Known:
     closes: Mapping[date, Close]
 
     @property
-    def next_by_itself(self) -> ReportingWeek:
-        """The first week, from `first_week` on, that is not written."""
+    def next_scheduled(self) -> ReportingWeek:
+        """The earliest week from `first_week` on that has no report."""
         week = self.calendar.week(self.first_week)
         while (close := self.closes.get(week.first)) is not None and close.state in WRITTEN:
             week = self.calendar.next(week)
@@ -118,66 +117,48 @@ class Known:
 
     @property
     def due(self) -> datetime:
-        """When that week closes."""
-        return self.next_by_itself.ends_at + self.grace
+        """When that week closes, in UTC."""
+        return self.next_scheduled.ends_at + self.grace
 
 
-def next_step(known: Known, positions: Offsets, halted: Sequence[str], now: datetime) -> Step:
-    """What the publisher does now. Weeks that an operator asked for go first, then from `first_week` on in order.
+def next_step(schedule: Schedule, positions: Vector, halted: Collection[Partition], now: datetime) -> Step:
+    """The next step of the publisher. Requested weeks come first, then the weeks from `first_week` on in order.
 
-    None closes before it has ended, whoever asks: a part of a week would pass for the whole.
+    No week closes before its end, even on request: the report would cover only a part of the week.
 
-    `halted` are the partitions that stand still until an operator acts. They hold a week like a gate does: once it is
-    released, or its deadline has passed, it goes out without what they lack, and says so. A week of the past that is
-    held lets the others pass.
+    `halted` partitions make no progress until an operator resumes them. They do not delay the close. A gate holds the
+    week for them; after a release or the deadline the report is published without their records, with a flag. A
+    requested week that is held does not block other weeks.
     """
-    calendar, closes = known.calendar, known.closes
-    asked = sorted(
+    calendar, closes = schedule.calendar, schedule.closes
+    requested = sorted(
         week
         for week, close in closes.items()
-        if week < known.first_week and close.state not in WRITTEN and calendar.week(week).ends_at <= now
+        if week < schedule.first_week and close.state not in WRITTEN and calendar.week(week).ends_at <= now
     )
-    held = [week for week in asked if closes[week].state is State.HELD and closes[week].holds(now)]
-    if going := [week for week in asked if week not in held]:
-        return _advance(calendar.week(going[0]), closes, positions, halted)
-    if now >= known.due:
-        return _advance(known.next_by_itself, closes, positions, halted)
-    return _advance(calendar.week(held[0]), closes, positions, halted) if held else Wait(known.due)
+    held = [week for week in requested if closes[week].state is State.HELD and closes[week].holds(now)]
+    if ready := [week for week in requested if week not in held]:
+        return _advance(calendar.week(ready[0]), closes, positions, halted)
+    if now >= schedule.due:
+        return _advance(schedule.next_scheduled, closes, positions, halted)
+    return _advance(calendar.week(held[0]), closes, positions, halted) if held else Wait(schedule.due)
 
 
-def provisional_since(known: Known, provisional: timedelta, now: datetime) -> datetime:
-    """A week whose first revision was published at or after this instant is restated; one before it becomes final.
+def provisional_since(schedule: Schedule, provisional: timedelta, now: datetime) -> datetime:
+    """The start of the restatement period: weeks first published before this instant become final.
 
-    Counted back on the wall clock, from now or from when the next close is due: how long a close takes, and summer
-    time, decide nothing.
+    The period is subtracted in local time from the earlier of `now` and the next due close. Neither the duration of a
+    close nor daylight saving time changes the result.
     """
-    return (min(now, known.due).astimezone(known.calendar.zone) - provisional).astimezone(UTC)
+    return (min(now, schedule.due).astimezone(schedule.calendar.zone) - provisional).astimezone(UTC)
 
 
-def _advance(week: ReportingWeek, closes: Mapping[date, Close], positions: Offsets, halted: Sequence[str]) -> Step:
+def _advance(
+    week: ReportingWeek, closes: Mapping[date, Close], positions: Vector, halted: Collection[Partition]
+) -> Step:
     close = closes.get(week.first)
     if close is None or close.barrier is None:
         return CaptureBarrier(week)
-    behind = shortfall(close.barrier, positions)
-    moving = {partition: lacks for partition, lacks in behind.items() if partition not in halted}
-    return Drain(week, moving) if moving else Publish(week)
-
-
-def shortfall(barrier: Offsets, positions: Offsets) -> dict[str, int]:
-    """For each partition whose position is below the barrier, by how many offsets."""
-    missing = {
-        f"{topic}/{partition}": end - positions.get(topic, {}).get(partition, 0)
-        for topic, partitions in barrier.items()
-        for partition, end in partitions.items()
-    }
-    return {partition: offsets for partition, offsets in missing.items() if offsets > 0}
-
-
-def lost(barrier: Offsets, ends: Offsets) -> list[str]:
-    """Partitions whose log now ends below the barrier: records that were there are gone (LogLost)."""
-    return [
-        f"{topic}/{partition}"
-        for topic, partitions in barrier.items()
-        for partition, end in partitions.items()
-        if ends.get(topic, {}).get(partition, 0) < end
-    ]
+    shortfall = close.barrier.shortfall(positions)
+    draining = {partition: offsets for partition, offsets in shortfall.items() if partition not in halted}
+    return Drain(week, draining) if draining else Publish(week)

@@ -1,7 +1,7 @@
-"""What may hold a week before it is published: findings that a person should look at. Pure.
+"""Gates: checks that hold a week for review before it is published. Pure.
 
-They refuse nothing. A week that a gate holds goes out when an operator releases it, or flagged when its deadline has
-passed. That counters equal the ledger is no gate: without it there is no report at all.
+A gate never prevents publication. A held week is published when an operator releases it or when its deadline passes,
+with the findings as flags. The proof that counters equal the ledger is not a gate: without it no report is written.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from schemas.log import Partition
 from schemas.report import Flag
 
 OF_THE_LOG = frozenset({"old-cases", "decline-without-issue", "open-conflicts"})
-"""Gates whose findings follow from the log alone; the others look at earlier reports, or at what stands still."""
+"""Gates that depend on the log alone. The others also use earlier reports or the halted partitions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From where on there is a finding. An input of the report: what was found years ago is judged by the rule of then.
+    """The limits above which a gate has a finding. They are an input of the report, so a replay uses the same limits.
 
-    A week of an agency is a spike when it has at least `spike_from` declines and more than `spike_factor` times its
-    median week (as the one-day batch of old cases that made one county 142 of 206 in 2017). Old cases: more than
-    `old_percent` of at least `old_from` declines are of detainers issued more than `old_days` before. Declines without
-    an issue: more than `unissued_percent` of at least `unissued_from` are of detainers that nobody sent as issued.
+    - Spike: an agency has at least `spike_from` declines and more than `spike_factor` times its median week. In 2017, a
+      one-day batch of old cases made one county 142 of 206.
+    - Old cases: of at least `old_from` declines, more than `old_percent` are of detainers issued more than `old_days`
+      days earlier.
+    - Declines without an issue: of at least `unissued_from` declines, more than `unissued_percent` are of detainers
+      without a `detainer-issued` event.
     """
 
     spike_from: int = 50
@@ -37,20 +40,20 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the gates look at. Counts are of declines in the week that is closing."""
+    """The input of the gates. Counts are of declines in the week that is closing."""
 
     declines: int
     old_declines: int
     unissued_declines: int
     open_conflicts: int
-    halted: Mapping[str, str]
+    halted: Mapping[Partition, str]
     by_agency: Mapping[str, int]
     weeks_before: Mapping[str, Sequence[int]]
 
 
 def flags(evidence: Evidence, limits: Thresholds) -> list[Flag]:
     """All findings, in a fixed order."""
-    return [*_spikes(evidence, limits), *_shares(evidence, limits), *_standing(evidence)]
+    return [*_spikes(evidence, limits), *_shares(evidence, limits), *_unresolved(evidence)]
 
 
 def _spikes(evidence: Evidence, limits: Thresholds) -> Iterable[Flag]:
@@ -71,9 +74,9 @@ def _shares(evidence: Evidence, limits: Thresholds) -> Iterable[Flag]:
         yield Flag(gate="decline-without-issue", subject="declines", detail=detail)
 
 
-def _standing(evidence: Evidence) -> Iterable[Flag]:
+def _unresolved(evidence: Evidence) -> Iterable[Flag]:
     if evidence.open_conflicts:
         detail = f"{evidence.open_conflicts:,} facts of this week have two contents under one version"
         yield Flag(gate="open-conflicts", subject="facts", detail=detail)
-    for partition, reason in sorted(evidence.halted.items()):
+    for partition, reason in sorted((str(partition), reason) for partition, reason in evidence.halted.items()):
         yield Flag(gate="halted-partition", subject=partition, detail=reason)

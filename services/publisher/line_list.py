@@ -1,8 +1,9 @@
-"""A list of the week's declines, if the operator's law wants one: coarse, or in full. Pure.
+"""Builds the list of the week's declines, coarse or full, where the operator's law requires one. Pure.
 
-Coarse: how many persons of each state, region of citizenship and top offense. A cell below five is never shown; it is
-in the remainder. Neither may the difference of two revisions show one: a list is made anew only if in each cell that
-either shows the true number is as it was, or differs by five and more. Else the list that was made before goes on.
+A coarse list contains the number of persons for each state, region of citizenship and top offense. A cell below five is
+never shown; its persons are in the remainder. The difference between two revisions must not reveal such a cell either:
+a new list is made only if each shown cell has the same true number as before or differs by at least five. Otherwise the
+earlier list stays in force.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any, Protocol
 import rfc8785
 
 from schemas.report import LineList, sha256_of
-from services.publisher.rules import Rules
+from services.publisher.inputs import ReportInputs
 
 LEAST = 5
-"""Fewer persons than these are never shown together."""
+"""The smallest number of persons that a list may show."""
 
 Cell = tuple[str, str, str]
 """State, region of citizenship, group of the top offense."""
@@ -30,7 +31,7 @@ NOT_KNOWN, NONE_RECORDED = "Not known", "None recorded"
 
 
 class Decline(Protocol):
-    """What a list takes of one declined detainer. `offenses` are `category:basis`."""
+    """The fields of a declined detainer that a list uses. `offenses` are `category:basis`."""
 
     @property
     def jurisdiction(self) -> str: ...
@@ -47,10 +48,10 @@ class Decline(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A list as it is kept beside its report. `content` is None once it was withdrawn; `cells` are the true numbers.
+class StoredList:
+    """A line list, stored beside its report.
 
-    `is_new` says that it was just made.
+    `content` is canonical JSON, None after a withdrawal. `cells` are the true numbers. `is_new`: not yet in the table.
     """
 
     mode: str
@@ -60,44 +61,44 @@ class Kept:
     is_new: bool = False
 
 
-def make(declines: Sequence[Decline], rules: Rules, earlier: Sequence[Kept] | None) -> Kept | None:
-    """The list that stands with a revision: made anew, or one of `earlier` that goes on; None when there is none.
+def make(declines: Sequence[Decline], inputs: ReportInputs, earlier: Sequence[StoredList] | None) -> StoredList | None:
+    """The list of a revision: a new one, or the latest of `earlier` if a new one would reveal a small cell.
 
-    `earlier` are all lists that were made of this week, oldest first. None: that is not known any more, after a restore
-    from a backup; then nothing more is told.
+    `earlier` are all lists of this week, oldest first; None if they are unknown after a recovery. Without that
+    knowledge no list is published: the result is None.
     """
-    mode = rules.line_list_mode
+    mode = inputs.line_list_mode
     if mode == "off" or earlier is None:
         return None
     before = [one for one in earlier if one.mode == mode]
-    if any(one.content is None for one in before):  # what was withdrawn must not come again with the next revision
+    if any(one.content is None for one in before):  # a withdrawn list must not return with the next revision
         return before[-1]
     if mode == "full":
-        return _kept(mode, {"rows": _full(declines, rules)}, {})
-    cells = _cells(declines, rules)
-    if any(not _tells_nothing(one.cells, cells) for one in before):
+        return _new_list(mode, {"rows": _full(declines, inputs)}, {})
+    cells = _cells(declines, inputs)
+    if any(not _reveals_nothing(one.cells, cells) for one in before):
         return before[-1]
-    return _kept(mode, _coarse(cells), cells)
+    return _new_list(mode, _coarse(cells), cells)
 
 
-def part(made: Kept, rules: Rules) -> LineList:
-    """What the document says of the list; its digest stands for it when it is withdrawn."""
-    basis = rules.legal_basis if made.mode == "full" else None
+def part(made: StoredList, inputs: ReportInputs) -> LineList:
+    """The entry in the report. Its digest identifies the list, also after a withdrawal."""
+    basis = inputs.legal_basis if made.mode == "full" else None
     return LineList.model_validate({"mode": made.mode, "sha256": made.sha256, "legal_basis": basis})
 
 
-def kept_cells(cells: Cells) -> list[list[Any]]:
-    """Cells as JSON, in order."""
+def cells_to_json(cells: Cells) -> list[list[Any]]:
+    """The JSON form of cells, sorted."""
     return [[*cell, n] for cell, n in sorted(cells.items())]
 
 
-def cells_of(rows: Iterable[Sequence[Any]]) -> dict[Cell, int]:
-    """The cells of such JSON."""
+def cells_from_json(rows: Iterable[Sequence[Any]]) -> dict[Cell, int]:
+    """Read the JSON form."""
     return {(state, region, group): n for state, region, group, n in rows}
 
 
-def _tells_nothing(old: Cells, new: Cells) -> bool:
-    """Whether no difference of both lists tells of fewer than five persons."""
+def _reveals_nothing(old: Cells, new: Cells) -> bool:
+    """Whether no difference between the two lists reveals fewer than five persons."""
     shown = _shown(old) | _shown(new)
     changes = [new.get(cell, 0) - old.get(cell, 0) for cell in shown]
     rest = sum(new.values()) - sum(old.values()) - sum(changes)
@@ -105,7 +106,7 @@ def _tells_nothing(old: Cells, new: Cells) -> bool:
 
 
 def _shown(cells: Cells) -> set[Cell]:
-    """The cells to show. What is left must be five or more too, else the smallest shown is the key to the rest."""
+    """The cells to show. The remainder must be 0 or at least five; if not, the smallest shown cells join it."""
     shown = sorted((n, cell) for cell, n in cells.items() if n >= LEAST)
     rest = sum(cells.values()) - sum(n for n, _ in shown)
     while 0 < rest < LEAST and shown:
@@ -124,18 +125,18 @@ def _coarse(cells: Cells) -> dict[str, Any]:
     return {"rows": rows, "remainder": rest if rest >= LEAST or not rest else None}
 
 
-def _cells(declines: Iterable[Decline], rules: Rules) -> Counter[Cell]:
-    offenses, countries = rules.tables["offenses"], rules.tables["countries"]
+def _cells(declines: Iterable[Decline], inputs: ReportInputs) -> Counter[Cell]:
+    offenses, countries = inputs.tables["offenses"], inputs.tables["countries"]
 
     def group(listed: Sequence[str] | None) -> str:
-        """NIBRS numbers the gravest first."""
+        """The group of the top offense. NIBRS codes sort from the most serious offense."""
         if not listed:
             return NOT_KNOWN if listed is None else NONE_RECORDED
         return offenses[min(one.partition(":")[0] for one in listed)]["group"]
 
     return Counter(
         (
-            rules.places[one.jurisdiction][1],
+            inputs.jurisdictions[one.jurisdiction][1],
             countries[one.citizenship]["region"] if one.citizenship else NOT_KNOWN,
             group(one.offenses),
         )
@@ -143,13 +144,13 @@ def _cells(declines: Iterable[Decline], rules: Rules) -> Counter[Cell]:
     )
 
 
-def _full(declines: Iterable[Decline], rules: Rules) -> list[dict[str, Any]]:
-    """A row a decline, without an identifier; days are UTC."""
+def _full(declines: Iterable[Decline], inputs: ReportInputs) -> list[dict[str, Any]]:
+    """One row for each decline, without an identifier. Dates are in UTC."""
     rows = [
         {
             "jurisdiction": one.jurisdiction,
-            "name": rules.places[one.jurisdiction][0],
-            "state": rules.places[one.jurisdiction][1],
+            "name": inputs.jurisdictions[one.jurisdiction][0],
+            "state": inputs.jurisdictions[one.jurisdiction][1],
             "issued_on": one.issued_at.date().isoformat(),
             "declined_on": one.declined_at.date().isoformat(),
             "citizenship": one.citizenship,
@@ -161,5 +162,5 @@ def _full(declines: Iterable[Decline], rules: Rules) -> list[dict[str, Any]]:
     return sorted(rows, key=json.dumps)
 
 
-def _kept(mode: str, content: dict[str, Any], cells: Cells) -> Kept:
-    return Kept(mode, sha256_of(content), rfc8785.dumps(content), cells, is_new=True)
+def _new_list(mode: str, content: dict[str, Any], cells: Cells) -> StoredList:
+    return StoredList(mode, sha256_of(content), rfc8785.dumps(content), cells, is_new=True)

@@ -8,7 +8,7 @@ from services.runtime import openapi
 from services.runtime.openapi import Document, content, problem, reference
 
 _DESCRIPTION = "The weekly reports, one for each closed week, in numbered revisions that never change."
-_AWAY = "Reports cannot be read now: PostgreSQL is away. Ask again."
+_AWAY = "The reports are temporarily unavailable: PostgreSQL is down, or too many readers wait. Retry later."
 _SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _COUNT = {"type": "integer", "minimum": 0}
 _LISTED: Document = {
@@ -23,10 +23,10 @@ _LISTED: Document = {
         "demonstration": {"type": "boolean"},
         "totals": {"type": "object", "properties": {"issued": _COUNT, "declined": _COUNT}},
         "links": {"type": "object", "additionalProperties": {"type": "string"}},
-        "status": {"enum": ["provisional", "final"], "description": "Today; absent with `as_of`."},
+        "status": {"enum": ["provisional", "final"], "description": "The current status; absent with `as_of`."},
         "pending": {
             "type": "object",
-            "description": "What has been counted since, today; absent with `as_of`.",
+            "description": "Facts counted since this revision, as of now; absent with `as_of`.",
             "properties": {"issued": {"type": "integer"}, "declined": {"type": "integer"}},
         },
     },
@@ -34,7 +34,7 @@ _LISTED: Document = {
 _AS_OF: Document = {
     "name": "as_of",
     "in": "query",
-    "description": "What was published as of an RFC 3339 instant, or of the end of a day.",
+    "description": "Show the reports as published at an RFC 3339 instant, or at the end of a day.",
     "schema": {"type": "string"},
     "example": "2017-02-06",
 }
@@ -42,22 +42,24 @@ _WEEK: Document = {
     "name": "name",
     "in": "path",
     "required": True,
-    "description": "The week's first date, or latest; .json, .csv or .html may follow, else Accept decides.",
+    "description": "The first day of the week, or `latest`; optional suffix .json, .csv or .html, else Accept decides.",
     "schema": {"type": "string"},
     "example": "2017-01-28.json",
 }
+_PAGE: Document = _WEEK | {"description": "The first day of the week, or `latest`.", "example": "2017-01-28"}
+_NOT_MODIFIED: Document = {"description": "The ETag is in If-None-Match, or that is `*`."}
 _NUMBER: Document = {
     "name": "number",
     "in": "path",
     "required": True,
-    "description": "The revision, from 1; .json, .csv or .html may follow.",
+    "description": "The revision, from 1, with an optional suffix .json, .csv or .html.",
     "schema": {"type": "string"},
     "example": "1",
 }
 
 
 def document() -> Document:
-    """The document, from the model of a report."""
+    """The OpenAPI document. The schema of a report comes from its model."""
     schemas = openapi.models(Report, mode="serialization") | {"Listed": _LISTED}
     add_digest(schemas["Report"])
     return openapi.document("Publisher", _DESCRIPTION, _paths(), schemas)
@@ -65,21 +67,32 @@ def document() -> Document:
 
 def _paths() -> Document:
     html = content("text/html", {"type": "string"})
-    page = {"200": {"description": "A page.", "content": html}, "503": openapi.retried(_AWAY, html)}
+    page = {"200": {"description": "An HTML page.", "content": html}, "503": openapi.retried(_AWAY, html)}
     listed = {
         "type": "object",
         "required": ["reports"],
         "properties": {"reports": {"type": "array", "items": reference("Listed")}},
     }
     found = {"200": {"description": "Newest week first.", "content": content("application/json", listed)}}
-    bad = {"400": problem("as_of cannot be understood.")}
+    bad = {"400": problem("`as_of` is invalid, or a query parameter is unknown.")}
+    missing = {"404": problem("There is no such report, or not yet.")}
+    plain = {"400": problem("The route has no query parameters.")}
     return {
-        "/": {"get": {"summary": "The weeks, for people.", "tags": ["reports"], "responses": page}},
+        "/": {"get": {"summary": "The weeks, as an HTML page.", "tags": ["reports"], "responses": page | plain}},
+        "/reports/{name}": {
+            "get": {
+                "summary": "The page of a week, for people.",
+                "tags": ["reports"],
+                "parameters": [_PAGE, _AS_OF],
+                "responses": page | bad | missing | {"304": _NOT_MODIFIED},
+            }
+        },
+        "/feed.atom": _get("The newest revisions as an Atom feed.", [], _feed() | plain),
         "/v1/reports": _get("The newest revision of each week.", [_AS_OF], found | bad),
-        "/v1/reports/{name}": _get("One week's report, the newest revision.", [_WEEK, _AS_OF], _report() | bad),
+        "/v1/reports/{name}": _get("The newest revision of a week's report.", [_WEEK, _AS_OF], _report() | bad),
         "/v1/reports/{name}/revisions/{number}": _get("One revision.", [_WEEK, _NUMBER, _AS_OF], _report() | bad),
         "/v1/reports/{name}/revisions/{number}/line-list": _get(
-            "The list of declines beside a revision, where there is one.", [_WEEK, _NUMBER], _line_list()
+            "The line list of a revision, if it has one.", [_WEEK, _NUMBER], _line_list() | plain
         ),
     }
 
@@ -89,14 +102,29 @@ def _get(summary: str, parameters: list[Document], responses: Document) -> Docum
     return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": responses | away}}
 
 
+def _feed() -> Document:
+    tag = {"description": "Changes with each revision.", "schema": {"type": "string"}}
+    return {
+        "200": {
+            "description": "An entry for each revision, newest first.",
+            "headers": {"ETag": tag},
+            "content": content("application/atom+xml", {"type": "string"}),
+        },
+        "304": _NOT_MODIFIED,
+    }
+
+
 def _line_list() -> Document:
     rows = {"type": "array", "items": {"type": "object"}}
-    remainder = {"type": ["integer", "null"], "description": "Of a coarse list: persons in cells below five."}
+    remainder = {
+        "type": ["integer", "null"],
+        "description": "In a coarse list: persons in cells below five.",
+    }
     listed = {"type": "object", "required": ["rows"], "properties": {"rows": rows, "remainder": remainder}}
     return {
         "200": {"description": "The list.", "content": content("application/json", listed)},
-        "404": problem("There is none with this revision."),
-        "410": problem("It was withdrawn."),
+        "404": problem("The revision has no line list."),
+        "410": problem("The list was withdrawn."),
     }
 
 
@@ -104,8 +132,8 @@ def _report() -> Document:
     text = {"schema": {"type": "string"}}
     headers = {
         "ETag": {"description": "Changes with the revision and the format.", **text},
-        "Report-Status": {"description": "provisional or final, today; absent with `as_of`.", **text},
-        "Report-Pending": {"description": "What has been counted since: issued=+1, declined=0.", **text},
+        "Report-Status": {"description": "The current status: provisional or final; absent with `as_of`.", **text},
+        "Report-Pending": {"description": "Facts counted since, such as: issued=+1, declined=0.", **text},
         "Report-Newest-Revision": {"description": "The week's newest revision.", "schema": {"type": "integer"}},
     }
     return {
@@ -116,7 +144,7 @@ def _report() -> Document:
             | content("text/csv", {"type": "string"})
             | content("text/html", {"type": "string"}),
         },
-        "304": {"description": "It is the one that If-None-Match names."},
-        "404": problem("There is no such report (yet)."),
-        "406": problem("Reports are JSON, CSV and pages."),
+        "304": _NOT_MODIFIED,
+        "404": problem("There is no such report, or not yet."),
+        "406": problem("Accept allows none of JSON, CSV and HTML."),
     }

@@ -1,3 +1,6 @@
+-- name: time
+SELECT clock_timestamp()
+
 -- name: leader
 SELECT backend_pid, seen_at < clock_timestamp() - interval '10 seconds' AS stale FROM publisher_leader
 
@@ -5,8 +8,9 @@ SELECT backend_pid, seen_at < clock_timestamp() - interval '10 seconds' AS stale
 SELECT pg_try_advisory_lock(hashtextextended('ddor-publisher/' || current_schema(), 0)) AS leads
 
 -- name: end_session
+-- Only in this database: a restored copy of the database may name a session that now belongs to another publisher.
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE pid = $1 AND application_name = 'ddor-publisher' AND pid <> pg_backend_pid()
+WHERE pid = $1 AND datname = current_database() AND application_name = 'ddor-publisher' AND pid <> pg_backend_pid()
 
 -- name: claim_lead
 INSERT INTO publisher_leader (seen_at, backend_pid) VALUES (clock_timestamp(), pg_backend_pid())
@@ -54,9 +58,10 @@ FULL JOIN (SELECT jurisdiction, kind::text AS kind, count(*) AS n FROM ledger_en
 WHERE c.n IS DISTINCT FROM l.n
 
 -- name: unaccounted
--- Invariant: for each partition, records below the position = ledger + history + duplicates + rejected.
+-- Invariant: for each partition, records below the position = ledger + history + duplicates + rejected, and each reject is
+-- stored, or was pruned after its retention period.
 SELECT p.topic, p.partition, p.records, p.duplicates, p.rejected,
-       COALESCE(f.n, 0) AS facts, COALESCE(r.n, 0) AS rejects
+       COALESCE(f.n, 0) AS facts, COALESCE(r.n, 0) + COALESCE(g.records, 0) AS rejects
 FROM partition_position p
 LEFT JOIN (SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, count(*) AS n
            FROM (SELECT kind, partition FROM ledger_entry UNION ALL SELECT kind, partition FROM history) AS fact
@@ -64,7 +69,8 @@ LEFT JOIN (SELECT 'detainer-' || kind::text AS topic, partition::integer AS part
            UNION ALL
            SELECT 'week-attested', partition, count(*) FROM attestation GROUP BY partition) AS f USING (topic, partition)
 LEFT JOIN (SELECT topic, partition, count(*) AS n FROM rejected GROUP BY topic, partition) AS r USING (topic, partition)
-WHERE p.records <> COALESCE(f.n, 0) + p.duplicates + p.rejected OR p.rejected <> COALESCE(r.n, 0)
+LEFT JOIN pruned_reject g USING (topic, partition)
+WHERE p.records <> COALESCE(f.n, 0) + p.duplicates + p.rejected OR p.rejected <> COALESCE(r.n, 0) + COALESCE(g.records, 0)
 
 -- name: counters
 SELECT jurisdiction, kind, n FROM weekly_counter WHERE week = $1
@@ -83,7 +89,7 @@ SELECT count(*) FROM ledger_entry WHERE week = $1 AND withdrawn
 SELECT form, count(*) AS n FROM ledger_entry WHERE week = $1 AND kind = 'issued' AND NOT withdrawn GROUP BY form
 
 -- name: declines
--- The kind as text, here and in `unissued`: else the index of all declines of all years is read beside the week's.
+-- The kind is compared as text, here and in `unissued`. Otherwise the planner also reads the index of all declines.
 SELECT l.jurisdiction, d.reason, d.citizenship, d.offenses, d.issued_at, d.declined_at, d.recorded_at
 FROM ledger_entry l JOIN decline_detail d USING (agency, detainer_id)
 WHERE l.week = $1 AND l.kind::text = 'declined' AND NOT l.withdrawn
@@ -104,14 +110,14 @@ SELECT (
 )
 
 -- name: declines_before
--- Declines of each agency in the eight weeks before, from the reports that were published.
+-- Declines of each agency in the eight weeks before, from the published reports.
 SELECT figures -> 'scope' -> 'agencies' AS agencies FROM report r
 WHERE week < $1 AND revision = (SELECT max(revision) FROM report n WHERE n.week = r.week)
 ORDER BY week DESC LIMIT 8
 
 -- name: changed_identities
--- Facts of the week that came since a vector, and all that had a fact of the week and were displaced. A partition that
--- the vector does not name was added since.
+-- Identities with a fact of the week above a vector, and all with a displaced fact of the week. A partition that the
+-- vector does not name was added later.
 SELECT kind::text AS kind, agency, detainer_id FROM ledger_entry l
 LEFT JOIN unnest($2::text[], $3::integer[], $4::bigint[]) AS seen (topic, partition, next_offset)
   ON seen.topic = 'detainer-' || l.kind::text AND seen.partition = l.partition
@@ -134,7 +140,7 @@ LEFT JOIN rejected r ON r.redriven_to = 'detainer-' || f.kind::text || '/' || f.
 ORDER BY f.kind, f.agency, f.detainer_id
 
 -- name: newest
--- The newest revision of each other week whose first was published since $2: those that are restated by themselves.
+-- The newest revision of each other week that was first published since $2: these weeks are restated automatically.
 SELECT r.week, r.revision, r.figures, offsets_now(r.figures -> 'offsets', r.sequence) AS offsets,
        offsets_now(f.figures -> 'offsets', f.sequence) AS first_offsets
 FROM report r
@@ -144,7 +150,7 @@ WHERE r.week <> $1 AND r.revision = (SELECT max(revision) FROM report n WHERE n.
 ORDER BY r.week
 
 -- name: over
--- Published weeks whose first revision was published before $1: they become final.
+-- Published weeks whose first revision was published before $1. They become final.
 SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest
 FROM report r
 JOIN week_close c ON c.week = r.week AND c.state = 'published'
@@ -166,6 +172,9 @@ INSERT INTO input (sha256, name, content) VALUES ($1, $2, $3) ON CONFLICT DO NOT
 -- name: inputs
 SELECT sha256, content FROM input WHERE sha256 = ANY ($1::text[])
 
+-- name: newest_policies
+SELECT content FROM policy_registry ORDER BY version DESC LIMIT 1
+
 -- name: add_report
 INSERT INTO report (week, revision, cause, digest, figures_digest, previous_digest, figures, published_at, sequence)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -174,14 +183,14 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 SELECT week, revision, mode, sha256, content, cells, withdrawn_by FROM line_list WHERE week = $1 ORDER BY revision
 
 -- name: was_recovered
--- Whether any revision, or one before $2, was brought back by its announcement, which says nothing of line lists.
+-- Whether any revision, or one before $2, was recovered from its announcement, which contains no line list.
 SELECT EXISTS (SELECT FROM report WHERE week = $1 AND figures ? 'recovered' AND ($2::integer IS NULL OR revision < $2))
 
 -- name: add_line_list
 INSERT INTO line_list (week, revision, mode, sha256, content, cells) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: line_list
--- The list that stands with a revision, which may have been made with an earlier one.
+-- The list of a revision. It may have been made for an earlier revision.
 SELECT l.content FROM report r JOIN line_list l ON l.week = r.week AND l.sha256 = r.figures -> 'line_list' ->> 'sha256'
 WHERE r.week = $1 AND r.revision = $2 ORDER BY l.content IS NULL DESC LIMIT 1
 
@@ -202,7 +211,7 @@ UPDATE restatement_request SET outcome = $2 WHERE id = $1
 INSERT INTO restatement_request (week, by, reason, requested_at, outcome) VALUES ($1, $2, 'scheduled', $3, $4)
 
 -- name: refused
--- The last restatement of a week that has ended, where it could not be proven and no revision has come since.
+-- Weeks whose last completed restatement could not be proven, unless a later revision exists.
 SELECT week, outcome FROM (
     SELECT DISTINCT ON (week) week, requested_at, outcome FROM restatement_request
     WHERE outcome IS NOT NULL ORDER BY week, id DESC
@@ -220,21 +229,46 @@ INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at) VALUES
 -- name: unsent
 SELECT id, topic, key, value, headers, timestamp_ms FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 500
 
+-- name: unsent_topics
+SELECT DISTINCT topic FROM outbox WHERE sent_at IS NULL ORDER BY topic
+
 -- name: unmarked
-SELECT id, topic, headers ->> 'id' AS event_id FROM outbox WHERE sent_at IS NULL ORDER BY id
+-- The events of $1 that are not marked as sent.
+SELECT id, topic, headers ->> 'id' AS event_id, sha256(value) AS sha256 FROM outbox
+WHERE sent_at IS NULL AND headers ->> 'id' = ANY ($1::text[]) ORDER BY id
+
+-- name: last_sent
+-- The offset of the last message of a topic that is marked as sent; null if there is none.
+SELECT max(sent_offset) FROM outbox WHERE topic = $1
 
 -- name: mark_sent
 UPDATE outbox SET sent_at = $3, sent_offset = sent.kafka_offset
 FROM unnest($1::bigint[], $2::bigint[]) AS sent (id, kafka_offset) WHERE outbox.id = sent.id AND sent_at IS NULL
 
 -- name: sent_weeks
--- Weeks whose first report is written and on the topic.
+-- Closed weeks without an unsent message on report-ready.
 SELECT c.week FROM week_close c
 WHERE c.state = 'closed'
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.sent_at IS NULL AND o.topic = 'report-ready' AND o.key = convert_to(c.week::text, 'UTF8'))
 
+-- name: is_sent
+-- Whether the outbox has no unsent report of this week.
+SELECT NOT EXISTS (
+    SELECT FROM outbox
+    WHERE sent_at IS NULL AND topic IN ('report-ready', 'report-latest') AND key = convert_to($1::date::text, 'UTF8')
+)
+
 -- name: outbox_oldest
-SELECT min(created_at) FROM outbox WHERE sent_at IS NULL
+SELECT created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1
+
+-- name: prune_outbox
+-- A message is deleted 30 days after it was sent, by PostgreSQL's clock. Unsent messages are never deleted, nor is the
+-- last message of each topic: the relay looks for sent messages from there on.
+DELETE FROM outbox o USING (
+    SELECT id FROM outbox WHERE sent_at <= least($1, now()) - interval '30 days'
+    AND id NOT IN (SELECT max(id) FROM outbox WHERE sent_offset IS NOT NULL GROUP BY topic)
+    ORDER BY sent_at LIMIT $2
+) AS over WHERE o.id = over.id
 
 -- name: published
 SELECT week, revision, digest FROM report
@@ -246,8 +280,22 @@ SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest, r.published_at, r.figu
 FROM report r LEFT JOIN week_close c ON c.week = r.week
 WHERE r.published_at <= COALESCE($1::timestamptz, 'infinity') ORDER BY r.week DESC, r.revision DESC
 
+-- name: newest_revisions
+SELECT week, revision, cause, digest, published_at, figures -> 'totals' AS totals,
+       (figures ->> 'demonstration')::boolean AS demonstration
+FROM report ORDER BY sequence DESC LIMIT $1
+
 -- name: report
-SELECT r.week, r.revision, r.digest, r.figures, r.published_at, c.state, n.revision AS newest, n.totals,
+SELECT week, revision, digest, figures FROM report
+WHERE week = COALESCE($1::date, (SELECT max(week) FROM report)) AND revision = COALESCE($2::integer, revision)
+ORDER BY revision DESC LIMIT 1
+
+-- name: document
+SELECT figures FROM report WHERE week = $1 AND revision = $2
+
+-- name: shown_revision
+-- A revision without its document, and the current state of its week. row_version changes if the row is replaced.
+SELECT r.week, r.revision, r.digest, r.xmin::text AS row_version, r.published_at, c.state, n.revision AS newest, n.totals,
        (SELECT jsonb_object_agg(kind, n) FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
 FROM report r LEFT JOIN week_close c ON c.week = r.week
 CROSS JOIN LATERAL (SELECT revision, figures -> 'totals' AS totals FROM report n WHERE n.week = r.week ORDER BY revision DESC LIMIT 1) AS n
@@ -263,6 +311,9 @@ WHERE week = $1 ORDER BY revision
 INSERT INTO week_close (week, state, barrier) VALUES ($1, 'published', $2)
 ON CONFLICT (week) DO UPDATE SET barrier = COALESCE(week_close.barrier, EXCLUDED.barrier)
 
+-- name: disregarded
+SELECT subject, detail ->> 'sha256' AS sha256 FROM operator_action WHERE action = 'disregard'
+
 -- name: final_weeks
 SELECT week FROM week_close WHERE state = 'final'
 
@@ -271,3 +322,55 @@ INSERT INTO operator_action (by, action, subject, detail) VALUES ($1, $2, $3, $4
 
 -- name: digest_before
 SELECT before.digest FROM report r LEFT JOIN report before ON before.sequence = r.sequence - 1 WHERE r.digest = $1
+
+-- name: try_verify
+-- Session-level lock: one publisher at a time.
+SELECT pg_try_advisory_lock(hashtextextended('ddor-verification', 0))
+
+-- name: unverified
+-- The earliest first revision that was not compared with the log, with its vector and that of the report before it.
+SELECT r.week, offsets_now(r.figures -> 'offsets', r.sequence) AS ends,
+       (SELECT offsets_now(p.figures -> 'offsets', p.sequence) FROM report p WHERE p.sequence < r.sequence
+        ORDER BY p.sequence DESC LIMIT 1) AS begins
+FROM report r LEFT JOIN verification v ON v.week = r.week
+WHERE r.revision = 1 AND v.week IS NULL AND r.figures ->> 'recovered' IS NULL
+ORDER BY r.sequence LIMIT 1
+
+-- name: read_by_rules
+-- For each range from $3 to $4: the first offset that was read in the partition, and whether a part of the range was read
+-- with acceptance rules of another version than $5.
+SELECT p.topic, p.partition, min(a.from_offset) AS first,
+       bool_or(a.version <> $5 AND a.from_offset < p.ends AND NOT EXISTS (
+           SELECT FROM acceptance_rules n WHERE n.topic = a.topic AND n.partition = a.partition
+           AND n.from_offset > a.from_offset AND n.from_offset <= p.begins)) AS by_others
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS p (topic, partition, begins, ends)
+JOIN acceptance_rules a USING (topic, partition)
+GROUP BY p.topic, p.partition
+
+-- name: passed_over
+-- Ranges that an operator skipped with `ddor resume --at` after a position was lost.
+SELECT subject, (detail ->> 'from')::bigint AS begins, (detail ->> 'at')::bigint AS ends
+FROM operator_action WHERE action = 'resume' AND (detail ->> 'at')::bigint > (detail ->> 'from')::bigint
+
+-- name: rejected_between
+SELECT kafka_offset, reason FROM rejected
+WHERE topic = $1 AND partition = $2 AND kafka_offset >= $3 AND kafka_offset < $4
+
+-- name: facts_of
+-- Every fact of these identities; in_ledger marks those of the ledger.
+WITH wanted AS (
+    SELECT DISTINCT w.kind, a.id AS agency, a.name, w.detainer_id
+    FROM unnest($1::detainer_kind[], $2::text[], $3::uuid[]) AS w (kind, agency, detainer_id) JOIN agency a ON a.name = w.agency
+)
+SELECT kind::text AS kind, name AS agency, detainer_id::text AS detainer_id, version, fingerprint, week, jurisdiction,
+       withdrawn, true AS in_ledger
+FROM ledger_entry JOIN wanted USING (kind, agency, detainer_id)
+UNION ALL
+SELECT kind::text, name, detainer_id::text, version, fingerprint, week, jurisdiction, withdrawn, false
+FROM history JOIN wanted USING (kind, agency, detainer_id)
+
+-- name: add_verification
+INSERT INTO verification (week, records, is_sample, outcome) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: failed_verifications
+SELECT count(*) FROM verification WHERE outcome <> ''

@@ -1,99 +1,120 @@
-"""`report-ready` is the authority on what was published: before anything closes, the database must agree with it."""
+"""Compares the database with `report-ready`, the record of all published revisions, and restores missing ones."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer
 
-from schemas.topics import REPORT_READY
+from schemas.log import Vector
+from services.publisher import announcements
+from services.publisher.announcements import Announced, Unreadable
 from services.publisher.closing import WRITTEN, State
-from services.publisher.relay import read_all
-from services.publisher.snapshot import SQL
+from services.publisher.queries import SQL
 from services.publisher.store import Store
-from services.runtime import kafka
-from services.runtime.errors import InvariantError
+from services.runtime.errors import CallerError, InvariantError
+from services.runtime.logs import get
+
+log = get(__name__)
 
 
 class RecoveryNeededError(InvariantError):
-    """The database lacks revisions that were published (a backup?): run `ddor recover`. Runbook recovery-needed."""
+    """The database lacks published revisions (after a restore?): run `ddor recover`. Runbook recovery-needed."""
 
 
 class DigestConflictError(InvariantError):
-    """A revision was published with another content than the database has. See the runbook."""
+    """The published content of a revision differs from the database. Runbook digest-conflict."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """A revision as the topic announces it, or (`final`) that its week is final."""
-
-    week: date
-    revision: int
-    digest: str
-    event: Mapping[str, Any]
-    timestamp_ms: int
-    final: bool
-
-    @property
-    def published_at(self) -> datetime:
-        """When its record was made."""
-        return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
-
-    def __str__(self) -> str:
-        return f"{self.week} final" if self.final else f"{self.week}@{self.revision}"
+class UnreadableAnnouncementError(CallerError):
+    """A record claims to be an announcement and cannot be parsed. Runbook unreadable-announcement."""
 
 
-async def announced(client: Mapping[str, Any]) -> AsyncGenerator[Announced, None]:
-    """All that `report-ready` says, in the order in which it was published; one at a time, for the topic only grows."""
-    consumer = AIOKafkaConsumer(**client, isolation_level="read_committed", enable_auto_commit=False)
-    try:
-        await kafka.start(consumer.start)
-        async for record in read_all(consumer, REPORT_READY):
-            event = json.loads(record.value)
-            if event["type"] in {"report-ready", "report-final"}:
-                yield Announced(
-                    date.fromisoformat(event["data"]["week_start"]),
-                    event["data"]["revision"],
-                    event["data"]["digest"],
-                    event,
-                    record.timestamp,
-                    event["type"] == "report-final",
-                )
-    finally:
-        await kafka.stop(consumer)
+class NothingToDisregardError(CallerError):
+    """There is no unreadable announcement at this address."""
+
+
+_SHOWN = 5
+DISREGARD = "disregard"
+"""The operator action that confirms that an unreadable record announces nothing."""
 
 
 async def check(connection: asyncpg.Connection[Any], client: Mapping[str, Any]) -> None:
-    """Raise when the topic and the table `report` disagree."""
-    if lacking := await missing(connection, announced(client)):
-        names = ", ".join(str(one) for one in lacking[:5])
+    """Compare the topic with the table `report`. Raises the errors of `missing`, and RecoveryNeededError."""
+    if lacking := await missing(connection, announcements.read(client)):
+        names = ", ".join(str(one) for one in lacking[:_SHOWN])
         raise RecoveryNeededError(f"{len(lacking)} announcements are not in the database, run `ddor recover`: {names}")
 
 
-async def missing(connection: asyncpg.Connection[Any], listed: AsyncGenerator[Announced, None]) -> list[Announced]:
-    """What was announced and is not in the database; DigestConflictError where both differ."""
+async def missing(
+    connection: asyncpg.Connection[Any], listed: AsyncGenerator[Announced | Unreadable, None]
+) -> list[Announced]:
+    """The announcements without a row in the database.
+
+    DigestConflictError if the digests of a revision differ. UnreadableAnnouncementError if a record cannot be parsed
+    and no operator has disregarded it.
+    """
     rows = await connection.fetch(SQL["published"])
     known = {(row["week"], row["revision"]): row["digest"] for row in rows}
     final = {row["week"] for row in await connection.fetch(SQL["final_weeks"])}
-    lacking = []
+    set_aside = await disregarded(connection)
+    lacking: list[Announced] = []
+    unreadable: list[str] = []
     async with aclosing(listed):
         async for one in listed:
-            digest = known.get((one.week, one.revision), one.digest)
-            if digest != one.digest:
-                raise DigestConflictError(f"{one} was published as {one.digest}, here it is {digest}")
-            if one.week not in final if one.final else (one.week, one.revision) not in known:
+            if isinstance(one, Unreadable):
+                if (str(one.address), one.sha256) not in set_aside:
+                    unreadable.append(f"{one.address} ({one.why})")
+            elif one.final and (one.week, one.revision) not in known:
+                # It hides no revision: the one that it names was never published.
+                announcements.log_foreign(one.offset, "declares a revision final that was never announced")
+            elif _is_new(one, known, final):
                 lacking.append(one)
+    if unreadable:
+        raise UnreadableAnnouncementError(
+            f"{len(unreadable)} records claim to be announcements and cannot be parsed, so nothing is published; "
+            f"see the runbook unreadable-announcement: {', '.join(unreadable[:_SHOWN])}"
+        )
     return lacking
 
 
+def _is_new(one: Announced, known: dict[tuple[date, int], str], final: set[date]) -> bool:
+    """Whether neither the database nor an earlier record has this announcement. Adds it to `known` or `final`."""
+    digest = known.get((one.week, one.revision), one.digest)
+    if digest != one.digest:
+        raise DigestConflictError(f"{one} was published with digest {one.digest}; the database has {digest}")
+    if one.final:
+        is_new = one.week not in final
+        final.add(one.week)
+        return is_new
+    is_new = (one.week, one.revision) not in known
+    known[one.week, one.revision] = one.digest
+    return is_new
+
+
+async def disregarded(connection: asyncpg.Connection[Any]) -> set[tuple[str, str]]:
+    """The address and SHA-256 of each unreadable record that an operator has disregarded."""
+    return {(row["subject"], row["sha256"]) for row in await connection.fetch(SQL["disregarded"])}
+
+
+async def disregard(connection: asyncpg.Connection[Any], client: Mapping[str, Any], where: str, by: str) -> None:
+    """Record that the unreadable record at `where` (topic/partition/offset) announces nothing.
+
+    NothingToDisregardError if there is no unreadable record at this address.
+    """
+    async with aclosing(announcements.read(client)) as listed:
+        found = [one async for one in listed if isinstance(one, Unreadable) and str(one.address) == where]
+    if not found:
+        raise NothingToDisregardError(f"{where}: is not the address of an unreadable announcement")
+    detail = {"sha256": found[0].sha256, "why": found[0].why}
+    await connection.execute(SQL["add_action"], by, DISREGARD, where, detail)
+
+
 async def restore(connection: asyncpg.Connection[Any], store: Store, one: Announced, by: str, now: datetime) -> None:
-    """Write one announced revision as it was announced; the week counts as published, or as final."""
+    """Write an announced revision to the database, and set the week's state to published or final."""
     close = (await store.closes()).get(one.week)
     state = close.state if close else State.OPEN
     if one.final:
@@ -101,19 +122,20 @@ async def restore(connection: asyncpg.Connection[Any], store: Store, one: Announ
             await store.move(one.week, state, State.PUBLISHED, now, by=by)
         await store.move(one.week, State.PUBLISHED, State.FINAL, now, by=by)
         return
-    data = dict(one.event["data"])
+    data = dict(one.data)
     tip = await connection.fetchrow(SQL["tip"])
     await connection.execute(
         SQL["add_report"], one.week, one.revision, data["cause"], one.digest, data["figures_digest"],
-        data["previous_digest"], _document(data), one.published_at, tip["sequence"] + 1 if tip else 1,
+        data["previous_digest"], document(one), one.published_at, tip["sequence"] + 1 if tip else 1,
     )  # fmt: skip
-    await connection.execute(SQL["restore_close"], one.week, data["offsets"])
+    await connection.execute(SQL["restore_close"], one.week, Vector.from_json(data["offsets"]).to_json())
     if state not in WRITTEN:
         await store.move(one.week, state, State.PUBLISHED, now, by=by)
 
 
-def _document(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be served of a report whose announcement is all that is left."""
+def document(one: Announced) -> dict[str, Any]:
+    """The document of a revision, as far as its announcement contains it."""
+    data = one.data
     top = data["top"]
     declining = [row for row in data["jurisdictions"] or () if row["declined"]]
     tied = sum(row["declined"] == top[-1]["declined"] for row in declining[len(top) :]) if top else 0

@@ -1,21 +1,25 @@
-"""The outbox on its way to Kafka: bytes, key, headers and timestamp as stored, in order, in Kafka transactions.
+"""Sends the outbox to Kafka: the stored bytes, key, headers and timestamp, in order, in Kafka transactions.
 
-What was sent and not marked, because the process died in between, is found on the topic at the next start. A relay that
-was stopped and is continued after another has taken over is fenced by the transactional id: nothing of it is written.
+At start, the relay looks on the topic for messages that a relay before it sent but did not mark. The transactional id
+fences a relay that was paused while another one took over: it cannot write.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
-from schemas.topics import REPORT_LATEST
-from services.publisher.snapshot import SQL
+from schemas.topics import REPORT_LATEST, REPORT_READY
+from services.publisher.committed_records import read_committed
+from services.publisher.queries import SQL
 from services.runtime import kafka, metrics
 from services.runtime.logs import get
 
@@ -23,59 +27,118 @@ log = get(__name__)
 
 TRANSACTIONAL_ID = "ddor-relay"
 _TAIL = 2_000
-"""More offsets than one transaction takes: what is not marked was sent in the last one that was committed."""
+"""More offsets than one transaction uses. Unmarked messages were sent in the last committed transaction."""
 _SECONDS = 30
-_AT_ONCE = 20
+_AT_ONCE = 500
+"""As in the query `unsent`."""
 _STOP_SECONDS = 5
+PRUNE_EVERY = timedelta(days=1)
+PRUNED_AT_ONCE = 1_000
+_IDLE_SECONDS = 5.0
+"""A producer that has been idle for this long is replaced before it sends. Kafka drops a transactional id after
+`transactional.id.expiration.ms` without use (seven days by default), and weeks close every seven days."""
+
+_Message = tuple[str, bytes]
+"""The id of a message and the SHA-256 of its value."""
 
 
 class Relay:
-    """Sends what is in the outbox. One at a time: the process that leads."""
+    """Sends the messages of the outbox. Only the leading process runs a relay."""
 
-    def __init__(self, client: Mapping[str, Any], connection: asyncpg.Connection[Any]) -> None:
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        connection: asyncpg.Connection[Any],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._connection = connection
-        self._producer = AIOKafkaProducer(
-            **client, acks="all", transactional_id=TRANSACTIONAL_ID, max_request_size=2_097_152
+        self._pruned_at: datetime | None = None
+        self._monotonic = monotonic
+        self._producer = self._new_producer()
+        self._used_at = monotonic()
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **self._client, acks="all", transactional_id=TRANSACTIONAL_ID, max_request_size=2_097_152
         )
 
     async def start(self, now: datetime) -> None:
-        """Connect, fence any earlier relay, then mark what it sent and did not mark."""
-        async with asyncio.timeout(_SECONDS):
-            await kafka.start(self._producer.start)
-            # The client takes its epoch in the background. Until it has one, the earlier relay is not fenced, and its
-            # open transaction not aborted: the tail must not be read before.
-            await self._producer.begin_transaction()
-            await self._producer.commit_transaction()
-        unmarked = await self._connection.fetch(SQL["unmarked"])
-        # A report goes to both topics in one transaction: on the one means on the other, which is compacted.
-        topics = sorted({row["topic"] for row in unmarked} - {REPORT_LATEST})
-        there = {event_id: offset for topic in topics for event_id, offset in (await self._tail(topic)).items()}
-        found = [(row["id"], row["topic"], there[row["event_id"]]) for row in unmarked if row["event_id"] in there]
+        """Connect, fence earlier relays, then mark the messages that they sent without marking.
+
+        OpenTransactionError if another client's open transaction hides records.
+        """
+        await self._take_id(self._producer)
+        # A report is sent to both topics in one transaction. The tail of report-ready is enough; report-latest is
+        # compacted.
+        topics = [row["topic"] for row in await self._connection.fetch(SQL["unsent_topics"])]
+        sent: dict[_Message, int] = {}
+        for topic in topics:
+            sent |= await self._tail(topic) if topic != REPORT_LATEST else {}
+        unmarked = await self._connection.fetch(SQL["unmarked"], sorted({event_id for event_id, _ in sent}))
+        found = [(row, at) for row in unmarked if (at := sent.get((row["event_id"], row["sha256"]))) is not None]
         if found:
-            await self._mark([(row, None if topic == REPORT_LATEST else at) for row, topic, at in found], now)
+            marks = [(row["id"], None if row["topic"] == REPORT_LATEST else at) for row, at in found]
+            await self._mark(marks, now)
             log.info("found-on-topic", messages=len(found))
 
+    async def _take_id(self, producer: AIOKafkaProducer) -> None:
+        """Start a producer and fence every earlier one with this transactional id."""
+        async with asyncio.timeout(_SECONDS):
+            await kafka.start(producer.start)
+            # The client acquires its epoch in the background. Until then, the earlier relay is not fenced and its open
+            # transaction not aborted, so the tail must not be read.
+            await producer.begin_transaction()
+            await producer.commit_transaction()
+        self._used_at = self._monotonic()
+
+    async def _renew(self) -> None:
+        """Acquire the transactional id again, with a new producer, if the current one has been idle."""
+        if self._monotonic() - self._used_at < _IDLE_SECONDS:
+            return
+        idle, self._producer = self._producer, self._new_producer()
+        await kafka.stop_producer(idle, _STOP_SECONDS)
+        await self._take_id(self._producer)
+        log.debug("transactional-id-renewed")
+
     async def stop(self) -> None:
-        """Close the connection; given up when Kafka stays away, for what was not sent is in the outbox."""
+        """Close the connection. Gives up after a timeout: unsent messages stay in the outbox."""
         await kafka.stop_producer(self._producer, _STOP_SECONDS)
 
     async def run(self, now: datetime) -> int:
-        """Send what is unsent, oldest first, and mark it; answers how many."""
-        await show_age(self._connection, now)
+        """Send unsent messages, oldest first, and mark them. Returns their number."""
+        if not await measure_age(self._connection, now):
+            return 0
+        await self._renew()
+        # This query uses the connection that holds the lead, after the renewal. If it succeeds, no other relay took
+        # over before the renewal. A relay that lost the lead while it was paused fails here and sends nothing.
         rows = await self._connection.fetch(SQL["unsent"])
+        if len(rows) == _AT_ONCE and rows[-1]["topic"] == REPORT_READY:
+            rows = rows[:-1]  # its message to the other topic must be in the same transaction
         if rows:
             offsets = await self.send(rows)
             await self._mark([(row["id"], at) for row, at in zip(rows, offsets, strict=True)], now)
-            await show_age(self._connection, now)
+            await measure_age(self._connection, now)
             log.info("sent", messages=len(rows))
         return len(rows)
 
-    async def send(self, rows: Sequence[asyncpg.Record]) -> list[int]:
-        """Write rows in one Kafka transaction, of which readers that read committed see all or nothing; the offsets.
+    async def prune(self, now: datetime) -> int:
+        """Once a day, delete old sent messages, a bounded number in each call. Returns their number."""
+        if self._pruned_at is not None and abs(now - self._pruned_at) < PRUNE_EVERY:
+            return 0
+        done: str = await self._connection.execute(SQL["prune_outbox"], now, PRUNED_AT_ONCE)
+        deleted = int(done.rpartition(" ")[2])
+        metrics.PRUNED.labels("outbox").inc(deleted)
+        if deleted < PRUNED_AT_ONCE:
+            self._pruned_at = now
+            metrics.PRUNED_AT.labels("outbox").set(now.timestamp())
+        return deleted
 
-        What fails is not aborted here, where that could wait for Kafka without end: the session ends, and the start of
-        the next relay aborts it.
+    async def send(self, rows: Sequence[asyncpg.Record]) -> list[int]:
+        """Send rows in one Kafka transaction. Returns their offsets.
+
+        After an error the transaction is not aborted here, because that could wait for Kafka without a limit. The
+        session ends, and the start of the next relay aborts the transaction.
         """
         async with asyncio.timeout(_SECONDS):
             await self._producer.begin_transaction()
@@ -90,45 +153,35 @@ class Relay:
                 )
                 for row in rows
             ]
-            # Asked for before the commit: a record that the broker refuses does not by itself end the transaction.
+            # Check each result before the commit: a record rejected by the broker does not end the transaction.
             await asyncio.wait(sent)
-            answers = [one.result() for one in sent]
+            results = [one.result() for one in sent]
             await self._producer.commit_transaction()
-        return [answer.offset for answer in answers]
+        self._used_at = self._monotonic()
+        return [result.offset for result in results]
 
     async def _mark(self, sent: Sequence[tuple[int, int | None]], now: datetime) -> None:
         await self._connection.execute(SQL["mark_sent"], [row for row, _ in sent], [offset for _, offset in sent], now)
 
-    async def _tail(self, topic: str) -> dict[str, int]:
-        """The ids of the last messages on a topic, and where they are."""
-        consumer = AIOKafkaConsumer(**self._client, isolation_level="read_committed", enable_auto_commit=False)
-        try:
-            await kafka.start(consumer.start)
-            return {
-                dict(record.headers).get("id", b"").decode(): record.offset
-                async for record in read_all(consumer, topic, _TAIL)
-            }
-        finally:
-            await kafka.stop(consumer)
+    async def _tail(self, topic: str) -> dict[_Message, int]:
+        """The messages of a topic from the last marked one on, with their offsets.
+
+        A record is identified by id and value, because any client can write records with the same id.
+        """
+        marked = await self._connection.fetchval(SQL["last_sent"], topic)
+        found = {}
+        async with aclosing(read_committed(self._client, topic, start=marked or 0, last=_TAIL)) as records:
+            async for record in records:
+                event_id = (dict(record.headers).get("id") or b"").decode("utf-8", "replace").replace("\x00", "")
+                found[event_id, hashlib.sha256(record.value or b"").digest()] = record.offset
+        return found
 
 
-async def show_age(connection: asyncpg.Connection[Any], now: datetime) -> None:
-    """Set the metric of the oldest message that is not on Kafka yet: also, and most of all, while Kafka is away."""
+async def measure_age(connection: asyncpg.Connection[Any], now: datetime) -> bool:
+    """Set the metric for the age of the oldest unsent message, also while Kafka is unavailable.
+
+    Returns whether there is such a message.
+    """
     oldest = await connection.fetchval(SQL["outbox_oldest"])
     metrics.OUTBOX_AGE.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
-
-
-async def read_all(consumer: AIOKafkaConsumer, topic: str, last: int | None = None) -> AsyncIterator[Any]:
-    """The committed records of partition 0 of a topic, at most from `last` offsets before its end."""
-    partition = TopicPartition(topic, 0)
-    consumer.assign([partition])
-    end = (await consumer.end_offsets([partition]))[partition]
-    start = (await consumer.beginning_offsets([partition]))[partition]
-    consumer.seek(partition, start if last is None else max(start, end - last))
-    while True:
-        async with asyncio.timeout(_SECONDS):
-            if await consumer.position(partition) >= end:
-                return
-            found = await consumer.getmany(partition, timeout_ms=500, max_records=_AT_ONCE)
-        for record in found.get(partition, ()):
-            yield record
+    return oldest is not None

@@ -1,4 +1,4 @@
-"""One document, three renderings that agree: JSON, CSV and a page."""
+"""Renders a report as JSON, CSV or HTML, all from the same document."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import rfc8785
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from services.publisher import maps, shapes
+
 MEDIA_TYPES = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
@@ -23,18 +25,18 @@ CSV_COLUMNS = ("week_start", "week_end", "revision", "geoid", "name", "state", "
 Document = dict[str, Any]
 
 
-def render(document: Document, form: str, standing: Document | None = None) -> bytes:
-    """The report's document in one of the formats of MEDIA_TYPES. `standing` is for the page, see `as_html`."""
-    return as_html(document, standing) if form == "html" else {"json": as_json, "csv": as_csv}[form](document)
+def render(document: Document, form: str, week_status: Document | None = None) -> bytes:
+    """Render a report in one of the formats of MEDIA_TYPES. `week_status` is for HTML only, see `as_html`."""
+    return as_html(document, week_status) if form == "html" else {"json": as_json, "csv": as_csv}[form](document)
 
 
 def as_json(document: Document) -> bytes:
-    """Canonical JSON (RFC 8785): whoever has the file can compute its digests."""
+    """Canonical JSON (RFC 8785): the digests can be computed from the file."""
     return rfc8785.dumps(document)
 
 
 def as_csv(document: Document) -> bytes:
-    """The jurisdictions, RFC 4180; an unknown number is empty. Demonstration data carry a last column that says so."""
+    """The jurisdictions as CSV (RFC 4180). An unknown number is empty. Demonstration data has a column `note`."""
     notes = " ".join(document["notes"]) if document["demonstration"] else None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
@@ -46,10 +48,20 @@ def as_csv(document: Document) -> bytes:
     return text.getvalue().encode()
 
 
-def as_html(document: Document, standing: Document | None = None) -> bytes:
-    """The page of one report. `standing`: its week's status, what came since and the newest revision, as of now."""
+def as_html(document: Document, week_status: Document | None = None) -> bytes:
+    """The page of one report. `week_status`: the current status of its week, pending facts and newest revision."""
     page = _templates().get_template("report.html")
-    return page.render(report=document, standing=standing, style=_style()).encode()
+    states = maps.by_state(document["jurisdictions"])
+    return page.render(
+        report=document,
+        week_status=week_status,
+        style=_style(),
+        states=states,
+        tiles=maps.tiles(states),
+        dot_map=maps.dot_map(document["jurisdictions"]),
+        outlines=shapes.outlines(),
+        view_box=shapes.VIEW_BOX,
+    ).encode()
 
 
 def front_page(reports: list[Document]) -> bytes:
@@ -58,26 +70,26 @@ def front_page(reports: list[Document]) -> bytes:
 
 
 def unavailable_page() -> bytes:
-    """The page that says that there is none now."""
+    """The page for a failed request: the reports are temporarily unavailable."""
     return _templates().get_template("unavailable.html").render(style=_style()).encode()
 
 
 @cache
 def content_security_policy() -> str:
-    """Only the page's own style is allowed, by its digest; no script, no other origin."""
+    """The policy of the pages: one style sheet, identified by its digest; no scripts and no other origins."""
     digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def _cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula; names come from the registry, but a file outlives its program."""
+    """A cell that no spreadsheet interprets as a formula."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"
     return "" if value is None else value
 
 
 def _attested(row: Document, kind: str) -> str:
-    """What an agency attests of a kind, and the difference where there is one."""
+    """The number that an agency attests for a kind, and the difference from the counted number, if any."""
     attested, missing = row[f"attested_{kind}"], row[f"missing_{kind}"]
     if attested is None:
         return ""

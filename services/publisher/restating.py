@@ -1,8 +1,8 @@
-"""What changed between two revisions, and why. Pure.
+"""Computes the changes between two revisions and the cause of each. Pure.
 
-A cell's old and new numbers differ by facts that came or changed in between. Each identity is compared as it was below
-the former vector and as it is now; what it took from a cell and what it added have one cause each, and the causes of a
-cell sum to its difference.
+The numbers of a cell differ by the facts that arrived or changed between the two vectors. For each identity, the fact
+that counted below the earlier vector is compared with the fact that counts now. Each difference has one cause, and the
+causes of a cell sum to its difference.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from schemas.log import Partition, Vector
 from schemas.report import Change, JurisdictionRow, TableChange, Tables
-from services.publisher.closing import Offsets
 
 CAUSES = ("late", "redriven", "withdrawn", "reassigned", "amended")
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One fact of an identity, as far as counting goes."""
+    """One fact of an identity, with the fields that decide where it counts."""
 
     kind: str
     version: int
@@ -28,26 +28,26 @@ class Version:
     week: date
     jurisdiction: str
     withdrawn: bool
-    partition: int
+    partition: Partition
     offset: int
     redriven: bool
 
     @property
     def rank(self) -> tuple[int, bytes]:
-        """The highest rank is the fact that counts."""
+        """The fact with the highest rank counts."""
         return self.version, self.fingerprint
 
-    def is_below(self, vector: Offsets) -> bool:
-        """Whether a report with this vector knew the fact."""
-        return self.offset < vector.get(f"detainer-{self.kind}", {}).get(str(self.partition), 0)
+    def is_below(self, vector: Vector) -> bool:
+        """Whether a report with this vector includes the record of the fact."""
+        return vector.covers(self.partition, self.offset)
 
 
 Cell = tuple[str, str]
 """Jurisdiction and kind."""
 
 
-def causes(week: date, identities: Iterable[Sequence[Version]], before: Offsets) -> dict[Cell, Counter[str]]:
-    """For each cell of `week`, by how much each cause changed it since the vector `before`."""
+def causes(week: date, identities: Iterable[Sequence[Version]], before: Vector) -> dict[Cell, Counter[str]]:
+    """For each cell of `week`: the change by each cause since the vector `before`."""
     changed: dict[Cell, Counter[str]] = defaultdict(Counter)
     for versions in identities:
         old = max((one for one in versions if one.is_below(before)), key=lambda one: one.rank, default=None)
@@ -63,8 +63,8 @@ def causes(week: date, identities: Iterable[Sequence[Version]], before: Offsets)
     return changed
 
 
-def late(week: date, identities: Iterable[Sequence[Version]], first: Offsets) -> int:
-    """How many detainers count in `week` of which its first report, with the vector `first`, knew nothing."""
+def late(week: date, identities: Iterable[Sequence[Version]], first: Vector) -> int:
+    """The number of detainers counted in `week` that its first report, with the vector `first`, did not include."""
     return sum(
         _cell(max(versions, key=lambda one: one.rank), week) is not None
         and not any(one.is_below(first) for one in versions)
@@ -93,9 +93,9 @@ def _cause(old: Version | None, new: Version) -> str:
 def changes(
     old: Sequence[JurisdictionRow], new: Sequence[JurisdictionRow], why: Mapping[Cell, Mapping[str, int]]
 ) -> list[Change]:
-    """Old and new number of each cell that differs, with its causes.
+    """The old and the new number of each cell that differs, with its causes.
 
-    A jurisdiction that was in no row before, or is in none now, says nothing with the cell that has no number.
+    If a jurisdiction has no row in one of the revisions, its cells without a number are not changes.
     """
     before, after = _cells(old), _cells(new)
     differing = [
@@ -117,12 +117,12 @@ def changes(
 
 
 def unexplained(listed: Iterable[Change]) -> list[Change]:
-    """Changes whose causes do not sum to the difference: there must be none. Unknown counts as nothing."""
+    """The changes whose causes do not sum to the difference; there must be none. Unknown counts as 0."""
     return [one for one in listed if sum(one.causes.values()) != (one.new or 0) - (one.old or 0)]
 
 
 def table_changes(old: Tables, new: Tables) -> list[TableChange]:
-    """Rows of the national tables that differ."""
+    """The rows of the national tables that differ."""
     before, after = _rows(old), _rows(new)
     return [
         TableChange(table=table, row=row, old=before.get((table, row), 0), new=after.get((table, row), 0))

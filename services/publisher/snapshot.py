@@ -1,4 +1,4 @@
-"""What a report reads: all in one REPEATABLE READ transaction, of which the vector is the first statement."""
+"""Reads the data of a report in one REPEATABLE READ transaction. Its first statement reads the vector."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from typing import Any
 import asyncpg
 
 from schemas.detainer import Kind
+from schemas.log import Partition, Vector
 from schemas.week import ReportingWeek
-from services.publisher.closing import Offsets
 from services.publisher.gates import Evidence
-from services.publisher.line_list import Kept, cells_of
+from services.publisher.line_list import StoredList, cells_from_json
+from services.publisher.queries import SQL
 from services.publisher.report import Snapshot
 from services.publisher.restating import Version
-from services.runtime import queries
 from services.runtime.errors import InvariantError
-
-SQL = queries.load("services.publisher")
 
 
 class Details:
-    """One decline as the report needs it, over a row of `declines`."""
+    """One decline, from a row of the query `declines`."""
 
     __slots__ = ("citizenship", "declined_at", "issued_at", "jurisdiction", "offenses", "reason", "recorded_at")
 
@@ -37,44 +35,39 @@ class Details:
         self.recorded_at: datetime = row["recorded_at"]
 
 
-class Snapshots:
-    """Reads over a connection that is in a transaction."""
+class SnapshotReader:
+    """Reads the data of reports over a connection that is in a transaction."""
 
     def __init__(self, connection: asyncpg.Connection[Any]) -> None:
         self._connection = connection
 
-    async def vector(self) -> tuple[Offsets, dict[str, str]]:
-        """The positions, and the partitions that stand still. Call it first: it fixes what the transaction sees."""
+    async def vector(self) -> tuple[Vector, dict[Partition, str]]:
+        """The positions, and the halted partitions with their reasons. Call it first: it fixes the snapshot."""
         self._positions = await self._connection.fetch(SQL["positions"])
         self._accounted = False
-        halted = {
-            f"{row['topic']}/{row['partition']}": row["halted_reason"]
-            for row in self._positions
-            if row["halted_reason"]
-        }
-        return vector_of(self._positions), halted
+        return vector_of(self._positions), halted_in(self._positions)
 
     async def prove(self, week: date) -> None:
-        """Counters equal the ledger, and every record is accounted for: a report that cannot show this is refused."""
+        """Prove that the counters equal the ledger and every record is accounted for. Raises InvariantError if not."""
         if unequal := await self._connection.fetch(SQL["unequal"], week):
             row = unequal[0]
             raise InvariantError(
                 f"counters differ from the ledger in {len(unequal)} cells of {week}; the first: {row['jurisdiction']}"
                 f" {row['kind']} counted {row['counted']}, in the ledger {row['in_ledger']}"
             )
-        if self._accounted:  # of all partitions, in this snapshot
+        if self._accounted:  # covers all partitions, so once in each snapshot is enough
             return
         if missing := await self._connection.fetch(SQL["unaccounted"]):
             row = missing[0]
             raise InvariantError(
                 f"records are not accounted for in {len(missing)} partitions; the first: "
                 f"{row['topic']}/{row['partition']}: {row['records']} records, {row['facts']} facts, "
-                f"{row['duplicates']} duplicates, {row['rejected']} rejected of which {row['rejects']} kept"
+                f"{row['duplicates']} duplicates, {row['rejected']} rejected, {row['rejects']} rows of rejects"
             )
         self._accounted = True
 
-    async def read(self, week: date, vector: Offsets) -> Snapshot:
-        """All that the figures of one week need."""
+    async def read(self, week: date, vector: Vector) -> Snapshot:
+        """Read the data of one week."""
         fetch = self._connection.fetch
         counters = await fetch(SQL["counters"], week)
         heard = await fetch(SQL["agencies_heard"], week)
@@ -95,31 +88,38 @@ class Snapshots:
             lists=await self._lists(week),
         )
 
-    async def _lists(self, week: date) -> list[Kept] | None:
+    async def policies(self) -> bytes | None:
+        """The newest registry of policies limiting detainers, as an input of a report; None if there is none."""
+        content: bytes | None = await self._connection.fetchval(SQL["newest_policies"])
+        return content
+
+    async def _lists(self, week: date) -> list[StoredList] | None:
         if await self._connection.fetchval(SQL["was_recovered"], week, None):
             return None
-        return kept_lists(await self._connection.fetch(SQL["line_lists"], week))
+        return stored_lists(await self._connection.fetch(SQL["line_lists"], week))
 
-    async def changed(self, week: date, before: Offsets) -> list[list[Version]]:
+    async def changed(self, week: date, before: Vector) -> list[list[Version]]:
         """All versions of each identity that may have changed the week since `before`."""
-        seen = [(topic, int(number), offset) for topic, numbers in before.items() for number, offset in numbers.items()]
-        topics, numbers, offsets = zip(*seen, strict=True) if seen else ((), (), ())
-        rows = await self._connection.fetch(SQL["changed_identities"], week, topics, numbers, offsets)
+        rows = await self._connection.fetch(
+            SQL["changed_identities"],
+            week, [one.topic for one in before], [one.number for one in before], list(before.values()),
+        )  # fmt: skip
         kinds, agencies, ids = ([row[name] for row in rows] for name in ("kind", "agency", "detainer_id"))
         grouped: dict[tuple[str, int, Any], list[Version]] = defaultdict(list)
         for row in await self._connection.fetch(SQL["versions"], kinds, agencies, ids):
-            grouped[row["kind"], row["agency"], row["detainer_id"]].append(
+            kind = Kind(row["kind"])
+            grouped[kind, row["agency"], row["detainer_id"]].append(
                 Version(
-                    row["kind"], row["version"], row["fingerprint"], row["week"], row["jurisdiction"],
-                    row["withdrawn"], row["partition"], row["kafka_offset"], row["redriven"],
+                    kind, row["version"], row["fingerprint"], row["week"], row["jurisdiction"], row["withdrawn"],
+                    Partition(kind.topic, row["partition"]), row["kafka_offset"], row["redriven"],
                 )
             )  # fmt: skip
         return list(grouped.values())
 
     async def evidence(
-        self, week: ReportingWeek, snapshot: Snapshot, halted: Mapping[str, str], old: timedelta
+        self, week: ReportingWeek, snapshot: Snapshot, halted: Mapping[Partition, str], old: timedelta
     ) -> Evidence:
-        """What the gates look at; a decline is an old case when its issue is longer ago than `old`."""
+        """Read what the gates need. A decline is an old case if more than `old` passed from issue to record."""
         before: dict[str, list[int]] = defaultdict(list)
         for row in await self._connection.fetch(SQL["declines_before"], week.first):
             for agency in row["agencies"] or ():
@@ -135,14 +135,16 @@ class Snapshots:
         )
 
 
-def kept_lists(rows: Iterable[asyncpg.Record]) -> list[Kept]:
-    """Line lists as they are kept."""
-    return [Kept(row["mode"], row["sha256"], row["content"], cells_of(row["cells"])) for row in rows]
+def stored_lists(rows: Iterable[asyncpg.Record]) -> list[StoredList]:
+    """Line lists from rows of the query `line_lists`."""
+    return [StoredList(row["mode"], row["sha256"], row["content"], cells_from_json(row["cells"])) for row in rows]
 
 
-def vector_of(rows: Iterable[asyncpg.Record]) -> dict[str, dict[str, int]]:
-    """Positions by topic and partition."""
-    vector: dict[str, dict[str, int]] = {}
-    for row in rows:
-        vector.setdefault(row["topic"], {})[str(row["partition"])] = row["next_offset"]
-    return vector
+def vector_of(rows: Iterable[asyncpg.Record]) -> Vector:
+    """The positions, from rows of the query `positions`."""
+    return Vector({Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows})
+
+
+def halted_in(rows: Iterable[asyncpg.Record]) -> dict[Partition, str]:
+    """The halted partitions and the reason of each, from rows of the query `positions`."""
+    return {Partition(row["topic"], row["partition"]): row["halted_reason"] for row in rows if row["halted_reason"]}

@@ -1,4 +1,4 @@
-"""The publisher's transactions: the states of weeks, and writing reports with proof, chain and outbox."""
+"""The publisher's transactions: changes of state, and reports with their proof, chain and outbox rows."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ from typing import Any
 
 import asyncpg
 
-from schemas.report import (
-    Figures,
-    Flag,
-    JurisdictionRow,
-    Report,
-    SignOff,
-    Tables,
-    announcement,
-    final_notice,
-    report_id,
-)
-from schemas.topics import CONTENT_TYPE, REPORT_LATEST, REPORT_READY
+from schemas.log import Partition, Vector
+from schemas.report import Figures, Flag, JurisdictionRow, SignOff, Tables
 from schemas.week import ReportingCalendar, ReportingWeek
-from services.publisher import closing, gates, report, restating
-from services.publisher.closing import TRANSITIONS, Close, Offsets, State
-from services.publisher.line_list import kept_cells
-from services.publisher.report import Draft, Standing
-from services.publisher.rules import Rules
-from services.publisher.snapshot import SQL, Snapshots, vector_of
+from services.publisher import gates, report, restating
+from services.publisher.closing import TRANSITIONS, Close, State
+from services.publisher.inputs import ReportInputs
+from services.publisher.queries import SQL
+from services.publisher.report import RevisionMetadata
+from services.publisher.revision_writer import RevisionWriter, WrittenRevision
+from services.publisher.snapshot import SnapshotReader, halted_in, vector_of
 from services.runtime.errors import InvariantError
 from services.runtime.logs import get
 
@@ -44,7 +35,7 @@ def refusal(error: InvariantError) -> str:
     return f"{REFUSED}{error}"
 
 
-class _Held(Exception):  # noqa: N818  # leaves the transaction without writing
+class _HeldByGate(Exception):  # noqa: N818  # ends the transaction without writing
     def __init__(self, flags: Sequence[Flag]) -> None:
         super().__init__()
         self.flags = flags
@@ -52,169 +43,184 @@ class _Held(Exception):  # noqa: N818  # leaves the transaction without writing
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """The next offset of each partition, and which stand still and why."""
+    """The aggregators' positions, and the halted partitions with their reasons."""
 
-    vector: Offsets
-    halted: Mapping[str, str]
+    vector: Vector
+    halted: Mapping[Partition, str]
 
 
 class Store:
-    """Closing weeks over one connection, which must hold the lead."""
+    """Transactions over one connection. To close weeks, the connection must hold the lead."""
 
     def __init__(self, connection: asyncpg.Connection[Any], calendar: ReportingCalendar, hold: timedelta) -> None:
-        """`hold`: how long a gate holds a week at most."""
+        """`hold`: the maximum time for which a gate holds a week."""
         self._connection = connection
         self._calendar = calendar
         self._hold_for = hold
-        self._snapshots = Snapshots(connection)
+        self._snapshots = SnapshotReader(connection)
+        self._writer = RevisionWriter(connection)
 
     async def closes(self) -> dict[date, Close]:
-        """All weeks that are on their way or written."""
+        """The state of each week that is not open."""
         rows = await self._connection.fetch(SQL["closes"])
         return {
-            row["week"]: Close(State(row["state"]), row["barrier"], row["held_until"], row["released"]) for row in rows
+            row["week"]: Close(
+                State(row["state"]),
+                None if row["barrier"] is None else Vector.from_json(row["barrier"]),
+                row["held_until"],
+                row["released"],
+            )
+            for row in rows
         }
 
     async def positions(self) -> Positions:
-        """Where the aggregator is."""
+        """The current positions."""
         rows = await self._connection.fetch(SQL["positions"])
-        halted = {f"{row['topic']}/{row['partition']}": row["halted_reason"] for row in rows if row["halted_reason"]}
-        return Positions(vector_of(rows), halted)
+        return Positions(vector_of(rows), halted_in(rows))
 
     async def move(
         self, week: date, was: State, now_in: State, now: datetime, *, by: str = SYSTEM, why: str = ""
     ) -> None:
-        """Change a week's state and keep the transition. KeyError for one that must not happen."""
+        """Change the state of a week and record the transition. KeyError if it is not in TRANSITIONS."""
         reason = TRANSITIONS[was, now_in]
         await self._connection.execute(SQL["set_state"], week, now_in)
         await self._connection.execute(SQL["add_transition"], week, now, was, now_in, by, why or reason)
 
     async def request(self, week: date, by: str, now: datetime) -> None:
-        """Ask for a week of the past to be closed; a week that is known already stays as it is."""
+        """Request the close of a past week. A week that already has a row is not changed."""
         async with self._connection.transaction():
             if await self._connection.execute(SQL["request_close"], week) == "INSERT 0 1":
                 await self.move(week, State.OPEN, State.REQUESTED, now, by=by)
 
-    async def set_barrier(self, week: date, was: State, barrier: Offsets, now: datetime) -> None:
-        """Keep the barrier of a week; one that is there already stays."""
+    async def set_barrier(self, week: date, was: State, barrier: Vector, now: datetime) -> None:
+        """Store the barrier of a week, unless it already has one."""
         async with self._connection.transaction():
-            if await self._connection.execute(SQL["set_barrier"], week, barrier) == "INSERT 0 1":
+            if await self._connection.execute(SQL["set_barrier"], week, barrier.to_json()) == "INSERT 0 1":
                 await self.move(week, was, State.DRAINING, now)
 
     async def release(self, week: date, by: str, note: str, now: datetime) -> bool:
-        """Let a held week go out; False when it is not held or was released before."""
+        """Release a held week. False if it is not held or already released."""
         return bool(await self._connection.execute(SQL["release"], week, by, now, note) == "UPDATE 1")
 
     async def publish(
-        self, week: ReportingWeek, close: Close, rules: Rules, now: datetime, provisional_since: datetime
-    ) -> list[Report]:
-        """Prove, ask the gates, and write revision 1 and the restatements that are due.
+        self, week: ReportingWeek, close: Close, inputs: ReportInputs, now: datetime, provisional_since: datetime
+    ) -> list[WrittenRevision]:
+        """Prove the counts, evaluate the gates, and write revision 1 and the restatements that are due.
 
-        Answers what was written: nothing when a gate holds the week. InvariantError when counters and ledger differ:
-        then nothing is written either.
+        Returns the written revisions; none if a gate holds the week. InvariantError if the proof fails; then nothing is
+        written.
         """
         try:
             async with self._connection.transaction(isolation="repeatable_read"):
-                return await self._publish(week, close, rules, now, provisional_since)
-        except _Held as held:
+                return await self._publish(week, close, inputs, now, provisional_since)
+        except _HeldByGate as held:
             await self._hold(week, close, held.flags, now)
             return []
 
     async def _publish(
-        self, week: ReportingWeek, close: Close, rules: Rules, now: datetime, provisional_since: datetime
-    ) -> list[Report]:
+        self, week: ReportingWeek, close: Close, inputs: ReportInputs, now: datetime, provisional_since: datetime
+    ) -> list[WrittenRevision]:
         vector, halted = await self._snapshots.vector()
-        await self._snapshots.prove(week.first)
+        waits = close.state is State.HELD and close.holds(now)
+        if not waits:  # a held week was proven before and is proven again below: the proof reads the whole ledger
+            await self._snapshots.prove(week.first)
         snapshot = await self._snapshots.read(week.first, vector)
-        limits = rules.thresholds
+        limits = inputs.thresholds
         evidence = await self._snapshots.evidence(week, snapshot, halted, timedelta(days=limits.old_days))
         flags = gates.flags(evidence, limits)
         if flags and close.holds(now):
-            raise _Held(flags)
-        standing = Standing(1, "initial", None, flags=tuple(flags), sign_offs=await self._sign_offs(week.first))
-        written = [await self._write(report.draft(week, snapshot, rules), standing, now)]
+            raise _HeldByGate(flags)
+        if waits:
+            await self._snapshots.prove(week.first)
+        inputs = inputs.with_policies(await self._snapshots.policies())
+        metadata = RevisionMetadata(1, "initial", None, flags=tuple(flags), sign_offs=await self._sign_offs(week.first))
+        written = [await self._writer.write(report.draft(week, snapshot, inputs), metadata, now)]
         await self.move(week.first, close.state, State.CLOSED, now)
         for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
-            restated = await self._restate_scheduled(row, vector, rules, now)
+            restated = await self._restate_scheduled(row, vector, inputs, now)
             written += [restated] if restated else []
         return written
 
     async def _restate_scheduled(
-        self, row: asyncpg.Record, vector: Offsets, rules: Rules, now: datetime
-    ) -> Report | None:
-        """The restatement of another week that is due. One that cannot be proven holds up no other."""
+        self, row: asyncpg.Record, vector: Vector, inputs: ReportInputs, now: datetime
+    ) -> WrittenRevision | None:
+        """Restate another week if a figure has changed. A failed proof does not affect other weeks."""
         try:
             async with self._connection.transaction():
-                return await self._restate(row, vector, rules, Standing(row["revision"] + 1, "scheduled", None), now)
+                return await self._restate(
+                    row, vector, inputs, RevisionMetadata(row["revision"] + 1, "scheduled", None), now
+                )
         except InvariantError as error:
             log.exception("restatement-refused", week=str(row["week"]))
             await self._connection.execute(SQL["add_refusal"], row["week"], SYSTEM, now, refusal(error))
             return None
 
-    async def restate_requested(self, rules: Callable[[], Rules], now: datetime) -> list[Report]:
-        """Write the revisions that operators asked for. A request waits while the positions are behind its report."""
-        written: list[Report] = []
+    async def restate_requested(self, inputs: Callable[[], ReportInputs], now: datetime) -> list[WrittenRevision]:
+        """Write the requested revisions. A request waits until the positions reach the newest revision's vector."""
+        written: list[WrittenRevision] = []
         for request in await self._connection.fetch(SQL["restatements"]):
             try:
                 async with self._connection.transaction(isolation="repeatable_read"):
-                    written += await self._restate_requested(request, rules, now)
+                    written += await self._restate_requested(request, inputs, now)
             except InvariantError as error:
                 log.exception("restatement-refused", week=str(request["week"]))
                 await self._connection.execute(SQL["finish_restatement"], request["id"], refusal(error))
         return written
 
     async def _restate_requested(
-        self, request: asyncpg.Record, rules: Callable[[], Rules], now: datetime
-    ) -> list[Report]:
+        self, request: asyncpg.Record, inputs: Callable[[], ReportInputs], now: datetime
+    ) -> list[WrittenRevision]:
         vector, _ = await self._snapshots.vector()
         row = await self._connection.fetchrow(SQL["newest_of"], request["week"])
         if row is None:
             await self._connection.execute(SQL["finish_restatement"], request["id"], NO_REPORT)
             return []
-        if closing.shortfall(row["offsets"], vector):
+        if Vector.from_json(row["offsets"]).shortfall(vector):
             return []
         reason = f"{request['by']}: {request['reason']}"
-        standing = Standing(row["revision"] + 1, "correction", None, reason=reason)
-        restated = await self._restate(row, vector, rules(), standing, now)
+        metadata = RevisionMetadata(row["revision"] + 1, "correction", None, reason=reason)
+        used = inputs().with_policies(await self._snapshots.policies())
+        restated = await self._restate(row, vector, used, metadata, now)
         outcome = f"revision {restated.revision}" if restated else "no figure has changed"
         await self._connection.execute(SQL["finish_restatement"], request["id"], outcome)
         return [restated] if restated else []
 
     async def refused(self) -> dict[date, str]:
-        """The weeks with a restatement that could not be proven, and none that could since; what was found."""
+        """The weeks whose last restatement could not be proven, with the finding."""
         return {row["week"]: row["outcome"] for row in await self._connection.fetch(SQL["refused"], REFUSED)}
 
     async def _restate(
-        self, row: asyncpg.Record, vector: Offsets, rules: Rules, standing: Standing, now: datetime
-    ) -> Report | None:
-        """The next revision of a week, if any of its figures has changed; a new name alone is no figure.
+        self, row: asyncpg.Record, vector: Vector, inputs: ReportInputs, metadata: RevisionMetadata, now: datetime
+    ) -> WrittenRevision | None:
+        """Write the next revision of a week if one of its figures has changed. A new name is not a figure.
 
-        After a restore from a backup the positions may be behind a revision that was recovered: then it stands.
+        After a restore from a backup the positions may be below the vector of a recovered revision. Then nothing is
+        written.
         """
-        former, known = row["figures"], row["offsets"]
-        if closing.shortfall(known, vector):
+        former, known = row["figures"], Vector.from_json(row["offsets"])
+        if known.shortfall(vector):
             return None
         week = self._calendar.week(row["week"])
-        draft = report.draft(week, await self._snapshots.read(week.first, vector), rules)
-        if draft.figures.digest == former["figures_digest"]:
+        draft = report.draft(week, await self._snapshots.read(week.first, vector), inputs)
+        if draft.digest == former["figures_digest"]:
             return None
         await self._snapshots.prove(week.first)
-        standing = await self._explained(standing, week.first, former, known, draft.figures)
-        # A recovered revision has no tables to compare: its digest tells whether they changed, but for a line list that
-        # may have been in it.
-        comparable = "tables" in former or rules.line_list_mode != "off"
-        if not standing.changes and not standing.table_changes and comparable:
+        metadata = await self._explained(metadata, week.first, former, known, draft.figures)
+        # A recovered revision has no tables to compare. A different digest means that they have changed, unless the
+        # revision may have had a line list.
+        comparable = "tables" in former or inputs.line_list_mode != "off"
+        if not metadata.changes and not metadata.table_changes and comparable:
             return None
-        first = row["first_offsets"]
+        first = Vector.from_json(row["first_offsets"])
         late = restating.late(week.first, await self._snapshots.changed(week.first, first), first)
-        return await self._write(draft, replace(standing, late=late), now)
+        return await self._writer.write(draft, replace(metadata, late=late), now)
 
     async def _explained(
-        self, standing: Standing, week: date, former: Mapping[str, Any], known: Offsets, figures: Figures
-    ) -> Standing:
-        """With what differs from the `former` revision, which knew the facts below `known`, and why."""
-        if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large to hold them
-            return standing
+        self, metadata: RevisionMetadata, week: date, former: Mapping[str, Any], known: Vector, figures: Figures
+    ) -> RevisionMetadata:
+        """Add the changes since the `former` revision, whose vector is `known`, and the cause of each."""
+        if former.get("recovered") and not former["jurisdictions"]:  # its announcement was too large for them
+            return metadata
         rows = [JurisdictionRow.model_validate(one) for one in former["jurisdictions"]]
         identities = await self._snapshots.changed(week, known)
         listed = restating.changes(rows, figures.jurisdictions, restating.causes(week, identities, known))
@@ -224,17 +230,20 @@ class Store:
         # A revision that was recovered from its announcement has no tables to compare with.
         tables = Tables.model_validate(former["tables"]) if "tables" in former else figures.tables
         rewritten = restating.table_changes(tables, figures.tables)
-        return replace(standing, changes=tuple(listed), table_changes=tuple(rewritten))
+        return replace(metadata, changes=tuple(listed), table_changes=tuple(rewritten))
+
+    async def is_over(self, provisional_since: datetime) -> bool:
+        """Whether `finalise` would make a week final."""
+        return bool(await self._connection.fetch(SQL["over"], provisional_since))
 
     async def finalise(self, now: datetime, provisional_since: datetime) -> None:
-        """Mark published weeks whose first report is on the topic, and make final those whose time is over."""
+        """Mark weeks as published when their first report is on the topic, and as final after the restatement time."""
         async with self._connection.transaction():
             for row in await self._connection.fetch(SQL["sent_weeks"]):
                 await self.move(row["week"], State.CLOSED, State.PUBLISHED, now)
         for row in await self._connection.fetch(SQL["over"], provisional_since):
             async with self._connection.transaction():
-                value, event_id = final_notice(row["week"], row["revision"], row["digest"], now.isoformat())
-                await self._send(REPORT_READY, row["week"], value, event_id, now)
+                await self._writer.announce_final(row["week"], row["revision"], row["digest"], now)
                 await self.move(row["week"], State.PUBLISHED, State.FINAL, now)
 
     async def _hold(self, week: ReportingWeek, close: Close, flags: Sequence[Flag], now: datetime) -> None:
@@ -252,41 +261,8 @@ class Store:
         signed = {"by": row["released_by"], "at": row["released_at"].isoformat(), "note": row["release_note"]}
         return (SignOff.model_validate(signed),)
 
-    async def _write(self, draft: Draft, standing: Standing, now: datetime) -> Report:
-        """Build the document as the next of the chain, and keep it with its inputs and announcements.
-
-        It names the digest of the report before it, of whatever week: none can be taken out unseen.
-        """
-        tip = await self._connection.fetchrow(SQL["tip"])
-        linked = replace(standing, previous_digest=tip["digest"] if tip else None)
-        document = report.build(draft, linked)
-        for name, content in draft.rules.contents.items():
-            await self._connection.execute(SQL["add_input"], draft.rules.digests[name], name, content)
-        digest = document.digest
-        await self._connection.execute(
-            SQL["add_report"], document.week_start, document.revision, document.cause, digest, document.figures_digest,
-            document.previous_digest, document.model_dump(mode="json") | {"digest": digest}, now,
-            tip["sequence"] + 1 if tip else 1,
-        )  # fmt: skip
-        listed = report.made_list(draft.snapshot, draft.rules)
-        if listed is not None and listed.is_new:
-            await self._connection.execute(
-                SQL["add_line_list"], document.week_start, document.revision, listed.mode, listed.sha256,
-                listed.content, kept_cells(listed.cells),
-            )  # fmt: skip
-        value = announcement(document, digest, now.isoformat())
-        event_id = report_id(document.week_start, document.revision)
-        for topic in (REPORT_READY, REPORT_LATEST):
-            await self._send(topic, document.week_start, value, event_id, now)
-        return document
-
-    async def _send(self, topic: str, week: date, value: bytes, event_id: str, now: datetime) -> None:
-        headers = {"content-type": CONTENT_TYPE, "id": event_id}
-        stamp = round(now.timestamp() * 1000)
-        await self._connection.execute(SQL["add_outbox"], topic, str(week).encode(), value, headers, stamp, now)
-
 
 def states(closes: Mapping[date, Close]) -> dict[str, int]:
-    """How many weeks are in each state."""
+    """The number of weeks in each state."""
     counts = Counter(one.state for one in closes.values())
     return {state: counts[state] for state in State if state is not State.OPEN}

@@ -1,1 +1,1 @@
-"""What the three services share: settings, connections, HTTP server, logs and metrics."""
+"""Code shared by the three services: settings, connections, migrations, HTTP server, logs, metrics."""

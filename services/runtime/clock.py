@@ -1,4 +1,4 @@
-"""The one place that reads the wall clock. Cores take `now` as an argument."""
+"""The only module that reads the wall clock. Pure functions take `now` as an argument."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
-"""Answers the present instant, in UTC."""
+"""Returns the current time in UTC."""
 
 
 def system() -> datetime:
-    """The machine's clock, UTC."""
+    """The system clock in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Two families of errors: the caller's, who can mend what was sent or set, and ours, which an operator must see."""
+"""Two families of errors: those that the caller can correct, and defects that an operator must see."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from aiokafka.errors import KafkaError
 
 
 class CallerError(Exception):
-    """The caller can mend it; the message says how."""
+    """The caller can correct it. The message says how."""
 
 
 class ConfigurationError(CallerError):
-    """A setting or a file of settings is wrong."""
+    """A setting or a configuration file is wrong."""
+
+
+class AwayError(OSError):
+    """PostgreSQL, Kafka or ingest cannot be reached. The message says which, and what to do. It may be temporary."""
 
 
 class InvariantError(Exception):
-    """What must always be true is not. Ours, never the caller's: stop and show it."""
+    """An invariant is violated: a defect in this program or its data. Stop and report it."""
 
 
 _RETRIED_CLASSES: Final = ("08", "40", "53", "57", "58")
 """SQLSTATE classes: connection, rollback, resources, operator intervention, system error."""
 _RETRIED_STATES: Final = ("55P03", "25P04")
-"""A lock time-out, and a transaction time-out (after which the server ends the session)."""
+"""A lock timeout, and a transaction timeout, after which the server ends the session."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether waiting can mend it: the database or the broker is away, restarting, full or busy."""
+    """Whether the error may go away by itself: the database or broker is unreachable, restarting, full or busy."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_transient(one) for one in error.exceptions)
     if isinstance(error, asyncpg.PostgresError):
@@ -37,16 +41,16 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error) or "released" in str(error)
     if isinstance(error, asyncpg.InternalClientError):
-        return True  # what asyncpg says of a server that ends the session in the middle of a COPY
+        return True  # asyncpg's error if the server ends the session during a COPY
     return isinstance(error, KafkaError | OSError | TimeoutError | asyncio.TimeoutError | EOFError)
 
 
-_NO_RECORDS_FAULT: Final = ("0A", "25", "26", "28", "34", "3D", "3F", "42", "55")
-"""SQLSTATE classes: features, transaction state, names and privileges. The schema or the set-up is wrong."""
+_SETUP_CLASSES: Final = ("0A", "25", "26", "28", "34", "3D", "3F", "42", "55")
+"""SQLSTATE classes: features, transaction state, names, privileges. The schema or the setup is wrong."""
 
 
-def may_lie_in_a_record(error: BaseException) -> bool:
-    """Whether another record might pass: an error of the set-up or of the connection says nothing about records."""
+def is_data_error(error: BaseException) -> bool:
+    """Whether the error may be due to a particular record, not to the setup or the connection."""
     if isinstance(error, asyncpg.PostgresError):
-        return not (error.sqlstate or "").startswith(_NO_RECORDS_FAULT)
+        return not (error.sqlstate or "").startswith(_SETUP_CLASSES)
     return not isinstance(error, asyncpg.InterfaceError) or isinstance(error, ValueError)

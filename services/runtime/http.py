@@ -1,4 +1,4 @@
-"""The HTTP side of every service: /livez, /readyz, /metrics, and the server itself."""
+"""The HTTP server of every service, with /livez, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.runtime import metrics
-from services.runtime.connections import BoundedProtocol
+from services.runtime import descriptors, metrics
+from services.runtime.connection_limits import PER_ADDRESS, TOTAL, ConnectionLimiter
+from services.runtime.connection_timeouts import BoundedProtocol
 from services.runtime.logs import get
 from services.runtime.problems import problem
+from services.runtime.request_head import names_a_resource
 
 log = get(__name__)
 
+_DRAIN_SECONDS = 15
+
 Readiness = Callable[[], Awaitable[str | None]]
-"""Answers None when the service can do its work, else a sentence that says what it waits for."""
+"""Returns None if the service is ready, else a sentence that names what it waits for."""
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -38,13 +45,26 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _server_error(_: Request, __: Exception) -> Response:
-    return problem(500, "internal-error", "The service failed on this request; its log says why.")
+    return problem(500, "internal-error", "Internal error; see the log of the service.")
+
+
+class _RefuseEncodedPaths:
+    """Responds 404 to paths with encoded control characters or slashes, which could match a route once decoded."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not names_a_resource(scope.get("raw_path", b"")):
+            await problem(404, "not-found", "Not Found")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def application(
     routes: Sequence[BaseRoute], ready: Readiness, lifespan: Lifespan, stopping: asyncio.Event | None = None
 ) -> Starlette:
-    """The service's routes with health and metrics beside them. `stopping` is set as soon as the process must end."""
+    """The application with the service's routes, health and metrics. `stopping` is set when shutdown begins."""
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -54,7 +74,7 @@ def application(
             async with asyncio.timeout(2):
                 waiting_for = await ready()
         except TimeoutError:
-            waiting_for = "no answer within 2 s from what this service needs"
+            waiting_for = "no response within 2 s from Kafka or PostgreSQL"
         if waiting_for is None:
             return PlainTextResponse("ready\n")
         return problem(503, "not-ready", waiting_for, {"Retry-After": "5"})
@@ -70,20 +90,27 @@ def application(
 
     health = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)]
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _server_error}
-    app = Starlette(routes=[*routes, *health], lifespan=live, exception_handlers=handlers)
+    app = Starlette(
+        routes=[*routes, *health],
+        lifespan=live,
+        exception_handlers=handlers,
+        middleware=[Middleware(_RefuseEncodedPaths)],
+    )
+    app.router.redirect_slashes = False
     app.state.stopping = stopping or asyncio.Event()
     return app
 
 
-def _calm_collector() -> None:
-    """Look for cycles seldom: what a batch makes is freed by its reference count, and young objects are many."""
+def _tune_garbage_collector() -> None:
+    """Run the garbage collector rarely: batches create many objects, and reference counting frees them."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 50)
 
 
 class _Server(uvicorn.Server):
-    """Tells the application that it is to stop, so that requests without end can end."""
+    """Sets `stopping` when shutdown begins, so that endless requests can end."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
@@ -96,21 +123,32 @@ class _Server(uvicorn.Server):
         return ending
 
 
-def serve(app: Starlette, host: str, port: int, drain_seconds: int = 15) -> None:
-    """Run until SIGTERM or SIGINT: stop accepting, finish what was read (at most `drain_seconds`), close."""
+def server(app: Starlette, host: str, port: int, limiter: ConnectionLimiter | None = None) -> uvicorn.Server:
+    """The server of an application, not started, with the connection limits of `limiter`."""
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=BoundedProtocol,
+        http=cast(type[asyncio.Protocol], partial(BoundedProtocol, limiter=limiter or ConnectionLimiter())),
+        ws="none",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=drain_seconds,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
         timeout_keep_alive=30,
         server_header=False,
     )
-    _calm_collector()
-    server = _Server(config, app.state.stopping)
-    server.run()
-    if not server.started:
+    return _Server(config, app.state.stopping)
+
+
+def serve(app: Starlette, host: str, port: int, *, connections: int = TOTAL, per_address: int = PER_ADDRESS) -> None:
+    """Run until SIGTERM or SIGINT. Then stop accepting, finish open requests (at most 15 seconds), and close.
+
+    `connections` is the maximum number of open connections. Clients that have not authenticated may have at most half
+    of them, and `per_address` from one address. Raises ConfigurationError if the limit on open files is too low.
+    """
+    descriptors.ensure(connections)
+    _tune_garbage_collector()
+    running = server(app, host, port, ConnectionLimiter(connections, per_address))
+    running.run()
+    if not running.started:
         raise SystemExit(3)

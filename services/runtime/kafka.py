@@ -1,4 +1,4 @@
-"""How to reach Kafka: one set of client arguments from the settings, and FastStream's broker with them."""
+"""Kafka clients from the settings: arguments for aiokafka, FastStream's broker, and safe starts and stops."""
 
 from __future__ import annotations
 
@@ -11,48 +11,43 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.helpers import create_ssl_context
 from faststream.kafka import KafkaBroker
+from faststream.kafka.security import parse_security
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
+from schemas.log import Partition
 from schemas.topics import Topic
+from services.runtime.errors import ConfigurationError
 from services.runtime.settings import Settings
 
 REQUEST_TIMEOUT_MS = 5_000
 
-_PATIENCE = 2.0
-"""Seconds that the start or the end of a client is waited for though who asked for it no longer waits."""
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.kafka_security_protocol.endswith("SSL"):
-        return None
-    cafile = settings.kafka_ssl_cafile
-    context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
-    return context
+_CANCEL_SECONDS = 2.0
+"""How long the start or stop of a client may still take after its caller was cancelled."""
 
 
 async def start(begin: Callable[[], Awaitable[None]]) -> None:
-    """Call `begin`, the start of a client or of FastStream's broker, in a task of its own; stop it afterwards always.
+    """Call `begin`, the start of a client or of FastStream's broker, in a separate task and stop that task afterwards.
 
-    aiokafka leaves a connection open if it is cancelled while it asks for the brokers on it. Who is cancelled here
-    first waits until the start has ended, for a little.
+    If the caller is cancelled, the task gets a few seconds to finish: aiokafka leaks a connection if it is cancelled
+    while it requests metadata on it.
     """
     starting = asyncio.ensure_future(begin())
     try:
         await asyncio.wait([starting])
     finally:
         if not starting.done():
-            await asyncio.wait([starting], timeout=_PATIENCE)
+            await asyncio.wait([starting], timeout=_CANCEL_SECONDS)
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
     starting.result()
 
 
 async def stop(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer, in a task of its own.
+    """Stop a consumer, in a separate task.
 
-    It cancels its own tasks and awaits them. While a broker is away the CancelledError of one may come out of `stop`,
-    where it would pass for a cancellation of whoever waits, and nobody would hear of what had failed before. Who is
-    cancelled here closes the connections all the same: what else a consumer ends by asking Kafka may take it long.
+    aiokafka cancels its own tasks and awaits them. While a broker is away, the CancelledError of one of them can escape
+    from `stop`; in the caller's task it would look like a cancellation of the caller and hide the original error.
+    If the caller is cancelled, the connections are closed without the requests that a regular stop makes.
     """
     stopping = asyncio.ensure_future(consumer.stop())
     try:
@@ -60,17 +55,17 @@ async def stop(consumer: AIOKafkaConsumer) -> None:
     finally:
         if not stopping.done():
             stopping.cancel()
-            await asyncio.wait([stopping], timeout=_PATIENCE)
+            await asyncio.wait([stopping], timeout=_CANCEL_SECONDS)
             await consumer._client.close()
     if not stopping.cancelled():
         stopping.result()
 
 
 async def stop_producer(producer: AIOKafkaProducer, seconds: float) -> bool:
-    """Wait so many seconds for what is on its way, then end the producer; whether all of it has arrived or failed.
+    """Flush the producer for at most `seconds`, then stop it. Returns whether all records were delivered or failed.
 
-    aiokafka's own `stop` waits without end while Kafka is away; who gives it up there leaves the task that sends and
-    the connections, and a second `stop` does nothing. Here they end always, also when who asked is cancelled.
+    aiokafka's own `stop` has no timeout: it blocks while Kafka is away, and if it is cancelled, the sender task and the
+    connections stay open. This function always ends both, also if the caller is cancelled.
     """
     sender = producer._sender.sender_task
     flushing = asyncio.ensure_future(producer.flush())
@@ -78,7 +73,7 @@ async def stop_producer(producer: AIOKafkaProducer, seconds: float) -> bool:
         awaited = [flushing, *([sender] if sender is not None else [])]
         await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        producer._closed = True  # else it warns that nobody has stopped it
+        producer._closed = True  # otherwise its finalizer warns about an unclosed producer
         flushed = flushing.done()
         flushing.cancel()
         try:
@@ -87,68 +82,31 @@ async def stop_producer(producer: AIOKafkaProducer, seconds: float) -> bool:
         finally:
             await producer.client.close()
             if (update := producer.client._md_update_fut) is not None:
-                update.cancel()  # of several requests on their way all but one still wait for it; it will never come
+                update.cancel()  # concurrent metadata requests still wait for it, and it never completes
     return flushed
 
 
 async def _end(sender: asyncio.Task[None]) -> None:
-    """Cancelled once it still waits for the requests that are on their way, which waits for Kafka; twice, it ends."""
+    """Cancel it twice: after the first cancellation it still waits for requests in flight, and so for Kafka."""
     for _ in range(2):
         sender.cancel()
-        await asyncio.wait([sender], timeout=_PATIENCE)
+        await asyncio.wait([sender], timeout=_CANCEL_SECONDS)
 
 
 def client(settings: Settings, client_id: str) -> dict[str, Any]:
-    """Arguments that every aiokafka client takes."""
-    arguments: dict[str, Any] = {
+    """Keyword arguments for any aiokafka client. Raises ConfigurationError if the CA file is unusable."""
+    return {
         "bootstrap_servers": settings.kafka_bootstrap.split(","),
         "client_id": client_id,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
-        "security_protocol": settings.kafka_security_protocol,
-        "ssl_context": _tls(settings),
+        **parse_security(_security(settings)),
     }
-    if settings.kafka_security_protocol.startswith("SASL"):
-        password = settings.kafka_sasl_password
-        arguments |= {
-            "sasl_mechanism": settings.kafka_sasl_mechanism,
-            "sasl_plain_username": settings.kafka_sasl_username,
-            "sasl_plain_password": password.get_secret_value() if password else None,
-        }
-    return arguments
-
-
-async def partitions(consumer: AIOKafkaConsumer, topics: Iterable[Topic]) -> list[TopicPartition]:
-    """The partitions of these topics as they are now; never fewer than each was made with.
-
-    Asked of a broker each time: what the client has seen is up to five minutes old, and partitions may have been added.
-    """
-    cluster = await consumer._client.fetch_all_metadata()  # the consumer's own `topics` gives names alone
-    found = {topic.name: len(cluster.partitions_for_topic(topic.name) or ()) for topic in topics}
-    return [
-        TopicPartition(topic.name, number)
-        for topic in topics
-        for number in range(max(topic.partitions, found[topic.name]))
-    ]
-
-
-def _security(settings: Settings) -> BaseSecurity:
-    context = _tls(settings)
-    if not settings.kafka_security_protocol.startswith("SASL"):
-        return BaseSecurity(ssl_context=context, use_ssl=context is not None)
-    schemes = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
-    password = settings.kafka_sasl_password
-    return schemes[settings.kafka_sasl_mechanism](
-        username=settings.kafka_sasl_username or "",
-        password=password.get_secret_value() if password else "",
-        ssl_context=context,
-        use_ssl=context is not None,
-    )
 
 
 def broker(settings: Settings, client_id: str, *, only_reads: bool = False) -> KafkaBroker:
-    """FastStream's broker. It connects when started, never at import, and never creates a topic.
+    """FastStream's broker. It connects when started, not on import, and never creates a topic.
 
-    One that `only_reads` opens no producer and no admin client.
+    With `only_reads` it starts neither a producer nor an admin client.
     """
     return KafkaBroker(
         settings.kafka_bootstrap.split(","),
@@ -163,3 +121,49 @@ def broker(settings: Settings, client_id: str, *, only_reads: bool = False) -> K
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,
     )
+
+
+def _security(settings: Settings) -> BaseSecurity:
+    """Encryption and login for the broker and, through `parse_security`, for each client."""
+    context = _tls(settings)
+    if not settings.kafka_security_protocol.startswith("SASL"):
+        return BaseSecurity(ssl_context=context, use_ssl=context is not None)
+    schemes = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    password = settings.kafka_sasl_password
+    return schemes[settings.kafka_sasl_mechanism](
+        username=settings.kafka_sasl_username or "",
+        password=password.get_secret_value() if password else "",
+        ssl_context=context,
+        use_ssl=context is not None,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.kafka_security_protocol.endswith("SSL"):
+        return None
+    cafile = settings.kafka_ssl_cafile
+    try:
+        context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
+    except OSError as error:
+        why = "contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigurationError(f"DDOR_KAFKA_SSL_CAFILE: {cafile}: {why}") from None
+    return context
+
+
+def topic_partition(partition: Partition) -> TopicPartition:
+    """The partition as aiokafka's type."""
+    return TopicPartition(partition.topic, partition.number)
+
+
+async def partitions(consumer: AIOKafkaConsumer, topics: Iterable[Topic]) -> list[Partition]:
+    """All current partitions of these topics, at least as many as each topic was created with.
+
+    Each call requests metadata from a broker: the cache is up to five minutes old, and partitions can be added.
+    """
+    cluster = await consumer._client.fetch_all_metadata()  # the consumer's own `topics` returns names only
+    counts = {topic: len(cluster.partitions_for_topic(topic.name) or ()) for topic in topics}
+    return [
+        Partition(topic.name, number)
+        for topic, count in counts.items()
+        for number in range(max(topic.partitions, count))
+    ]

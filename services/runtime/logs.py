@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, with names and numbers, never with a payload, a key or a personal field."""
+"""Structured logs: one event per line. They never contain payloads, keys or personal data."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import structlog
 
 from services.runtime.settings import Settings
 
-# Never with local variables: they hold keys, passwords and events.
+# Without local variables, which can contain keys, passwords and events.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
-class Seldom(logging.Filter):
-    """Lets the same words of the Kafka client through once in ten seconds, and all else always.
+class RateLimitFilter(logging.Filter):
+    """Passes the same message of the Kafka client once in ten seconds, and all other messages always.
 
-    A consumer whose partitions have no leader asks for it without a pause, and says so each time: a thousand lines a
-    second for as long as no broker answers.
+    A consumer whose partitions have no leader retries without a pause and logs each attempt: a thousand lines per
+    second while no broker responds.
     """
 
     _PAUSE = 10.0
-    _KEPT = 100
+    _MAX_MESSAGES = 100
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
-        self._said_at: dict[tuple[str, object], float] = {}
+        self._shown_at: dict[tuple[str, object], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is shown."""
+        """Whether to show the record."""
         if not record.name.startswith("aiokafka"):
             return True
-        now, words = self._clock(), (record.name, record.msg)
-        if now - self._said_at.get(words, -self._PAUSE) < self._PAUSE:
+        now, message = self._clock(), (record.name, record.msg)
+        if now - self._shown_at.get(message, -self._PAUSE) < self._PAUSE:
             return False
-        if len(self._said_at) >= self._KEPT:
-            self._said_at.clear()
-        self._said_at[words] = now
+        if len(self._shown_at) >= self._MAX_MESSAGES:
+            self._shown_at.clear()
+        self._shown_at[message] = now
         return True
 
 
@@ -73,22 +73,22 @@ def configure(settings: Settings, service: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
-    handler.addFilter(Seldom(time.monotonic))
+    handler.addFilter(RateLimitFilter(time.monotonic))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     for chatty in ("aiokafka", "faststream", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # Says at every start of a new cluster that nobody leads a group yet; only the lag view has a group.
+    # Logs an error on each start of a new cluster because a group has no coordinator yet. Only the lag uses a group.
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
 
 
 def _without_rows(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Take the DETAIL out of errors of PostgreSQL that are about to be shown: it quotes the row that failed."""
-    said = event.get("exc_info")
-    found = said[1] if isinstance(said, tuple) else sys.exc_info()[1] if said is True else said
+    """Remove the DETAIL from PostgreSQL errors: it quotes the row that failed."""
+    given = event.get("exc_info")
+    found = given[1] if isinstance(given, tuple) else sys.exc_info()[1] if given is True else given
     errors = [found]
     while errors:
         error = errors.pop()
@@ -102,6 +102,6 @@ def _without_rows(_logger: object, _method: str, event: structlog.typing.EventDi
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger; call it with an event's name and fields: `log.info("batch-written", records=5)`."""
+    """A logger. Call it with an event name and fields: `log.info("batch-written", records=5)`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

@@ -1,4 +1,4 @@
-"""Prometheus metrics. The names are a contract: alerts and dashboards rely on them."""
+"""Prometheus metrics. The names are a contract with alerts and dashboards."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from importlib.metadata import version
 
 from prometheus_client import Counter, Gauge, Histogram
 
-INGEST_EVENTS = Counter("ddor_ingest_events_total", "Events answered at the door.", ["kind", "outcome", "code"])
+INGEST_EVENTS = Counter("ddor_ingest_events_total", "Events with a final receipt.", ["kind", "outcome", "code"])
 AGGREGATOR_RECORDS = Counter(
     "ddor_aggregator_records_total",
-    "Records counted into PostgreSQL, by what became of them.",
+    "Records in committed batches, by outcome.",
     ["topic", "outcome"],
 )
 BATCH_RECORDS = Histogram(
@@ -19,29 +19,48 @@ BATCH_RECORDS = Histogram(
 )
 BATCH_SECONDS = Histogram(
     "ddor_aggregator_batch_duration_seconds",
-    "From when the writer takes a decoded batch to its commit, or to where it was fenced.",
+    "Seconds from a decoded batch to its commit, or until it is fenced.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 UNREAD = Gauge(
-    "ddor_aggregator_unread_partitions", "Partitions that this worker has a lease for and does not read: halted ones."
+    "ddor_aggregator_unread_partitions", "Leased partitions that this worker does not read because they are halted."
 )
-LAG = Gauge("ddor_aggregator_lag_records", "End offset less position.", ["topic", "partition"])
+LAG = Gauge("ddor_aggregator_lag_records", "High watermark minus position.", ["topic", "partition"])
+OPEN_TRANSACTION = Gauge(
+    "ddor_aggregator_open_transaction_offset",
+    "First offset of a producer's transaction that has blocked the partition for 10 s or longer.",
+    ["topic", "partition"],
+)
 AGENCY_LAST_EVENT = Gauge(
-    "ddor_agency_last_event_timestamp_seconds", "When the last event of an agency was accepted.", ["agency"]
+    "ddor_agency_last_event_timestamp_seconds", "Time of the last accepted event of an agency.", ["agency"]
 )
-OUTBOX_AGE = Gauge("ddor_publisher_outbox_oldest_age_seconds", "Age of the oldest message not yet on Kafka; 0 if none.")
+OUTBOX_AGE = Gauge("ddor_publisher_outbox_oldest_age_seconds", "Age of the oldest unsent message; 0 if none.")
 WEEK_STATE = Gauge("ddor_publisher_week_state", "Weeks by state.", ["state"])
 WEEK_DUE = Gauge(
     "ddor_publisher_week_due_timestamp_seconds",
-    "End and grace of the earliest week that closes by itself and is not published; 0 while another leads.",
+    "Due time (end plus grace) of the earliest unpublished week; 0 if another publisher leads.",
 )
-REFUSED_RESTATEMENTS = Gauge(
-    "ddor_publisher_refused_restatements", "Weeks of which a restatement could not be proven, and none could since."
+FOREIGN_RECORDS = Gauge(
+    "ddor_publisher_foreign_records",
+    "Records on the topic that are not announcements, as of the last read. They are skipped.",
+    ["topic"],
 )
-SESSION_UP = Gauge(
-    "ddor_session_up", "1 while the service has what it needs for this part of its work, else 0.", ["what"]
+REFUSED_RESTATEMENTS = Gauge("ddor_publisher_refused_restatements", "Weeks whose last restatement failed its proof.")
+CLOCK_SKEW = Gauge(
+    "ddor_publisher_clock_skew_seconds",
+    "This host's clock minus the clock of PostgreSQL or Kafka, as last compared.",
+    ["against"],
 )
-_BUILD = Gauge("ddor_build_info", "Always 1; the labels say what runs.", ["version", "revision"])
+READERS_TURNED_AWAY = Counter(
+    "ddor_publisher_readers_turned_away_total",
+    "Requests refused with 503 because all connections to PostgreSQL were in use.",
+)
+PRUNED = Counter("ddor_pruned_rows_total", "Rows deleted after their retention period.", ["table"])
+PRUNED_AT = Gauge("ddor_pruned_timestamp_seconds", "Time of the last complete deletion of expired rows.", ["table"])
+FAILED_VERIFICATIONS = Gauge("ddor_publisher_failed_verifications", "Weeks whose first revision differs from the log.")
+SESSION_UP = Gauge("ddor_session_up", "1 while this part of the service is running, else 0.", ["what"])
+CONNECTIONS_REFUSED = Counter("ddor_connections_refused_total", "Connections refused because of a connection limit.")
+_BUILD = Gauge("ddor_build_info", "Always 1. The labels are the running version and revision.", ["version", "revision"])
 
 
 def publish_build(revision: str) -> None:

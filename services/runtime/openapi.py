@@ -1,4 +1,4 @@
-"""OpenAPI documents of the services: how one is put together, and how it is served beside what it describes."""
+"""Building blocks of the services' OpenAPI documents, and the routes that serve them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Document = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 _PROBLEM: Document = {
     "type": "object",
-    "description": "RFC 9457. `code` stays the same; `detail` says what must be so and never quotes a value.",
+    "description": "RFC 9457. `code` is stable. `detail` describes the action and never quotes a value.",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference", "examples": ["/problems/unknown-key"]},
@@ -34,7 +34,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"t
 
 
 def document(title: str, description: str, paths: Document, schemas: Mapping[str, Document]) -> Document:
-    """The whole document; health and the problem's schema are the same for each service."""
+    """The complete document. Health routes and the problem schema are the same in each service."""
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": "1", "license": {"name": "Apache-2.0"}},
@@ -47,7 +47,7 @@ def document(title: str, description: str, paths: Document, schemas: Mapping[str
 
 
 def models(*listed: type[BaseModel], mode: JsonSchemaMode = "validation") -> Document:
-    """The schemas of pydantic models, each under its name, with all that they refer to."""
+    """The schemas of pydantic models and of the types they refer to, by name."""
     found: Document = {}
     for model in listed:
         schema = model.model_json_schema(mode=mode, ref_template=_REF)
@@ -62,43 +62,46 @@ def reference(name: str) -> Document:
 
 
 def content(media_type: str, schema: Document, **more: Any) -> Document:
-    """One media type of a body."""
+    """The content of a body with one media type."""
     return {media_type: {"schema": schema, **more}}
 
 
 def problem(description: str, *, retry: bool = False) -> Document:
-    """A response that is a problem."""
+    """A problem response."""
     body = content("application/problem+json", reference("Problem"))
     return retried(description, body) if retry else {"description": description, "content": body}
 
 
 def retried(description: str, body: Document) -> Document:
-    """A response with Retry-After."""
+    """A response with a Retry-After header."""
     return {"description": description, "headers": _RETRY_AFTER, "content": body}
 
 
 def _health() -> Document:
-    def asked(summary: str, responses: Document) -> Document:
+    def route(summary: str, responses: Document) -> Document:
         return {"get": {"summary": summary, "tags": ["health"], "responses": responses}}
 
     plain = content("text/plain", {"type": "string"})
     return {
-        "/livez": asked("Does the process run?", {"200": {"description": "Yes.", "content": plain}}),
-        "/readyz": asked(
-            "Has it what it needs?",
-            {"200": {"description": "Yes.", "content": plain}, "503": problem("No; why.", retry=True)},
+        "/livez": route("Liveness.", {"200": {"description": "The process runs.", "content": plain}}),
+        "/readyz": route(
+            "Readiness.",
+            {
+                "200": {"description": "Ready.", "content": plain},
+                "503": problem("Not ready.", retry=True),
+            },
         ),
-        "/metrics": asked("Prometheus metrics.", {"200": {"description": "Exposition format.", "content": plain}}),
+        "/metrics": route("Prometheus metrics.", {"200": {"description": "Exposition format.", "content": plain}}),
     }
 
 
 def text(described: Document) -> str:
-    """The document as it is committed and served."""
+    """The document as JSON text, for the committed file and the route."""
     return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
 
 
 def page(described: Document) -> str:
-    """The document as a page that needs nothing from elsewhere."""
+    """The document as a self-contained HTML page."""
     environment = Environment(
         loader=PackageLoader("services.runtime"),
         autoescape=select_autoescape(),
@@ -129,7 +132,7 @@ def routes(described: Document) -> list[Route]:
 
 
 def operations(described: Document) -> Iterable[tuple[str, str, Document]]:
-    """(path, method, operation) of all that is described."""
+    """All operations as (path, method, operation)."""
     for path, item in described["paths"].items():
         for method, operation in item.items():
             yield path, method, operation

@@ -1,4 +1,4 @@
-"""How a request is refused: RFC 9457, the same in all services."""
+"""Problem responses (RFC 9457), the same in all services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
-    """An RFC 9457 problem. `code` is stable and listed in the docs; `detail` says what to do."""
+    """A problem response. `code` is stable and listed in the docs; `detail` describes the action."""
     body = {
         "type": f"/problems/{code}",
         "title": HTTPStatus(status).phrase,

@@ -1,4 +1,4 @@
-"""Settings of all commands, from the environment: prefix `DDOR_`, each secret also as `…_FILE`."""
+"""Settings of all commands, from `DDOR_` environment variables. Each secret can also be a file: `…_FILE`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import socket
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.a_number import impersonal
 from schemas.week import ReportingCalendar, Weekday
+from services.runtime import zones
 from services.runtime.errors import ConfigurationError
 
 _SECRETS = ("postgres_dsn", "kafka_sasl_password", "agency_key")
@@ -20,8 +23,8 @@ _SECRETS = ("postgres_dsn", "kafka_sasl_password", "agency_key")
 
 def _zone(name: str) -> str:
     try:
-        ZoneInfo(name)
-    except (ValueError, KeyError, OSError) as error:
+        zones.zone(name)
+    except ZoneInfoNotFoundError as error:
         raise ValueError("is not an IANA time zone, such as America/New_York") from error
     return name
 
@@ -36,15 +39,38 @@ def _duration(value: object) -> object:
     try:
         return timedelta(seconds=int(value))
     except (ValueError, OverflowError) as error:
-        raise ValueError("is longer than any time") from error
+        raise ValueError("duration is too large") from error
+
+
+def _brokers(text: str) -> str:
+    for one in text.split(","):
+        host, _, port = one.strip().rpartition(":")
+        if not host or not port.isascii() or not port.isdecimal() or not 1 <= int(port[:9]) <= _MAX_PORT:
+            raise ValueError("must be HOST:PORT, or several separated by commas, with ports from 1 to 65535")
+    return ",".join(one.strip() for one in text.split(","))
+
+
+def _http_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # invalid port
+        right = False
+    if not right:
+        raise ValueError("must be a URL such as http://127.0.0.1:8081")
+    return text
+
+
+_MAX_PORT = 65_535
+_Port = Annotated[int, Field(ge=1, le=_MAX_PORT)]
 
 
 class Settings(BaseSettings):
-    """One value for each `DDOR_` variable. Durations are seconds, or ISO 8601 such as PT24H."""
+    """One field for each `DDOR_` variable. Durations are seconds or ISO 8601, such as PT24H."""
 
     model_config = SettingsConfigDict(env_prefix="DDOR_", extra="ignore", frozen=True)
 
-    kafka_bootstrap: str = "127.0.0.1:9092"
+    kafka_bootstrap: Annotated[str, AfterValidator(_brokers)] = "127.0.0.1:9092"
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     kafka_sasl_username: str | None = None
@@ -60,15 +86,21 @@ class Settings(BaseSettings):
     restatement_weeks: Annotated[int, Field(ge=0, le=520)] = 8
     hold: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=24)
     line_list: Literal["off", "coarse", "full"] = "off"
-    line_list_basis: str | None = Field(default=None, description="The law that asks for a full list of declines.")
+    line_list_basis: Annotated[str, AfterValidator(impersonal)] | None = Field(
+        default=None, description="The law that requires a full list of declines."
+    )
     demonstration: bool = False
-    note: str | None = Field(default=None, description="Shown in every rendering of a demonstration report.")
+    note: Annotated[str, AfterValidator(impersonal)] | None = Field(
+        default=None, description="Shown in every rendering of a demonstration report."
+    )
     host: str = "127.0.0.1"
-    ingest_port: int = 8081
-    aggregator_port: int = 8082
-    publisher_port: int = 8083
+    ingest_port: _Port = 8081
+    aggregator_port: _Port = 8082
+    publisher_port: _Port = 8083
+    connections: Annotated[int, Field(ge=16, le=100_000)] = 1_024
+    connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 256
     worker: str = Field(default="", description="Name of this aggregator; default host:port.")
-    ingest_url: str = "http://127.0.0.1:8081"
+    ingest_url: Annotated[str, AfterValidator(_http_address)] = "http://127.0.0.1:8081"
     agency: str | None = None
     agency_key: SecretStr | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -77,40 +109,51 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _secrets_from_files(cls, values: Any) -> Any:  # pydantic's raw input
-        """`DDOR_X_FILE` names a file that holds the secret; a value of its own would be ambiguous."""
+        """Read secrets from `DDOR_X_FILE`. Setting `DDOR_X` too is an error."""
         for name in _SECRETS:
             path = os.environ.get(f"DDOR_{name.upper()}_FILE")
             if path is None:
                 continue
             if name in values:
                 raise ValueError(f"set DDOR_{name.upper()} or DDOR_{name.upper()}_FILE, not both")
-            values[name] = Path(path).read_text(encoding="utf-8").strip()
+            values[name] = Path(path).read_text(encoding="utf-8-sig").strip()
         return values
 
     @model_validator(mode="after")
     def _full_list_has_a_basis(self) -> Self:
         if self.line_list == "full" and not self.line_list_basis:
-            raise ValueError("DDOR_LINE_LIST=full needs DDOR_LINE_LIST_BASIS: the law that asks for it")
+            raise ValueError("DDOR_LINE_LIST=full needs DDOR_LINE_LIST_BASIS: the law that requires it")
+        return self
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            raise ValueError(
+                f"DDOR_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs DDOR_KAFKA_SASL_USERNAME and"
+                " DDOR_KAFKA_SASL_PASSWORD"
+            )
         return self
 
     @property
     def calendar(self) -> ReportingCalendar:
-        """The calendar that decides which week an instant belongs to."""
-        return ReportingCalendar(ZoneInfo(self.zone), self.week_starts_on)
+        """The calendar that assigns instants to weeks."""
+        return ReportingCalendar(zones.zone(self.zone), self.week_starts_on)
 
     @property
     def provisional(self) -> timedelta:
-        """How long after its first publication a week is restated by itself."""
+        """How long after its first publication a week is restated automatically."""
         return timedelta(weeks=self.restatement_weeks)
 
     @property
     def worker_name(self) -> str:
-        """Stable across restarts of one process, different for each of several on one host."""
+        """Stable across restarts, and different for each process on a host."""
         return self.worker or f"{socket.gethostname()}:{self.aggregator_port}"
 
 
 def load() -> Settings:
-    """Read the environment; ConfigurationError names the variable and the rule, never the value."""
+    """Read the environment. Raises ConfigurationError, which names the variable and the rule but never the value."""
     try:
         return Settings()
     except ValidationError as error:
@@ -122,4 +165,4 @@ def load() -> Settings:
         )
         raise ConfigurationError(problems) from None
     except OSError as error:
-        raise ConfigurationError(f"a secret's file cannot be read: {error}") from error
+        raise ConfigurationError(f"cannot read the file of a secret: {error}") from error

@@ -1,4 +1,4 @@
-"""Keep a session with the outside world alive: when it ends by an error, wait a little and begin anew."""
+"""Restart a session with Kafka or PostgreSQL after each failure, with a back-off."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from services.runtime import metrics
-from services.runtime.errors import CallerError, is_transient
+from services.runtime import error_messages, metrics
+from services.runtime.errors import InvariantError, is_transient
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -18,17 +18,17 @@ _HEALTHY_AFTER = 30.0
 
 
 class Supervisor:
-    """Runs one session at a time for ever. `waiting_for` says why none is running, for /readyz."""
+    """Runs one session at a time, forever. `waiting_for` is the reason why none is running, for /readyz."""
 
     def __init__(self, what: str, session: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
-        """`session` is called with a function to call once it is up, and runs until it fails or is cancelled."""
+        """`session` takes a callback, which it calls once it is up. It runs until it fails or is cancelled."""
         self._what = what
         self._session = session
         self.waiting_for: str | None = f"{what}: starting"
         metrics.SESSION_UP.labels(what).set(0)
 
     async def run(self) -> None:
-        """Run until cancelled. Waits between attempts grow from 0.2 s to 5 s and start anew after a healthy spell."""
+        """Run until cancelled. The back-off grows from 0.2 s to 5 s and is reset after 30 healthy seconds."""
         failures = 0
         clock = asyncio.get_running_loop().time
         while True:
@@ -38,21 +38,31 @@ class Supervisor:
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
-                name = type(_first(error)).__name__
-                self.waiting_for = f"{self._what}: {_said(error)}"
+                self.waiting_for = f"{self._what}: {error_messages.summary(error)}"
                 metrics.SESSION_UP.labels(self._what).set(0)
-                if is_transient(error):
-                    log.warning("session-ended", what=self._what, error=name, attempt=failures)
-                else:
-                    log.error("session-failed", what=self._what, attempt=failures, exc_info=error)
+                self._log(error, failures)
                 wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures - 1, 10))
-                await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311  # spreads restarts, hides nothing
+                await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
+
+    def _log(self, error: BaseException, failures: int) -> None:
+        """Log the message of /readyz, and a traceback if the cause is or may be in this program."""
+        cause = error_messages.first_error(error)
+        why = error_messages.message(error)
+        fields = {"what": self._what, "error": type(cause).__name__, "attempt": failures}
+        if why is not None:
+            fields["reason"] = why
+        if is_transient(error):
+            log.warning("session-ended", **fields)
+        elif why is None or isinstance(cause, InvariantError):
+            log.error("session-failed", **fields, exc_info=error)
+        else:
+            log.error("session-failed", **fields)
 
     async def _ended(self) -> BaseException | None:
-        """Run one session to its end and say by what it failed; cancelled, wait until it has ended too.
+        """Run one session to its end. Returns its error. If cancelled, waits until the session has ended.
 
-        It has a task of its own: a library may raise CancelledError where nobody was cancelled, and a task group may
-        leave a cancellation of its own behind. Neither is to end the supervisor.
+        The session runs in a separate task: a library can raise CancelledError without a cancellation, and a task group
+        can leave one behind. Neither must end the supervisor.
         """
         session = asyncio.ensure_future(self._session(self._up))
         try:
@@ -68,15 +78,3 @@ class Supervisor:
             log.info("session-up", what=self._what)
         self.waiting_for = None
         metrics.SESSION_UP.labels(self._what).set(1)
-
-
-def _first(error: BaseException) -> BaseException:
-    """The error; of a group, the first one in it."""
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _said(error: BaseException) -> str:
-    """The error's name, and what the operator is to do about one that only he can mend. Others may quote a row."""
-    error = _first(error)
-    name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, CallerError) else name

@@ -1,1 +1,1 @@
-"""Measured tables. Speeds are ratios within one run on one machine; no test depends on them."""
+"""Benchmarks. Compare figures within one run on one machine only; no test depends on them."""

@@ -1,8 +1,8 @@
-"""``python -m tests.bench.aggregator``: how fast the aggregator counts, beside what it cannot be faster than.
+"""``python -m tests.bench.aggregator``: throughput of the aggregator, compared with upper bounds.
 
 All in one run on one machine, medians of rounds: (a) reading the records and nothing else; (b) COPY of the same rows,
 in batches of the same size each committed, into a table with the same columns, key and indexes; (c) the aggregator as a
-process of its own, with random and time-ordered ids, into an empty ledger and a full one; (d) one record at a time with
+separate process, with random and time-ordered ids, into an empty ledger and a full one; (d) one record at a time with
 one upsert each. PostgreSQL has its default durability.
 """
 
@@ -73,12 +73,12 @@ async def _run(stack: Stack, events: int, rounds: int, full: int) -> Table:
             results.append((f"(b) COPY alone, {into}", await bench.repeat(f"(b) {into}", bench.copy)))
             results.append((f"(c) aggregator, {into}", await bench.repeat(f"(c) {into}", bench.aggregate)))
     await bench.prepare_database(0)
-    results.append(("(d) one upsert a record", await bench.repeat("(d)", bench.one_by_one)))
+    results.append(("(d) one upsert per record", await bench.repeat("(d)", bench.one_by_one)))
     return _table(results, events, rounds)
 
 
 class Bench:
-    """The measured ways, over one stack of native parts."""
+    """The measured variants, on one stack of native parts."""
 
     def __init__(self, stack: Stack, events: int, rounds: int) -> None:
         self._stack = stack
@@ -117,7 +117,7 @@ class Bench:
                 )  # fmt: skip
 
     async def prepare_database(self, rows: int) -> None:
-        """A template database with so many rows in its ledger."""
+        """A template database with this many rows in its ledger."""
         await self._drop("bench_template")
         await self._admin('CREATE DATABASE bench_template TEMPLATE "ddor"')
         connection = await self._connect("bench_template")
@@ -183,7 +183,7 @@ class Bench:
             await asyncio.sleep(0.02)
 
     async def one_by_one(self) -> Measured:
-        """(d): as a typical service does it: one record, one upsert, one commit, one acknowledgement."""
+        """(d): like a typical service: per record one upsert, one commit and one acknowledgement."""
         async with self._fresh() as connection:
             return Measured(await plain_aggregator.count(self._stack.kafka.bootstrap, connection, _ONE_BY_ONE))
 

@@ -1,4 +1,4 @@
-"""Ingest without Kafka: HTTP, validation, authorisation, receipts; nothing is stored. To compare with."""
+"""Ingest without Kafka, for comparison: HTTP, validation, authorization and receipts, but nothing is stored."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.ingest import intake
-from services.ingest.intake import Accepted, Judged
-from services.ingest.producing import EventProducer
-from services.ingest.rates import Rates
+from services.ingest.endpoint import EventsEndpoint
+from services.ingest.intake import PARTITIONS, Accepted, Judged, Partitions
+from services.ingest.kafka.producer import EventProducer
+from services.ingest.limits import RateLimiter
 from services.ingest.receipts import Receipt
-from services.ingest.routes import Door
 from services.runtime import clock, http, logs, settings
 from services.runtime.agencies import AgenciesFile
 
 
 class Nowhere(EventProducer):
-    """Calls every event stored."""
+    """Returns a receipt for each event without storing it."""
 
     def __init__(self) -> None:
-        """Nothing to connect to."""
+        """Does not connect."""
 
-    def partitions(self) -> dict[str, int]:
-        """As the topics are made."""
-        return dict(intake.PARTITIONS)
+    def partitions(self) -> Partitions:
+        """The initial partitions."""
+        return PARTITIONS
 
     async def store(self, judged: Sequence[Judged]) -> list[Receipt]:
         """Receipts at once."""
@@ -35,8 +34,10 @@ def main() -> None:
     """Serve on the port of ingest."""
     loaded = settings.load()
     logs.configure(loaded, "ingest")
-    door = Door(AgenciesFile(loaded.agencies_file, time.monotonic), clock.system, Rates(), loaded.calendar)
-    door.producer = Nowhere()
+    endpoint = EventsEndpoint(
+        AgenciesFile(loaded.agencies_file, time.monotonic), clock.system, RateLimiter(), loaded.calendar
+    )
+    endpoint.producer = Nowhere()
 
     async def ready() -> str | None:
         return None
@@ -45,7 +46,7 @@ def main() -> None:
     async def lifespan() -> AsyncIterator[None]:
         yield
 
-    http.serve(http.application(door.routes, ready, lifespan, door.stopping), loaded.host, loaded.ingest_port)
+    http.serve(http.application(endpoint.routes, ready, lifespan, endpoint.stopping), loaded.host, loaded.ingest_port)
 
 
 if __name__ == "__main__":

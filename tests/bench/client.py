@@ -1,4 +1,4 @@
-"""A client that costs little: HTTP/1.1 over asyncio streams, bodies ready beforehand."""
+"""A client with low overhead: HTTP/1.1 over asyncio streams, with prepared bodies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.bench.machine import Measured, Usage
 CONNECTIONS = 32
 
 
-class Answer(NamedTuple):
-    """What one request was answered, and after how many seconds."""
+class TimedResponse(NamedTuple):
+    """The response to one request, and its latency in seconds."""
 
     status: int
     retry_after: bool
@@ -34,7 +34,7 @@ class Client:
     async def post_all(
         self, bodies: Sequence[bytes], media_type: str, events: int, connections: int = CONNECTIONS
     ) -> Measured:
-        """Post all bodies over so many connections at once; events a second and the server's share."""
+        """Post all bodies over this many connections. Returns events per second and the server's CPU use."""
         waiting = iter(bodies)
         process = self._service.process.find()
         assert process is not None, "the service runs"
@@ -43,9 +43,9 @@ class Client:
         async def work() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._service.port)
             for body in waiting:
-                answer = await self._post(reader, writer, body, media_type)
-                if answer.status not in (200, 202, 207):
-                    raise RuntimeError(f"the service answers {answer.status}")
+                response = await self._post(reader, writer, body, media_type)
+                if response.status not in (200, 202, 207):
+                    raise RuntimeError(f"the service responds {response.status}")
             writer.close()
             await writer.wait_closed()
 
@@ -53,7 +53,7 @@ class Client:
         return usage.measured(events)
 
     async def at_fixed_rate(self, bodies: Sequence[bytes], media_type: str, rate: int) -> list[float]:
-        """Seconds from when each post was due to its answer: a late start counts too."""
+        """Seconds from the due time of each post to its response, including a late start."""
         pairs = [await asyncio.open_connection("127.0.0.1", self._service.port) for _ in range(CONNECTIONS)]
         idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
         for pair in pairs:
@@ -74,31 +74,31 @@ class Client:
             await writer.wait_closed()
         return latencies
 
-    async def for_a_while(self, body: bytes, media_type: str, seconds: float) -> list[Answer]:
-        """Post one body again and again, whatever is answered."""
+    async def for_a_while(self, body: bytes, media_type: str, seconds: float) -> list[TimedResponse]:
+        """Post one body repeatedly, regardless of the responses."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._service.port)
-        ends, answers = perf_counter() + seconds, []
+        ends, responses = perf_counter() + seconds, []
         while perf_counter() < ends:
-            answers.append(await self._post(reader, writer, body, media_type))
+            responses.append(await self._post(reader, writer, body, media_type))
         writer.close()
         await writer.wait_closed()
-        return answers
+        return responses
 
     async def _post(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes, media_type: str
-    ) -> Answer:
+    ) -> TimedResponse:
         head = (
             f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {self._key}\r\n"
             f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         began = perf_counter()
         writer.write(head.encode() + body)
-        answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-        if b"transfer-encoding: chunked" in answer:
+        response = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if b"transfer-encoding: chunked" in response:
             while size := int(await reader.readuntil(b"\r\n"), 16):
                 await reader.readexactly(size + 2)
             await reader.readexactly(2)
         else:
-            length = next(line for line in answer.split(b"\r\n") if line.startswith(b"content-length:"))
+            length = next(line for line in response.split(b"\r\n") if line.startswith(b"content-length:"))
             await reader.readexactly(int(length.split(b":")[1]))
-        return Answer(int(answer[9:12]), b"\r\nretry-after:" in answer, perf_counter() - began)
+        return TimedResponse(int(response[9:12]), b"\r\nretry-after:" in response, perf_counter() - began)

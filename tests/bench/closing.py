@@ -1,4 +1,4 @@
-"""``python -m tests.bench.closing``: how long a week's close takes with ten years behind it, and how long verify takes.
+"""``python -m tests.bench.closing``: duration of a week's close after ten years of data, and of verify.
 
 A ledger of ten million facts in 520 weeks and 600 jurisdictions, its counters, and a report of each week. The last
 weeks are closed for real, with and without the restatement check of the provisional weeks before them: from the moment
@@ -24,7 +24,6 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from deploy import migrations
 from deploy.local.databases import ensure_database
 from deploy.local.parts import choose_kafka, choose_postgres
 from schemas.jurisdiction import registry
@@ -32,10 +31,10 @@ from schemas.topics import EVENT_TOPICS
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
 from services.publisher.closing import Close, State
+from services.publisher.queries import SQL
 from services.publisher.relay import Relay
-from services.publisher.snapshot import SQL
 from services.publisher.store import Store
-from services.runtime import postgres
+from services.runtime import migrations, postgres
 from services.runtime.settings import Settings
 from tests.bench import corpus
 from tests.bench.machine import load
@@ -44,7 +43,7 @@ from tests.support.agencies import LAS_VEGAS, write_agencies
 from tests.support.batches import CALENDAR
 from tests.support.in_process import running
 from tests.support.local_parts import started
-from tests.support.publishing import client, publishing, rules
+from tests.support.publishing import client, publishing, report_inputs
 
 WEEKS, JURISDICTIONS, PROVISIONAL = 520, 600, 8
 MEASURED = 5
@@ -94,8 +93,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
         directory = Path(scratch)
         with (
-            started(choose_kafka(directory / "kafka", kind="native", real_only=True)) as kafka,
-            started(choose_postgres(directory / "postgres", kind="native")) as database,
+            started(choose_kafka(directory / "kafka", source="native", real_only=True)) as kafka,
+            started(choose_postgres(directory / "postgres", source="native")) as database,
         ):
             kafka_log.make_topics(kafka)
             settings = Settings(
@@ -140,7 +139,7 @@ async def _closes(settings: Settings, facts: int) -> list[tuple[str, str]]:
             await relay.stop()
         with_all, without_check = took[PROVISIONAL:-MEASURED], took[-MEASURED:]
         listed = await _timed(connection, SQL["reports"], None)
-        one = await _timed(connection, SQL["report"], weeks[-1].first, None, None)
+        one = await _timed(connection, SQL["report"], weeks[-1].first, None)
         scans = [name for name in _READS if await _scans(connection, name, weeks[-1].first)]
         return [
             ("a close, barrier reached to report on Kafka, median", f"{median(with_all):.2f}"),
@@ -207,7 +206,7 @@ async def _fill(connection: asyncpg.Connection[Any], facts: int) -> None:
 
 
 async def _copy_reports(connection: asyncpg.Connection[Any], first_real: ReportingWeek) -> None:
-    """A report of each week before, as large as the first real one."""
+    """A report for each earlier week, as large as the first real one."""
     figures = await connection.fetchval("SELECT figures FROM report")
     await connection.execute("UPDATE report SET sequence = $1", WEEKS)
     former = WEEKS - CLOSED_FOR_REAL
@@ -222,17 +221,17 @@ async def _copy_reports(connection: asyncpg.Connection[Any], first_real: Reporti
 
 
 async def _close(store: Store, relay: Relay, settings: Settings, week: ReportingWeek, checked: int) -> float:
-    """Seconds from the evidence to the report on the topic; as many weeks before are `checked` for a restatement."""
+    """Seconds from the barrier to the report on the topic, with `checked` earlier weeks checked for restatement."""
     now = week.ends_at + settings.grace
     since = now - timedelta(weeks=checked)
     vector = (await store.positions()).vector
     await store.set_barrier(week.first, State.OPEN, vector, now)
-    used = rules(settings)
+    used = report_inputs(settings)
     began = perf_counter()
     written = await store.publish(week, Close(State.DRAINING, vector, released=True), used, now, since)
     await relay.run(now)
     took = perf_counter() - began
-    assert len(written) == 1, "nothing has come late"
+    assert len(written) == 1, "there are no late events"
     await store.finalise(now, since)
     return took
 

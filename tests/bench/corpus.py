@@ -33,7 +33,7 @@ def _time_ordered(rng: random.Random, number: int) -> uuid.UUID:
 
 
 def events(count: int, *, seed: int, time_ordered: bool = False) -> Iterator[tuple[bytes, bytes]]:
-    """(key, value) of `count` records, of which 2 % repeat an earlier one of the last thousand."""
+    """(key, value) of `count` records, 2 % of them repeat an earlier one of the last thousand."""
     rng = random.Random(seed)  # reproducible, nothing secret
     recent: list[tuple[bytes, bytes]] = []
     for number in range(count):
@@ -41,10 +41,10 @@ def events(count: int, *, seed: int, time_ordered: bool = False) -> Iterator[tup
             yield rng.choice(recent)
             continue
         identity = str(_time_ordered(rng, number) if time_ordered else uuid.UUID(int=rng.getrandbits(128), version=4))
-        place = rng.choice(_COUNTIES)
+        county = rng.choice(_COUNTIES)
         minute, second = number // 60 % 60, number % 60
         value = _EVENT % (
-            identity, identity, minute, second, identity, 1, place, place, number % 1000, 1 + number % 12,
+            identity, identity, minute, second, identity, 1, county, county, number % 1000, 1 + number % 12,
             1 + number % 28, number % 24, minute, second,
             rng.choice(_OFFENSES), rng.choice(_OFFENSES),
         )  # fmt: skip

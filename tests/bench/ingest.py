@@ -1,9 +1,9 @@
-"""``python -m tests.bench.ingest``: how fast ingest takes events, beside what it cannot be faster than.
+"""``python -m tests.bench.ingest``: throughput of ingest, compared with its upper bounds.
 
-All in one run on one machine, medians of rounds behind one that warms up: the service as a process of its own with real
-Kafka, by NDJSON, by batches and by single events; (a) validation alone and (b) producing alone in one process; (c) a
-plain FastAPI service that awaits `broker.publish`; (d) the service itself, storing nothing. The cores that the client
-keeps busy show that it is no limit.
+All in one run on one machine, medians of rounds after a warm-up round: the service as a separate process with real
+Kafka, with NDJSON, batches and single events; (a) validation alone and (b) producing alone in one process; (c) a
+plain FastAPI service that awaits `broker.publish`; (d) the service itself without storing. The number of busy cores
+of the client shows that the client is not the limit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deploy.local.stack import Stack
 from schemas.acceptance import accept
 from schemas.acceptance_fast import accept_fast
 from schemas.fact import Fact
-from services.ingest.framing import BATCH, LINES, SINGLE
+from services.ingest.body.media_types import BATCH, LINES, SINGLE
 from tests.bench import corpus
 from tests.bench.client import Client
 from tests.bench.machine import Measured, Usage, load, middle
@@ -58,24 +58,24 @@ def main() -> None:
 async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
     records = list(corpus.events(events, seed=1))
     values = [value for _, value in records]
-    ours = [value.replace(b"/agencies/bench", b"/agencies/demo") for value in values]
-    bodies = [b"\n".join(ours[at : at + _BODY_LINES]) for at in range(0, events, _BODY_LINES)]
-    batches = [b"[" + b",".join(ours[at : at + _BATCH]) + b"]" for at in range(0, events, _BATCH)]
+    own = [value.replace(b"/agencies/bench", b"/agencies/demo") for value in values]
+    bodies = [b"\n".join(own[at : at + _BODY_LINES]) for at in range(0, events, _BODY_LINES)]
+    batches = [b"[" + b",".join(own[at : at + _BATCH]) + b"]" for at in range(0, events, _BATCH)]
     key = stack.state.agency_key()
     rows = Rows(rounds)
-    await rows.measure("(a) validation alone", lambda: _validate(ours, accept_fast))
-    await rows.measure("the same rules, pydantic models", lambda: _validate(ours[:singles], accept))
+    await rows.measure("(a) validation alone", lambda: _validate(own, accept_fast))
+    await rows.measure("the same rules, pydantic models", lambda: _validate(own[:singles], accept))
     await rows.measure("(b) producing alone", lambda: _produce(stack, records))
     ingest = stack.services["ingest"]
     ingest.start()
     client = Client(ingest, key, _kafka(stack))
     await rows.measure("NDJSON", lambda: client.post_all(bodies, LINES, events, connections=2))
     await rows.measure("batches of 500", lambda: client.post_all(batches, BATCH, events, connections=4))
-    await rows.measure("singles", lambda: client.post_all(ours[:singles], SINGLE, singles))
-    latencies = await client.at_fixed_rate(ours[: _FIXED_RATE * _FIXED_SECONDS], SINGLE, _FIXED_RATE)
+    await rows.measure("singles", lambda: client.post_all(own[:singles], SINGLE, singles))
+    latencies = await client.at_fixed_rate(own[: _FIXED_RATE * _FIXED_SECONDS], SINGLE, _FIXED_RATE)
     cuts = quantiles(latencies, n=100)
     rows.note(f"singles at {_FIXED_RATE}/s", f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms")
-    rows.note("Kafka gone", await _outage(stack, client, ours[0]))
+    rows.note("Kafka gone", await _outage(stack, client, own[0]))
     ingest.stop()
     with _service(stack, "uvicorn", "tests.bench.plain_ingest:app", "--log-level", "error") as service:
         plain = Client(service, key, _kafka(stack))
@@ -91,7 +91,7 @@ async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
 
 
 class Rows:
-    """The table as it grows: what was measured, and what there is to say of it."""
+    """The table of measurements and notes."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
@@ -99,7 +99,7 @@ class Rows:
         self._notes: dict[str, str] = {}
 
     async def measure(self, name: str, once: Callable[[], Coroutine[Any, Any, Measured]]) -> None:
-        """Measure several rounds, behind one that warms up and does not count; the median is the row's."""
+        """Measure several rounds after a warm-up round. The row has the median."""
         await once()
         found = []
         for number in range(self._rounds):
@@ -108,12 +108,12 @@ class Rows:
         self._found[name] = middle(found)
 
     def note(self, name: str, text: str) -> None:
-        """A row of words."""
+        """Add a row of text."""
         self._found.setdefault(name, None)
         self._notes[name] = text
 
     def compare(self, name: str, *others: str) -> None:
-        """Say how fast a row is beside others."""
+        """Add a comparison of a row with others."""
         rate = self._rate(name)
         self._notes[name] = ", ".join(f"{rate / self._rate(other):.2g} x {other.split()[0]}" for other in others)
 
@@ -123,7 +123,7 @@ class Rows:
         return found.rate
 
     def table(self, title: str) -> Table:
-        """All rows. Client, Kafka and others: how many cores they kept busy."""
+        """All rows. For client, Kafka and others: the number of busy cores."""
         table = Table(title=title)
         table.add_column("")
         for name in ("events/s", "server us/event", "peak MB", "client", "Kafka", "others", ""):
@@ -144,18 +144,18 @@ def _kafka(stack: Stack) -> psutil.Process | None:
 
 
 async def _outage(stack: Stack, client: Client, body: bytes) -> str:
-    """The longest that a request waited for its 503 while Kafka stood still, and after it had ended."""
+    """The longest time until a request got 503, while Kafka was paused and after it was stopped."""
     found = []
     for begin, end in ((stack.kafka.pause, stack.kafka.resume), (stack.kafka.stop, stack.kafka.start)):
         await asyncio.to_thread(begin)
-        answers = await client.for_a_while(body, SINGLE, _OUTAGE_SECONDS)
+        responses = await client.for_a_while(body, SINGLE, _OUTAGE_SECONDS)
         await asyncio.to_thread(end)
-        refused = [one for one in answers if (one.status, one.retry_after) == (503, True)]
-        if len(refused) < len(answers):
-            raise RuntimeError(f"without Kafka the service answers { ({one.status for one in answers}) }")
+        refused = [one for one in responses if (one.status, one.retry_after) == (503, True)]
+        if len(refused) < len(responses):
+            raise RuntimeError(f"without Kafka the service responds { ({one.status for one in responses}) }")
         found.append(max(one.seconds for one in refused))
         await asyncio.to_thread(stack.services["ingest"].wait_ready)
-    return "503 after {:.2f} s at most when it stands still, {:.2f} s when it ended".format(*found)
+    return "503 after {:.2f} s at most while Kafka is paused, {:.2f} s after it stopped".format(*found)
 
 
 async def _validate(values: Sequence[bytes], by: Callable[[bytes], Fact]) -> Measured:
@@ -173,7 +173,7 @@ async def _produce(stack: Stack, records: Sequence[tuple[bytes, bytes]]) -> Meas
 
 @contextmanager
 def _service(stack: Stack, module: str, *arguments: str) -> Iterator[Service]:
-    """A module that serves on a port as ingest does."""
+    """A module that serves on the port of ingest."""
     port = port_or_free(0)
     listening = {"UVICORN_PORT": str(port), "DDOR_INGEST_PORT": str(port)}
     command = [sys.executable, "-m", module, *arguments]

@@ -1,4 +1,4 @@
-"""What else the machine was doing, and what a process used."""
+"""The load of the machine and the resource use of a process."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import psutil
 
 
 def load() -> str:
-    """The load before a run: a figure that says how far to believe those below it."""
+    """The load before a run, which indicates how reliable the figures are."""
     one, five, _ = os.getloadavg()
     return f"load {one:.2f} over 1 min, {five:.2f} over 5 min, {os.cpu_count()} cores"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One round: events a second, and what the measured process used for them.
+    """One round: events per second, and the resource use of the measured process.
 
-    `client`, `kafka` and `others` are cores that were busy: with this process, with Kafka, and with what has no part in
-    the measurement, which should be next to none.
+    `client`, `kafka` and `others` are cores that were busy: with this process, with Kafka, and with processes outside
+    the measurement, which should be close to zero.
     """
 
     rate: float
@@ -35,7 +35,7 @@ class Measured:
 
 @dataclass
 class Usage:
-    """CPU seconds and peak resident megabytes of a process, from the making of this object on."""
+    """CPU seconds and peak resident megabytes of a process since the creation of this object."""
 
     process: psutil.Process
     kafka: psutil.Process | None = None
@@ -64,7 +64,7 @@ class Usage:
             return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
     def measured(self, events: int) -> Measured:
-        """What it took to have this process do so many events; this process of ours was their client."""
+        """The resource use of a process for this many events. The current process is the client."""
         seconds, server = self.seconds, self.cpu_seconds
         client, kafka = _seconds(psutil.Process()) - self._client, _seconds(self.kafka) - self._kafka
         others = max(0.0, _busy_seconds() - self._machine - server - client - kafka)

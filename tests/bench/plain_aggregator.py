@@ -1,4 +1,4 @@
-"""What a plain service would do: FastStream hands over one record, it is upserted and committed, then acknowledged."""
+"""A plain service for comparison: FastStream delivers one record, which is upserted, committed and acknowledged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UPSERT = (
 
 
 async def count(bootstrap: str, connection: asyncpg.Connection[Any], records: int) -> float:
-    """Records a second over the first so many."""
+    """Records per second over the first `count` records."""
     broker = KafkaBroker(bootstrap, logger=None)
     done = asyncio.Event()
     counted = 0

@@ -1,4 +1,4 @@
-"""What a plain service would do: FastAPI reads the event, then awaits `broker.publish`. To compare with."""
+"""A plain service for comparison: FastAPI parses the event, then awaits `broker.publish`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ broker = KafkaBroker(os.environ["DDOR_KAFKA_BOOTSTRAP"], acks="all", enable_idem
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Connect for as long as the service runs."""
+    """Connect while the service runs."""
     async with broker:
         yield
 
@@ -26,12 +26,12 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/v1/events", status_code=202)
 async def post_event(event: PlainEvent) -> dict[str, str]:
-    """Validate, publish, answer."""
+    """Validate, publish, respond."""
     await broker.publish(event, topic="detainer-issued", key=event.subject.encode())
     return {"status": "accepted"}
 
 
 @app.get("/readyz")
 async def readyz() -> str:
-    """Ready once it answers."""
+    """Ready as soon as it responds."""
     return "ready"

@@ -1,4 +1,4 @@
-"""The event as a plain service would type it."""
+"""The event as a plain service would model it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`make bench-restart`: from kill -9 of the only aggregator to the first event that its successor counts.
+"""`make bench-restart`: time from SIGKILL of the only aggregator to the first event that its successor counts.
 
-The process is started again at once, under the same name, as a supervisor would; events keep coming all the time.
+The process is restarted immediately under the same name, as by a supervisor, while events stream in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _out = Console(highlight=False)
 
 
 def main(trials: Annotated[int, typer.Option(min=2)] = 20) -> None:
-    """Kill and restart so often, and print the times."""
+    """Kill and restart the aggregator this many times, and print the times."""
     for chatty in ("aiokafka", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="ddor-restart-") as directory:
@@ -77,7 +77,7 @@ async def _trial(aggregator: Service, connection: Connection) -> float:
 
 
 async def _is_gone(connection: Connection) -> bool:
-    """Whether the dead process has no session left, in which its last commit may still be under way."""
+    """Whether the sessions of the killed process have ended; its last commit may still be in progress there."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ddor-aggregator-writer'"
     return bool(await connection.fetchval(query) == 0)
 

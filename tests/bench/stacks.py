@@ -1,4 +1,4 @@
-"""What the benchmarks run on."""
+"""The stack of the benchmarks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from deploy.local.stack import Stack
 
 @contextmanager
 def native_stack() -> Iterator[Stack]:
-    """A native Kafka and PostgreSQL with topics and schema, and services that are not started; gone afterwards."""
+    """Native Kafka and PostgreSQL with topics and schema, and services that are not started. Deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
         directory = Path(scratch)
         stack = Stack(
             directory / "stack",
-            choose_kafka(directory / "kafka", kind="native", real_only=True),
-            choose_postgres(directory / "postgres", kind="native"),
+            choose_kafka(directory / "kafka", source="native", real_only=True),
+            choose_postgres(directory / "postgres", source="native"),
         )
         try:
             stack.prepare()

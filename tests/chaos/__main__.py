@@ -21,12 +21,14 @@ _out = Console(highlight=False)
 
 
 def main(
-    kills: Annotated[int, typer.Option(min=1, help="How often something is killed, stopped or restarted.")] = 100,
-    events: Annotated[int, typer.Option(min=100, help="How many records are written.")] = 300_000,
-    keep: Annotated[Path | None, typer.Option(help="A new directory for the run's logs, kept after it.")] = None,
+    kills: Annotated[int, typer.Option(min=1, help="Number of kills, stops and restarts.")] = 100,
+    events: Annotated[int, typer.Option(min=100, help="Number of records written.")] = 300_000,
+    keep: Annotated[
+        Path | None, typer.Option(help="A new directory for the logs of the run, which is not deleted.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same story and the same schedule.")] = 1,
 ) -> None:
-    """Kill everything, again and again, while events stream in; then count what is lost or double."""
+    """Kill all parts repeatedly while events stream in; then count lost and double-counted events."""
     for chatty in ("aiokafka", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -34,23 +36,23 @@ def main(
         Progress(*columns, console=Console(stderr=True), transient=True) as bar,
         tempfile.TemporaryDirectory(prefix="ddor-chaos-") as directory,
     ):
-        told, hit = bar.add_task("events acknowledged", total=events), bar.add_task("kills", total=kills)
+        events_task, hit = bar.add_task("events acknowledged", total=events), bar.add_task("kills", total=kills)
 
         def progress(acknowledged: int, blows: int) -> None:
-            bar.update(told, completed=acknowledged)
+            bar.update(events_task, completed=acknowledged)
             bar.update(hit, completed=blows)
 
-        place = keep or Path(directory)
+        folder = keep or Path(directory)
 
         blows = schedule(kills, events, seed)
         command = (sys.executable, *COMMAND)
-        outcome = asyncio.run(Chaos(place, blows, events, seed, command, progress).run())
+        outcome = asyncio.run(Chaos(folder, blows, events, seed, command, progress).run())
     show(outcome)
     raise typer.Exit(0 if outcome.good else 1)
 
 
 def show(outcome: Outcome) -> None:
-    """The table of a run."""
+    """Print the table of a run."""
     table = Table("kill, stop or restart of", "times")
     for name, times in sorted(outcome.blows.items()):
         table.add_row(name, str(times))

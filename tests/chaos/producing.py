@@ -1,4 +1,4 @@
-"""Agencies that never give up: what was not acknowledged is sent again, so the log has it once or several times."""
+"""Agencies that resend unacknowledged events, so the log contains each event one or more times."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from schemas.log import Partition, RecordAddress
 from tests.chaos.story import Telling
 from tests.support import kafka_log
 from tests.support.kafka_log import Message
+from tests.support.streams import address_of
 
-Place = tuple[str, int, int]
 _PATIENCE = 30.0
 
 
 def digest(value: bytes | None) -> bytes:
-    """Short enough to keep one for each event of a long run."""
+    """A short digest, so that a long run can store one per event."""
     return hashlib.blake2b(value or b"", digest_size=16, key=b"null" if value is None else b"").digest()
 
 
 class Acknowledged:
-    """Every place that somebody was told, with a digest of what was sent."""
+    """Every acknowledged address, with a digest of the event."""
 
     def __init__(self) -> None:
-        self.places: dict[Place, bytes] = {}
+        self.addresses: dict[RecordAddress, bytes] = {}
         self.wrong: list[str] = []
 
-    def add(self, place: Place, value: bytes | None) -> None:
-        """Keep one acknowledgement; no place is given twice."""
-        if place in self.places:
-            self.wrong.append(f"{place} was acknowledged twice")
-        self.places[place] = digest(value)
+    def add(self, address: RecordAddress, value: bytes | None) -> None:
+        """Record an acknowledgement. Each address must be unique."""
+        if address in self.addresses:
+            self.wrong.append(f"{address} was acknowledged twice")
+        self.addresses[address] = digest(value)
 
 
 class Gate:
-    """Keeps the producers near the blows: a run in which all blows fall after the last event shows nothing."""
+    """Throttles the producers, so that they do not finish before the blows."""
 
     def __init__(self, acknowledged: Acknowledged) -> None:
         self._acknowledged = acknowledged
@@ -49,12 +50,12 @@ class Gate:
 
     async def open(self) -> None:
         """Wait until more may be sent."""
-        while len(self._acknowledged.places) >= self.limit:  # noqa: ASYNC110  # it grows at each acknowledgement
+        while len(self._acknowledged.addresses) >= self.limit:  # noqa: ASYNC110  # it grows at each acknowledgement
             await asyncio.sleep(0.02)
 
 
 class Producers:
-    """Three ways in: batches and streams over HTTP, and records written beside the door."""
+    """Three producers: batches and streams over HTTP, and records written directly to Kafka."""
 
     def __init__(self, story: Iterator[Telling], acknowledged: Acknowledged, gate: Gate, chunk: int) -> None:
         self._story = story
@@ -64,7 +65,7 @@ class Producers:
         self._no_events: list[Telling] = []
 
     async def run(self, ingest: str, key: str, bootstrap: str) -> None:
-        """Send the whole story; returns when all of it is acknowledged."""
+        """Send the whole story. Returns once all events are acknowledged."""
         headers = {"Authorization": f"Bearer {key}"}
         async with (
             httpx.AsyncClient(base_url=ingest, headers=headers, timeout=_PATIENCE, trust_env=False) as http,
@@ -73,7 +74,7 @@ class Producers:
             tasks.create_task(self._send_all(lambda some: self._batch(http, some)))
             tasks.create_task(self._send_all(lambda some: self._stream(http, some)))
             tasks.create_task(self._write_all(bootstrap))
-        await self._write_all(bootstrap)  # what the others met last and handed on
+        await self._write_all(bootstrap)  # the last error of the others
 
     async def _send_all(self, send: Callable[[Sequence[Message]], Any]) -> None:
         while chunk := list(islice(self._story, self._chunk)):
@@ -81,22 +82,22 @@ class Producers:
             self._no_events += [one for one in chunk if not one.is_event]
             left = [one.message for one in chunk if one.is_event]
             while left:
-                told: dict[int, dict[str, Any]] = {}
+                receipts: dict[int, dict[str, Any]] = {}
                 try:
                     async for receipt in send(left):
-                        told[receipt["line"]] = receipt
+                        receipts[receipt["line"]] = receipt
                 except (httpx.HTTPError, json.JSONDecodeError):
                     pass
-                left = self._unanswered(left, told)
+                left = self._unacknowledged(left, receipts)
                 if left:
                     await asyncio.sleep(0.2)
 
-    def _unanswered(self, sent: Sequence[Message], told: dict[int, dict[str, Any]]) -> list[Message]:
+    def _unacknowledged(self, sent: Sequence[Message], receipts: dict[int, dict[str, Any]]) -> list[Message]:
         left = []
         for line, one in enumerate(sent, start=1):
-            receipt = told.get(line)
+            receipt = receipts.get(line)
             if receipt is not None and receipt["status"] == "accepted":
-                self._acknowledged.add((receipt["topic"], receipt["partition"], receipt["offset"]), one.value)
+                self._acknowledged.add(address_of(receipt), one.value)
             elif receipt is not None and receipt["status"] == "rejected":
                 self._acknowledged.wrong.append(f"a valid event was refused: {receipt['code']}")
             else:
@@ -105,20 +106,20 @@ class Producers:
 
     async def _batch(self, http: httpx.AsyncClient, some: Sequence[Message]) -> Any:
         body = b"[" + b",".join(one.value or b"" for one in some) + b"]"
-        answer = await http.post(
+        response = await http.post(
             "/v1/events", content=body, headers={"Content-Type": "application/cloudevents-batch+json"}
         )
-        if answer.status_code in {200, 207}:
-            for receipt in answer.json()["receipts"]:
+        if response.status_code in {200, 207}:
+            for receipt in response.json()["receipts"]:
                 yield receipt
 
     async def _stream(self, http: httpx.AsyncClient, some: Sequence[Message]) -> Any:
         body = b"\n".join(one.value or b"" for one in some) + b"\n"
         async with http.stream(
             "POST", "/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"}
-        ) as answer:
-            if answer.status_code == 207:
-                async for line in answer.aiter_lines():
+        ) as response:
+            if response.status_code == 207:
+                async for line in response.aiter_lines():
                     if line and "summary" not in (receipt := json.loads(line)):
                         yield receipt
 
@@ -134,7 +135,7 @@ class Producers:
                 left = await self._written(bootstrap, left)
 
     async def _written(self, bootstrap: str, some: Sequence[Message]) -> list[Message]:
-        """Write with a producer of its own, so that a broken one is no worse than a slow one; what failed."""
+        """Write with a new producer, so that a failed one has no later effect. Returns the failed events."""
         try:
             async with asyncio.timeout(_PATIENCE), kafka_log.producer(bootstrap, request_timeout_ms=5_000) as producer:
                 futures = [await _sent(producer, one) for one in some]
@@ -147,10 +148,11 @@ class Producers:
             if isinstance(result, BaseException):
                 left.append(one)
             else:
-                self._acknowledged.add((result.topic, result.partition, result.offset), one.value)
+                address = RecordAddress(Partition(result.topic, result.partition), result.offset)
+                self._acknowledged.add(address, one.value)
         return left
 
 
 async def _sent(producer: AIOKafkaProducer, one: Message) -> Any:
-    topic, partition = one.place
-    return await producer.send(topic, value=one.value, key=one.key, partition=partition, headers=list(one.headers))
+    to, headers = one.target, list(one.headers)
+    return await producer.send(to.topic, value=one.value, key=one.key, partition=to.number, headers=headers)

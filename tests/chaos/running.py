@@ -1,4 +1,4 @@
-"""One run: a system of its own, producers, blows, and at the end the verdict."""
+"""One run: a new system, producers, blows, and the verdict."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ from tests.support.waiting import until
 
 COMMAND = ("-m", "services.cli.main")
 UNFINISHED = "not everything is counted"
-"""How the violation begins that says which positions are behind."""
+"""The start of the violation that lists lagging positions."""
 _READY_SECONDS = 15
+_LOG_LINES = 8
+
+
+class StalledError(Exception):
+    """No event was acknowledged for too long. The message gives the state of all parts and services."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did and found."""
+    """The result of a run."""
 
     seed: int
     blows: Counter[str] = field(default_factory=Counter)
@@ -43,12 +48,12 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether nothing at all was wrong."""
+        """Whether there were no violations."""
         return not self.verdict.violations
 
 
 class Chaos:
-    """Brings a system up in `directory`, hits it as scheduled while the story is told, and gives the verdict."""
+    """Starts a system in `directory`, applies the scheduled blows while events stream in, and returns the verdict."""
 
     def __init__(
         self,
@@ -60,7 +65,7 @@ class Chaos:
         progress: Callable[[int, int], None] = lambda _events, _blows: None,
         patience: float = 120,
     ) -> None:
-        """`patience`: seconds after the last event for everything to be counted and published."""
+        """`patience`: timeout in seconds for the next acknowledged event, and at the end for all reports."""
         self._patience = patience
         self._step = max(1, events // (len(blows) + 1))
         self._blows = blows
@@ -71,7 +76,7 @@ class Chaos:
             "kafka": (kafka := parts.choose_kafka(directory / "kafka", real_only=True)),
             "postgres": (postgres := parts.choose_postgres(directory / "postgres")),
         }
-        # No gate holds a week: what the story tells would look strange to all of them.
+        # Disable gates: the random events would trigger all of them.
         settings = {"DDOR_LOG_FORMAT": "json", "DDOR_HOLD": "0"}
         self._stack = Stack(
             directory / "state", kafka, postgres, first_week="2099-01-03", settings=settings, command=command
@@ -80,20 +85,24 @@ class Chaos:
         self._gate = Gate(self._acknowledged)
 
     async def run(self) -> Outcome:
-        """The whole run; parts and services are ended and their data deleted."""
+        """Execute the run. Parts and services are stopped afterwards, and their data deleted."""
         try:
             await asyncio.to_thread(self._up)
             began = time.monotonic()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._producing())
-                tasks.create_task(self._hitting())
-            await self._settle()
-            async with looking(database_dsn(self._stack.postgres.dsn, DATABASE)) as connection:
-                await self._counted(connection)
-                self._outcome.verdict = await verify(connection, self._stack.kafka.bootstrap, self._acknowledged)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._producing())
+                    tasks.create_task(self._hitting())
+            except* StalledError as stalled:
+                self._unruly += map(str, stalled.exceptions)
+            else:
+                await self._settle()
+                async with looking(database_dsn(self._stack.postgres.dsn, DATABASE)) as connection:
+                    await self._counted(connection)
+                    self._outcome.verdict = await verify(connection, self._stack.kafka.bootstrap, self._acknowledged)
             self._outcome.verdict.violations += self._unruly
             self._outcome.seconds = time.monotonic() - began
-            self._outcome.acknowledged = len(self._acknowledged.places)
+            self._outcome.acknowledged = len(self._acknowledged.addresses)
             return self._outcome
         finally:
             await asyncio.to_thread(self._down)
@@ -119,14 +128,12 @@ class Chaos:
         )
 
     async def _hitting(self) -> None:
-        """Each blow while events stream in, to a service that is at work; weeks are asked to close in between."""
+        """Apply each blow to a working service while events stream in, and request closes in between."""
         weeks = list(WEEKS)
         for number, blow in enumerate(self._blows):
             await self._at_work(blow.target)
             self._gate.limit = blow.after + self._step * 3 // 4
-            while len(self._acknowledged.places) < blow.after:
-                self._progress(len(self._acknowledged.places), number)
-                await asyncio.sleep(0.02)
+            await self._acknowledges(blow.after, number)
             await self._hit(blow)
             self._outcome.blows[blow.name] += 1
             if weeks and number >= len(self._blows) * (len(WEEKS) - len(weeks) + 1) // (len(WEEKS) + 1):
@@ -134,13 +141,33 @@ class Chaos:
         self._gate.limit = 10 * self._events + 1_000
         for week in weeks:
             await self._close(week)
-        while len(self._acknowledged.places) < self._events:
-            self._progress(len(self._acknowledged.places), len(self._blows))
-            await asyncio.sleep(0.1)
-        self._progress(len(self._acknowledged.places), len(self._blows))
+        await self._acknowledges(self._events, len(self._blows))
+
+    async def _acknowledges(self, least: int, blows: int) -> None:
+        """Wait until `least` events are acknowledged. Raises StalledError."""
+        last, since = -1, time.monotonic()
+        while (now := len(self._acknowledged.addresses)) < least:
+            self._progress(now, blows)
+            if now != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > self._patience:
+                raise StalledError(await asyncio.to_thread(self._state))
+            await asyncio.sleep(0.02)
+        self._progress(now, blows)
+
+    def _state(self) -> str:
+        """Whether each part and service runs, and the last lines of its log."""
+        lines = [f"no event was acknowledged for {self._patience:.0f} s; blows so far: {dict(self._outcome.blows)}"]
+        for name, part in self._parts.items():
+            lines.append(f"{name}: {'responds' if part.running() else 'does not respond'}")
+        for name, service in self._stack.services.items():
+            state = "ready" if service.ready() else "not ready" if service.running() else "not running"
+            last = service.process.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            lines += [f"{name}: {state}", *(f"  {line}" for line in last)]
+        return "\n".join(lines)
 
     async def _at_work(self, target: str) -> None:
-        """Wait a little for a service that an earlier blow has hit; one that does not come back is hit all the same."""
+        """Wait briefly for a service to recover from an earlier blow. If it does not, the next blow hits it anyway."""
         if target not in PARTS:
             with suppress(PartFailedError):
                 await asyncio.to_thread(self._stack.services[target].wait_ready, _READY_SECONDS)
@@ -158,7 +185,7 @@ class Chaos:
             service.pause()
             await asyncio.sleep(blow.seconds)
             service.resume()
-            await asyncio.sleep(blow.seconds / 3)  # to find that its leases are gone, and to take others
+            await asyncio.sleep(blow.seconds / 3)  # so that it finds its leases lost and acquires others
         else:
             await asyncio.to_thread(self._end, service, blow)
             service.spawn()
@@ -170,7 +197,7 @@ class Chaos:
             self._unruly.append(f"{service.name} did not end on SIGTERM")
 
     async def _close(self, week: str) -> None:
-        """Ask for a week's report, however often PostgreSQL is away."""
+        """Request a week's report, with retries while PostgreSQL is away."""
         while True:
             try:
                 await asyncio.to_thread(self._stack.run, "close", week, "--by", "chaos", "--wait", "0")
@@ -190,13 +217,17 @@ class Chaos:
                 self._unruly.append(str(error))
 
     async def _counted(self, connection: Connection) -> None:
-        """Every position at the end of the log and every week published, or a violation that says what is not."""
+        """Wait until all positions are at the end of the log and all weeks published; otherwise record a violation."""
         try:
             await kafka_log.counted(connection, self._stack.kafka.bootstrap, seconds=self._patience)
         except AssertionError:
             ends, positions = await kafka_log.ends(self._stack.kafka.bootstrap), await next_offsets(connection)
-            behind = {place: (positions.get(place), end) for place, end in ends.items() if positions.get(place) != end}
-            self._unruly.append(f"{UNFINISHED}; position and end: {behind}")
+            lagging = {
+                partition: (positions.get(partition), end)
+                for partition, end in ends.items()
+                if positions.get(partition) != end
+            }
+            self._unruly.append(f"{UNFINISHED}; position and end: {lagging}")
             return
         try:
             await self._published(connection)
@@ -204,7 +235,7 @@ class Chaos:
             self._unruly.append(str(late))
 
     async def _published(self, connection: Connection) -> None:
-        """Wait until every week that was asked for is published and sent."""
+        """Wait until every requested week is published and sent."""
 
         async def done() -> bool:
             open_weeks = await connection.fetchval(

@@ -1,4 +1,4 @@
-"""What is done to whom, and when: a function of the seed. Pure."""
+"""The schedule of blows as a function of the seed. Pure."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ DECK: Deck = (
     ("kill", "kafka"),
     ("restart", "kafka"),
 )
-"""kill is SIGKILL, stop is SIGSTOP and later SIGCONT, restart is an orderly one."""
+"""kill is SIGKILL, stop is SIGSTOP and later SIGCONT, restart is a clean restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """One disturbance, once `after` events have been acknowledged. `seconds` is how long a stop lasts."""
+    """One disturbance after `after` acknowledged events. `seconds` is the duration of a stop."""
 
     act: Act
     target: str
@@ -47,16 +47,16 @@ class Blow:
 
     @property
     def name(self) -> str:
-        """What it is called in the table: `kill kafka`."""
+        """Its name in the table: `kill kafka`."""
         return f"{self.act} {self.target}"
 
 
 def schedule(count: int, events: int, seed: int, deck: Deck = DECK) -> list[Blow]:
-    """`count` blows, evenly over the events, from a deck that is shuffled anew whenever it is used up.
+    """`count` blows, evenly distributed over the events, from a deck that is reshuffled when empty.
 
     A stop of an aggregator is sometimes longer than its lease.
     """
-    chance = random.Random(seed)  # repeatable on purpose
+    chance = random.Random(seed)  # reproducible, not for security
     blows: list[Blow] = []
     while len(blows) < count:
         for act, target in chance.sample(deck, len(deck))[: count - len(blows)]:

@@ -1,4 +1,4 @@
-"""The events of a run, from a seed: new, told again, amended, withdrawn, in conflict, late, attested, and no events."""
+"""The events of a run, from a seed: new, repeated, amended, withdrawn, conflicting, late, attested, invalid."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tests.support.model import ZONE
 
 WEEKS = ("2017-01-28", "2017-02-04", "2017-02-11", "2017-02-18")
 _BEGINS = datetime(2017, 1, 28, tzinfo=ZONE)
-_PLACES = (("32003", "county"), ("36059", "county"), ("32031", "county"), ("32", "state"), ("2430", "tribal"))
+_JURISDICTIONS = (("32003", "county"), ("36059", "county"), ("32031", "county"), ("32", "state"), ("2430", "tribal"))
 _PARTITIONS = [(topic.name, number) for topic in EVENT_TOPICS for number in range(topic.partitions)]
 _KNOWN = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """One record to write. What is no event is refused at the door, so it is written beside it."""
+    """One record to write. Invalid records are written directly to Kafka because ingest refuses them."""
 
     message: Message
     is_event: bool
 
 
 class Story:
-    """Iterate to be told `count` records, always the same for a seed."""
+    """Iterate over `count` records, always the same for a seed."""
 
     def __init__(self, seed: int, count: int) -> None:
-        self._random = random.Random(seed)  # repeatable on purpose
+        self._random = random.Random(seed)  # reproducible, not for security
         self._left = count
         self._number = 0
         self._known: list[tuple[str, dict[str, Any]]] = []
@@ -57,48 +57,48 @@ class Story:
     def _new(self) -> Telling:
         self._number += 1
         kind = "declined" if self._random.random() < 0.25 else "issued"
-        place, operator = self._random.choice(_PLACES)
+        jurisdiction, operator = self._random.choice(_JURISDICTIONS)
         at = (_BEGINS + timedelta(minutes=self._random.randrange(7 * 24 * 60 * len(WEEKS)))).isoformat()
-        data = events.issued(self._number, version=100, jurisdiction=place, operator=operator, issued_at=at)
+        data = events.issued(self._number, version=100, jurisdiction=jurisdiction, operator=operator, issued_at=at)
         if kind == "declined":
             data |= {"declined_at": at, "recorded_at": at, "reason": self._random.choice(["policy", "not-stated"])}
         if len(self._known) < _KNOWN:
             self._known.append((kind, data))
         else:
             self._known[self._random.randrange(_KNOWN)] = (kind, data)
-        return self._told(kind, data)
+        return self._record(kind, data)
 
     def _again(self, roll: float) -> Telling:
-        """Something about a detainer that was told before."""
+        """An event about an earlier detainer."""
         at = self._random.randrange(len(self._known))
         kind, data = self._known[at]
-        place, operator = self._random.choice(_PLACES)
-        moved = {"jurisdiction": place, "operator": operator}
+        jurisdiction, operator = self._random.choice(_JURISDICTIONS)
+        moved = {"jurisdiction": jurisdiction, "operator": operator}
         if roll < 0.80:
-            return self._told(kind, data)
+            return self._record(kind, data)
         if roll < 0.87:
             data = data | moved | {"version": data["version"] + self._random.randint(1, 5)}
         elif roll < 0.91:
             reason = {"withdrawn": True, "withdrawn_reason": "entered-in-error"}
             data = data | reason | {"version": data["version"] + 1}
         elif roll < 0.95:
-            return self._told(kind, data | moved)
+            return self._record(kind, data | moved)
         else:
-            return self._told(kind, data | moved | {"version": data["version"] - self._random.randint(1, 60)})
+            return self._record(kind, data | moved | {"version": data["version"] - self._random.randint(1, 60)})
         self._known[at] = (kind, data)
-        return self._told(kind, data)
+        return self._record(kind, data)
 
-    def _told(self, kind: str, data: dict[str, Any]) -> Telling:
+    def _record(self, kind: str, data: dict[str, Any]) -> Telling:
         document = events.envelope(kind, data, agency=AGENCY, id=f"event-{self._left}")
         value = events.encoded(document)
         return Telling(Message(f"detainer-{kind}", value, data["detainer_id"].encode(), headers=events.HEADERS), True)
 
     def _attested(self) -> Telling:
-        """What the agency says that it sent of a week; it need not be so."""
+        """An attestation of an agency, not necessarily correct."""
         version, issued = self._random.randint(1, 50), self._random.randint(0, 9)
         data = events.attested(self._random.choice(WEEKS), version, issued=issued)
         return Telling(events.attesting(data, agency=AGENCY), True)
 
     def _no_event(self) -> Telling:
-        topic, number = self._random.choice(_PARTITIONS)  # few in each, or the breaker halts it
+        topic, number = self._random.choice(_PARTITIONS)  # few per partition, or the breaker halts it
         return Telling(Message(topic, self._random.choice(events.NO_EVENTS), b"key", partition=number), False)

@@ -1,6 +1,6 @@
-"""The verdict: the log against what was acknowledged, the database against a model of the log, reports against both.
+"""The verdict: compare the log with the acknowledgements, the database with a model of the log, reports with both.
 
-Nothing here asks the services; the model shares no code with them.
+It does not use the services, and the model shares no code with them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 
 from schemas.acceptance import Refused, accept_any
+from schemas.log import Partition, RecordAddress, Vector
 from schemas.topics import EVENT_TOPICS
 from tests.chaos.producing import Acknowledged, digest
 from tests.support import database_outcome, kafka_log, model
@@ -24,7 +25,7 @@ _SHOWN = 5
 
 @dataclass(slots=True)
 class Verdict:
-    """How many events are gone or counted more than once, and every violation in a sentence."""
+    """The numbers of lost and multiply counted events, and a sentence for each violation."""
 
     lost: int = 0
     doubled: int = 0
@@ -33,7 +34,7 @@ class Verdict:
     reports: int = 0
 
     def differ(self, what: str, missing: Iterable[Any], extra: Iterable[Any], different: Iterable[Any]) -> None:
-        """Note a difference; what is missing is lost, what is too much is counted twice."""
+        """Record a difference: missing rows are lost, surplus rows are counted twice."""
         for word, found in (("missing", list(missing)), ("too much", list(extra)), ("different", list(different))):
             if found:
                 examples = "; ".join(map(str, found[:_SHOWN]))
@@ -44,10 +45,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """All records, their places, and the facts among them."""
+    """All records, their addresses, and the facts among them."""
 
-    values: Mapping[tuple[str, int, int], bytes | None]
-    facts: Mapping[tuple[str, int, int], model.Fact]
+    values: Mapping[RecordAddress, bytes | None]
+    facts: Mapping[RecordAddress, model.Fact]
 
 
 async def verify(connection: Connection, bootstrap: str, acknowledged: Acknowledged) -> Verdict:
@@ -55,7 +56,7 @@ async def verify(connection: Connection, bootstrap: str, acknowledged: Acknowled
     verdict = Verdict(violations=list(acknowledged.wrong))
     log = await _read(bootstrap)
     verdict.records = len(log.values)
-    gone = [place for place, told in acknowledged.places.items() if digest(log.values.get(place, b"")) != told]
+    gone = [one for one, stored in acknowledged.addresses.items() if digest(log.values.get(one, b"")) != stored]
     verdict.differ("acknowledged and not on the log as it was sent", gone, (), ())
     found, expected = await database_outcome.outcome(connection), model.outcome(log.facts.values())
     for part in expected:
@@ -70,10 +71,10 @@ async def _read(bootstrap: str) -> _Log:
     for topic in EVENT_TOPICS:
         for number in range(topic.partitions):
             for record in await kafka_log.read(bootstrap, topic.name, number):
-                place = (topic.name, number, record.offset)
-                values[place] = record.value
+                address = RecordAddress(Partition(topic.name, number), record.offset)
+                values[address] = record.value
                 try:
-                    facts[place] = plain(accept_any(record.value, topic.name))
+                    facts[address] = plain(accept_any(record.value, topic.name))
                 except Refused:
                     continue
     return _Log(values, facts)
@@ -92,35 +93,49 @@ def _compare(verdict: Verdict, part: str, expected: Mapping[Any, Any], found: Ma
 
 async def _accounts(verdict: Verdict, connection: Connection, log: _Log) -> None:
     """Invariant 3 for each partition; the positions are at the log's end already."""
-    told = Counter(place[:2] for place in log.values)
-    refused = Counter(place[:2] for place in log.values.keys() - log.facts.keys())
-    for place, account in (await accounts(connection)).items():
-        more = account["records"] - told.pop(place, 0)
-        verdict.differ(f"records of {place}", [place] * -more, [place] * more, ())
+    read = Counter(one.partition for one in log.values)
+    refused = Counter(one.partition for one in log.values.keys() - log.facts.keys())
+    for partition, account in (await accounts(connection)).items():
+        more = account["records"] - read.pop(partition, 0)
+        verdict.differ(f"records of {partition}", [partition] * -more, [partition] * more, ())
         parts = account["facts"] + account["duplicates"] + account["rejected"]
-        if account["records"] != parts or not account["rejected"] == account["rejects kept"] == refused[place]:
-            verdict.violations.append(f"{place} does not add up: {account}, refused {refused[place]}")
-    verdict.differ("records", told.elements(), (), ())
+        if account["records"] != parts or not account["rejected"] == account["rejects kept"] == refused[partition]:
+            verdict.violations.append(f"{partition} does not add up: {account}, refused {refused[partition]}")
+    verdict.differ("records", read.elements(), (), ())
     halted = await connection.fetch("SELECT topic, partition, halted_reason FROM partition_position")
     verdict.violations += [f"{tuple(row)} is halted" for row in halted if row["halted_reason"]]
 
 
 async def _reports(verdict: Verdict, connection: Connection, bootstrap: str, log: _Log) -> None:
-    """Each revision is on the topic once, with the bytes of the outbox and the figures of its vector."""
+    """Check that each revision is on the topic once, with the outbox's bytes and the figures of its vector."""
     kept = await connection.fetch("SELECT value FROM outbox WHERE topic = 'report-ready'")
-    sent = Counter(record.value or b"" for record in await kafka_log.read(bootstrap, "report-ready"))
-    documents = [json.loads(one) for one in sent]
-    named = Counter((one["subject"], one["data"].get("revision")) for one in documents)
+    records = await kafka_log.read(bootstrap, "report-ready")
+    sent = Counter(record.value or b"" for record in records)
+    named, foreign = names(records)
+    verdict.differ("a record on report-ready that announces nothing", (), foreign, ())
     verdict.differ("report-ready", {row["value"] for row in kept} - sent.keys(), (), ())
     verdict.differ("report-ready", (), [one for one, n in sent.items() if n > 1], ())
-    verdict.differ("a revision with two contents", (), [one for one, n in named.items() if n > 1 and one[1]], ())
+    verdict.differ("a revision with two contents", (), [one for one, n in named.items() if n > 1], ())
     rows = await connection.fetch("SELECT week, revision, figures FROM report")
     verdict.reports = len(rows)
     for row in rows:
         report = json.loads(row["figures"])
-        counted, expected = _figures(report), _expected(log, report["offsets"], row["week"])
+        counted, expected = _figures(report), _expected(log, Vector.from_json(report["offsets"]), row["week"])
         if counted != expected:
             verdict.violations.append(f"report {row['week']} revision {row['revision']}: {counted}, and not {expected}")
+
+
+def names(records: Iterable[Any]) -> tuple[Counter[str], list[int]]:
+    """The number of different contents per revision, and the offsets of records without a revision."""
+    contents: dict[bytes, str] = {}
+    foreign = []
+    for record in records:
+        try:
+            event = json.loads((record.value or b"").decode())
+            contents[record.value] = f"{event['type']} {event['subject']}@{int(event['data']['revision'])}"
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            foreign.append(record.offset)
+    return Counter(contents.values()), foreign
 
 
 def _figures(report: Mapping[str, Any]) -> dict[tuple[str, str], int]:
@@ -128,11 +143,7 @@ def _figures(report: Mapping[str, Any]) -> dict[tuple[str, str], int]:
     return {(row["geoid"], kind): row[kind] for row in rows for kind in ("issued", "declined") if row[kind]}
 
 
-def _expected(log: _Log, vector: Mapping[str, Mapping[str, int]], week: date) -> dict[tuple[str, str], int]:
-    below = [
-        fact
-        for (topic, number, offset), fact in log.facts.items()
-        if offset < vector.get(topic, {}).get(str(number), 0)
-    ]
+def _expected(log: _Log, vector: Vector, week: date) -> dict[tuple[str, str], int]:
+    below = [fact for one, fact in log.facts.items() if vector.covers(one.partition, one.offset)]
     counters = model.outcome(below)["counters"]
-    return {(place, kind): n for (of, place, kind), n in counters.items() if of == week}
+    return {(jurisdiction, kind): n for (of, jurisdiction, kind), n in counters.items() if of == week}

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.wrong …`: the project's command line with an aggregator that is wrong on purpose.
+"""`python -m tests.chaos.wrong …`: the project's command line with a deliberately faulty aggregator.
 
 It shows that the harness can fail: DDOR_TEST_WRONG=unfenced writes without the fence, DDOR_TEST_WRONG=early moves the
 positions before it writes the facts.
@@ -13,21 +13,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.aggregator import worker
+from services.aggregator.decoding import Batch
 from services.aggregator.spans import Claim
-from services.aggregator.store import Store, Written
-from services.aggregator.tally import Batch
+from services.aggregator.store import Store, WriteResult
 from services.aggregator.transaction import transaction
-from services.cli.main import app
+from services.cli.main import main
 
 
 class Unfenced(Store):
-    """Writes whoever owns the partitions and wherever they are.
+    """Writes regardless of owner and position of the partitions.
 
-    It waits a little outside the transaction, where a process that is stopped keeps its connection.
+    It waits outside the transaction, where a suspended process does not lose its connection.
     """
 
-    async def write(self, batch: Batch) -> Written:
-        """Late, and without asking."""
+    async def write(self, batch: Batch) -> WriteResult:
+        """Wait, then write without the fence."""
         await asyncio.sleep(1)
         return await super().write(batch)
 
@@ -36,28 +36,30 @@ class Unfenced(Store):
 
 
 class Early(Store):
-    """Two transactions: the positions, and a little later the facts."""
+    """Two transactions: the positions, and shortly after the facts."""
 
-    async def write(self, batch: Batch) -> Written:
-        """Fenced, but not together."""
-        await self._learn_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
-        await self._learn_agencies({one.attestation.agency for one in batch.attested})
+    async def write(self, batch: Batch) -> WriteResult:
+        """With the fence, but in two transactions."""
+        await self._load_agencies({one.fact.agency for one in (*batch.winners, *batch.others)})
+        await self._load_agencies({one.attestation.agency for one in batch.attestations})
         async with transaction(self._connection):
             await self._fence(batch.claims)
-            await self._move(batch.claims, Counter())
+            await self._advance(batch.claims, Counter())
         await asyncio.sleep(0.5)
         async with transaction(self._connection):
             await self._stage(batch)
-            won, kept = await self._write_facts(batch)
-            won += await self._write_attested(batch.attested)
+            won, superseded = await self._write_facts(batch)
+            won += await self._write_attestations(batch.attestations)
             await self._write_rejects(batch.rejects)
-            told = Counter({one.partition: one.records - one.rejected for one in batch.claims})
-            await self._move([replace(one, records=0, rejected=0) for one in batch.claims], told - won - kept)
-        return Written(Counter(), {})
+            accepted = Counter({one.partition: one.records - one.rejected for one in batch.claims})
+            await self._advance(
+                [replace(one, records=0, rejected=0) for one in batch.claims], accepted - won - superseded
+            )
+        return WriteResult(Counter(), {})
 
 
 WRONG = {"unfenced": Unfenced, "early": Early}
 
 if __name__ == "__main__":
     worker.Store = WRONG[os.environ["DDOR_TEST_WRONG"]]  # type: ignore[attr-defined]
-    app()
+    main()

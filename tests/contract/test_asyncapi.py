@@ -1,4 +1,4 @@
-"""The committed AsyncAPI document is what the services declare, and says what the topics and the schemas say."""
+"""The committed AsyncAPI document matches the services, the topics and the schemas."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def _resolve(reference: str) -> Any:
-    place: Any = _DOCUMENT
+    node: Any = _DOCUMENT
     for name in reference.removeprefix("#/").split("/"):
-        place = place[name]
-    return place
+        node = node[name]
+    return node
 
 
 def _messages(topic: str) -> list[Any]:
     return [_resolve(reference["$ref"]) for reference in _DOCUMENT["channels"][topic]["messages"].values()]
 
 
-def test_the_committed_document_is_that_of_the_code() -> None:
+def test_the_committed_document_matches_the_code() -> None:
     assert not asyncapi.differing(), f"docs/asyncapi is old. Run: {asyncapi.COMMAND}"
 
 
-def test_check_finds_a_file_that_differs(
+def test_check_reports_a_file_that_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(asyncapi, "FOLDER", tmp_path / "asyncapi")
@@ -54,10 +54,10 @@ def test_check_finds_a_file_that_differs(
     (tmp_path / "asyncapi" / "asyncapi.json").write_text("{}\n")
     capsys.readouterr()
     assert asyncapi.main(["--check"]) == 1
-    assert "asyncapi.json differs" in capsys.readouterr().err
+    assert "asyncapi.json is out of date" in capsys.readouterr().err
 
 
-def test_who_sends_and_who_receives_is_what_the_services_declare() -> None:
+def test_senders_and_receivers_match_the_services() -> None:
     assert sorted(_DOCUMENT["operations"]) == [
         "aggregator-receive-detainer-declined",
         "aggregator-receive-detainer-issued",
@@ -78,7 +78,7 @@ def test_every_topic_is_described() -> None:
     assert set(_DOCUMENT["channels"]) == set(_TOPICS)
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     references = set(_references(_DOCUMENT))
     assert len(references) > 10
     for reference in references:
@@ -86,16 +86,16 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 @channels
-def test_a_channel_is_the_topic_that_is_made(topic: str) -> None:
+def test_a_channel_matches_its_topic(topic: str) -> None:
     channel = _DOCUMENT["channels"][topic]
     kafka = channel["bindings"]["kafka"]
     assert channel["address"] == kafka["topic"] == topic
     assert kafka["partitions"] == _TOPICS[topic].partitions
-    said = {
+    configured = {
         name: ",".join(value) if isinstance(value, list) else str(value)
         for name, value in kafka["topicConfiguration"].items()
     }
-    assert said == _TOPICS[topic].config(kafka["replicas"])
+    assert configured == _TOPICS[topic].config(kafka["replicas"])
 
 
 @channels
@@ -107,7 +107,7 @@ def test_a_message_is_a_structured_cloudevent_with_a_key(topic: str) -> None:
         Draft202012Validator.check_schema(_resolve(message["payload"]["$ref"]))
 
 
-def test_consumers_of_reports_are_told_of_both_events() -> None:
+def test_both_events_of_reports_are_described() -> None:
     assert [message["name"] for message in _messages("report-ready")] == ["report-ready", "report-final"]
 
 

@@ -1,4 +1,4 @@
-"""The CloudEvents SDK for Python reads what we write to Kafka, and we accept what it writes: structured mode."""
+"""The CloudEvents SDK for Python reads the project's records, and its own events are accepted: structured mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage
 from cloudevents.core.v1.event import CloudEvent
 
 from schemas.acceptance import accept_any
-from schemas.report import report_id
+from schemas.announcement import report_id
 from schemas.topics import CONTENT_TYPE
 from tests.support import examples
 from tests.support.processes import SINGLE
@@ -52,7 +52,7 @@ def test_the_record_of_a_report_is_read() -> None:
 
 
 @EVENTS
-def test_what_it_writes_over_http_is_accepted_as_the_same_fact(name: str) -> None:
+def test_an_event_of_the_sdk_over_http_is_the_same_fact(name: str) -> None:
     document = examples.events()[name]
     message = http.to_structured_event(_of_sdk(document))
     assert message.headers["content-type"].partition(";")[0] == SINGLE
@@ -60,7 +60,7 @@ def test_what_it_writes_over_http_is_accepted_as_the_same_fact(name: str) -> Non
 
 
 @EVENTS
-def test_what_it_writes_to_kafka_is_accepted_as_the_same_fact(name: str) -> None:
+def test_an_event_of_the_sdk_in_kafka_is_the_same_fact(name: str) -> None:
     document = examples.events()[name]
     message = kafka.to_structured_event(_of_sdk(document))
     assert accept_any(message.value, document["type"]) == accept_any(json.dumps(document).encode())

@@ -1,28 +1,32 @@
-"""What was released stays: old writers with the reader of today, and old readers with the writer of today.
+"""Released schemas stay compatible: old writers with the current reader, and old readers with the current writer.
 
-Agencies write detainer events and we read them. We write reports and others read them, ignoring fields that they do not
-know. `schemas/released/README.md` says how a release is made.
+Agencies write detainer events and ingest reads them. The publisher writes reports; readers ignore unknown
+fields. `schemas/released/README.md` describes how to make a release.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from jsonschema import Draft202012Validator
+from hypothesis import given
+from jsonschema import Draft202012Validator, ValidationError
 
 from schemas import export
-from schemas.acceptance import accept
+from schemas.acceptance import Refused, accept
+from schemas.export import CONTROL_PATTERN
 from tests.support import examples, release
 from tests.support.compatibility import Schema, lenient, refused
 from tests.support.golden import Document, golden, mutated
 from tests.support.release import RELEASED
 
+_NEVER_ACCEPTED = ("$.data.jurisdiction", "$.data.location")
+"""Fields whose codes today's schema lists, where a released one had only a pattern. Other codes were never accepted."""
 _WRITTEN = ("report-ready", "report")
 _TODAY = export.documents()
 
@@ -53,22 +57,38 @@ def test_all_events_are_released() -> None:
 
 
 @read
-def test_new_reader_old_writer_all_that_a_release_allows_is_allowed(path: Path) -> None:
-    assert refused(_schema(path), _TODAY[_name(path)]) == [], (
+def test_new_reader_old_writer_the_schema_allows_everything_a_release_allows(path: Path) -> None:
+    refusals = refused(_schema(path), _TODAY[_name(path)])
+    assert [one for one in refusals if one.partition(":")[0] not in _NEVER_ACCEPTED] == [], (
         "agencies that write by the release would be refused; make new fields optional and keep codes"
     )
 
 
 @given(mutated())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_new_reader_old_writer_whatever_is_valid_under_a_release_is_valid_today(document: Document) -> None:
+def test_new_reader_old_writer_events_valid_under_a_release_are_valid_today(document: Document) -> None:
     for path in sorted(RELEASED.glob(f"*/{document.get('type')}.schema.json")):
         if Draft202012Validator(_schema(path)).is_valid(document):
-            golden(document["type"]).validate(document)
+            for error in golden(document["type"]).iter_errors(document):
+                _assert_never_accepted(error, document)
+
+
+def _assert_never_accepted(error: ValidationError, document: Document) -> None:
+    """Values that today's schema refuses and that of a release allows were always refused by the rules."""
+    path = f"$.{'.'.join(map(str, error.absolute_path))}"
+    assert path in _NEVER_ACCEPTED or re.search(CONTROL_PATTERN, str(error.instance)), error.message
+    assert not _is_accepted(document)
+
+
+def _is_accepted(document: Document) -> bool:
+    try:
+        accept(json.dumps(document).encode())
+    except Refused:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("path", sorted(RELEASED.glob("*/accepted.ndjson")), ids=lambda path: path.parent.name)
-def test_new_reader_old_writer_what_was_accepted_is_the_same_fact_today(path: Path) -> None:
+def test_new_reader_old_writer_accepted_events_are_the_same_facts_today(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) >= 100
     for line in lines:
@@ -80,9 +100,9 @@ def test_new_reader_old_writer_what_was_accepted_is_the_same_fact_today(path: Pa
 @read
 def test_old_reader_new_writer_the_examples_of_today_are_valid_under_a_release(path: Path) -> None:
     reader = Draft202012Validator(lenient(_schema(path)))
-    told = [event for event in examples.events().values() if event["type"] == _name(path)]
-    assert told
-    for event in told:
+    events = [event for event in examples.events().values() if event["type"] == _name(path)]
+    assert events
+    for event in events:
         reader.validate(event)
 
 
@@ -93,7 +113,7 @@ def _emitted(name: str) -> Document:
 
 def _assert_readable(released: Schema, name: str) -> None:
     Draft202012Validator(lenient(released)).validate(_emitted(name))
-    assert refused(_TODAY[name], lenient(released)) == [], "readers that know the release only could not read this"
+    assert refused(_TODAY[name], lenient(released)) == [], "readers with the release's schema could not read this"
 
 
 def test_old_reader_new_writer_reports_of_today_can_be_read_by_every_release() -> None:
@@ -102,7 +122,7 @@ def test_old_reader_new_writer_reports_of_today_can_be_read_by_every_release() -
 
 
 @pytest.mark.parametrize("name", _WRITTEN)
-def test_a_report_with_a_further_field_can_be_read_by_who_does_not_know_it(name: str) -> None:
+def test_old_readers_can_read_a_report_with_a_new_field(name: str) -> None:
     """Today's schema as a release, and a writer of tomorrow."""
     _assert_readable(_TODAY[name], name)
     tomorrow = _emitted(name)
@@ -111,8 +131,8 @@ def test_a_report_with_a_further_field_can_be_read_by_who_does_not_know_it(name:
     assert not golden(name).is_valid(tomorrow)
 
 
-def test_what_writers_send_is_not_ignored_by_us() -> None:
-    """Lenient reading is for readers of what we write; a field that an agency sends and we do not know is refused."""
+def test_unknown_fields_of_events_are_not_ignored() -> None:
+    """Only readers of reports ignore unknown fields; an unknown field in an event is refused."""
     event = examples.events()["issued"]
     event["data"]["further"] = 1
     assert not golden("detainer-issued").is_valid(event)
@@ -204,7 +224,7 @@ def test_a_change_that_old_readers_cannot_read_is_found_and_named(
     assert refused(today, lenient(released)) == [sentence]
 
 
-def test_what_may_change_may_change() -> None:
+def test_compatible_changes_are_allowed() -> None:
     released = _schema(RELEASED / "1" / "detainer-declined.schema.json")
     today = copy.deepcopy(released)
     fields = _data(today, "DeclinedData")["properties"]

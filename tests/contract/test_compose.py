@@ -1,6 +1,6 @@
-"""docker-compose.yml, the Dockerfile and what prepares them: the promises that a reader cannot see at a glance.
+"""docker-compose.yml, the Dockerfile and their preparation: guarantees that are not obvious from the files.
 
-Whether all of it runs is for Docker to say: `deploy/compose/try`.
+`deploy/compose/try` runs them with Docker.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ import os
 import re
 import subprocess
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
 from deploy.local.docker_images import KAFKA_IMAGE, POSTGRES_IMAGE
 from deploy.local.kafka_settings import SINGLE_NODE
-from deploy.local.state import current_week
+from schemas.week import ReportingCalendar, Weekday
 from services.runtime import agencies
 from services.runtime.settings import Settings
 
@@ -53,7 +54,7 @@ def test_nothing_has_more_rights_than_it_needs(service: dict[str, Any]) -> None:
 
 
 @our_services
-def test_our_services_write_nowhere_and_set_only_what_is_a_setting(service: dict[str, Any]) -> None:
+def test_services_have_read_only_file_systems_and_known_settings(service: dict[str, Any]) -> None:
     assert service["read_only"] is True
     known = {str(field.validation_alias or f"DDOR_{name.upper()}") for name, field in Settings.model_fields.items()}
     assert {name.removesuffix("_FILE") if "DSN" in name else name for name in service["environment"]} <= known
@@ -65,11 +66,13 @@ def test_versions_are_those_that_tests_use() -> None:
     assert "version" not in _COMPOSE
 
 
-def test_kafka_is_told_what_every_local_kafka_is_told() -> None:
-    told = _SERVICES["kafka"]["environment"]
-    same = {name: value for name, value in SINGLE_NODE.items() if "KAFKA_" + name.upper().replace(".", "_") in told}
+def test_kafka_has_the_configuration_of_every_local_kafka() -> None:
+    configured = _SERVICES["kafka"]["environment"]
+    same = {
+        name: value for name, value in SINGLE_NODE.items() if "KAFKA_" + name.upper().replace(".", "_") in configured
+    }
     assert "auto.create.topics.enable" in same
-    assert {name: str(told["KAFKA_" + name.upper().replace(".", "_")]) for name in same} == same
+    assert {name: str(configured["KAFKA_" + name.upper().replace(".", "_")]) for name in same} == same
 
 
 def test_ingest_starts_without_postgresql() -> None:
@@ -82,7 +85,7 @@ def test_ingest_starts_without_postgresql() -> None:
 
 
 @pytest.mark.parametrize("name", ["ingest", "aggregator", "publisher"])
-def test_a_service_is_healthy_when_it_is_ready_and_is_given_time_to_end(name: str) -> None:
+def test_a_service_is_healthy_when_ready_and_has_time_to_stop(name: str) -> None:
     service = _SERVICES[name]
     port = service["ports"][0].rpartition(":")[2]
     assert f"127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
@@ -91,7 +94,7 @@ def test_a_service_is_healthy_when_it_is_ready_and_is_given_time_to_end(name: st
     assert service["mem_limit"]
 
 
-def test_the_image_runs_as_nobody_special_from_hashed_wheels() -> None:
+def test_the_image_runs_unprivileged_from_hashed_wheels() -> None:
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert f'image.version="{project["version"]}"' in _DOCKERFILE
     assert re.search(r"^USER \d+:\d+$", _DOCKERFILE, re.MULTILINE)
@@ -100,14 +103,18 @@ def test_the_image_runs_as_nobody_special_from_hashed_wheels() -> None:
         assert "--require-hashes" in install or "--no-index" in install
 
 
-def test_prepare_makes_what_the_services_read_and_keeps_it(tmp_path: Path) -> None:
+def test_prepare_creates_the_files_of_the_services_once(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    weeks = {str(current_week(datetime.now(UTC)))}
-    _prepare(state)
-    weeks.add(str(current_week(datetime.now(UTC))))
+    calendar = ReportingCalendar(ZoneInfo("Europe/Berlin"), Weekday.MONDAY)
+    weeks = {str(calendar.week_of(datetime.now(UTC)))}
+    _prepare(state, DDOR_ZONE="Europe/Berlin", DDOR_WEEK_STARTS_ON="Monday")
+    weeks.add(str(calendar.week_of(datetime.now(UTC))))
     made = _texts(state)
     assert state.stat().st_mode & 0o777 == 0o700
-    assert made["services.env"].strip().removeprefix("DDOR_FIRST_WEEK=") in weeks
+    week, *variables = made["services.env"].splitlines()
+    assert week.removeprefix("DDOR_FIRST_WEEK=") in weeks
+    assert variables == ["DDOR_ZONE=Europe/Berlin", "DDOR_WEEK_STARTS_ON=MONDAY"]
+    assert f"export {week}\nexport {variables[0]}\nexport {variables[1]}\n" in made["env"]
 
     key = made["agency.env"].strip().rpartition("=")[2]
     known = agencies.parse((state / "agencies" / "agencies.toml").read_bytes()).by_key(key)
@@ -121,6 +128,15 @@ def test_prepare_makes_what_the_services_read_and_keeps_it(tmp_path: Path) -> No
     assert "DDOR_INGEST_URL=http://127.0.0.1:1234\n" in again.pop("env")
     del made["env"]
     assert again == made
+
+
+def test_prepare_has_the_default_calendar_and_refuses_an_invalid_day(tmp_path: Path) -> None:
+    _prepare(tmp_path / "usual")
+    made = _texts(tmp_path / "usual")["services.env"].splitlines()
+    assert date.fromisoformat(made[0].removeprefix("DDOR_FIRST_WEEK=")).weekday() == Weekday.SATURDAY
+    assert made[1:] == ["DDOR_ZONE=America/New_York", "DDOR_WEEK_STARTS_ON=SATURDAY"]
+    with pytest.raises(subprocess.CalledProcessError):
+        _prepare(tmp_path / "none", DDOR_WEEK_STARTS_ON="someday")
 
 
 def _prepare(state: Path, **more: str) -> None:

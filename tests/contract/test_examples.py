@@ -1,4 +1,4 @@
-"""docs/examples is what the code makes, and keeps the contracts that it shows."""
+"""docs/examples matches the code and the contracts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _lines(name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", sorted(_MADE))
-def test_an_example_is_what_the_code_makes(name: str) -> None:
+def test_the_examples_match_the_code(name: str) -> None:
     assert _text(name) == _MADE[name], f"docs/examples/{name} is old. Run: {examples.COMMAND}"
 
 
@@ -48,7 +48,7 @@ def test_an_event_is_valid_and_accepted(name: str) -> None:
     accept_any(_text(f"events/{name}.json").encode(), event["type"])
 
 
-def test_amended_and_withdrawn_win_over_what_they_correct() -> None:
+def test_amended_and_withdrawn_win_over_earlier_versions() -> None:
     issued, declined, amended, withdrawn = (accept(_text(f"events/{name}.json").encode()) for name in EVENTS[:4])
     assert amended.identity == issued.identity
     assert amended.version > issued.version
@@ -57,49 +57,49 @@ def test_amended_and_withdrawn_win_over_what_they_correct() -> None:
     assert [one.withdrawn for one in (issued, declined, amended, withdrawn)] == [False, False, False, True]
 
 
-def test_what_is_refused_is_refused_for_the_reason_that_the_answers_give() -> None:
+def test_the_refused_event_has_the_documented_reason() -> None:
     with pytest.raises(Refused) as refused:
         accept(_text("events/refused.json").encode())
     detail = f"{refused.value.field}: {refused.value.detail}"
-    for said in (_read("answers/problem.json"), _read("receipts/rejected.json")):
-        assert (said["code"], said["detail"]) == (refused.value.code, detail)
-    assert _read("answers/problem.json")["status"] == 422
+    for refusal in (_read("responses/problem.json"), _read("receipts/rejected.json")):
+        assert (refusal["code"], refusal["detail"]) == (refused.value.code, detail)
+    assert _read("responses/problem.json")["status"] == 422
 
 
-def test_batch_and_lines_hold_the_same_events() -> None:
+def test_batch_and_lines_contain_the_same_events() -> None:
     assert _read("requests/batch.json") == _lines("requests/lines.ndjson") == examples.several()
 
 
 def test_each_event_of_the_batch_has_its_receipt_and_the_sum_is_right() -> None:
-    answer = _read("answers/batch.json")
-    assert [one["id"] for one in answer["receipts"]] == [one["id"] for one in _read("requests/batch.json")]
-    assert [one["line"] for one in answer["receipts"]] == list(range(1, len(answer["receipts"]) + 1))
+    response = _read("responses/batch.json")
+    assert [one["id"] for one in response["receipts"]] == [one["id"] for one in _read("requests/batch.json")]
+    assert [one["line"] for one in response["receipts"]] == list(range(1, len(response["receipts"]) + 1))
     counted = dict.fromkeys(("accepted", "rejected", "unavailable"), 0)
-    for one in answer["receipts"]:
+    for one in response["receipts"]:
         counted[one["status"]] += 1
-    assert answer["summary"] == {"lines": len(answer["receipts"])} | counted
+    assert response["summary"] == {"lines": len(response["receipts"])} | counted
 
 
-def test_the_lines_are_answered_as_the_batch_is_but_for_their_place() -> None:
-    *receipts, last = _lines("answers/lines.ndjson")
-    batch = _read("answers/batch.json")
+def test_lines_and_batch_have_the_same_receipts_except_for_offsets() -> None:
+    *receipts, last = _lines("responses/lines.ndjson")
+    batch = _read("responses/batch.json")
     assert [{**one, "offset": 0} for one in receipts] == [{**one, "offset": 0} for one in batch["receipts"]]
     assert last == {"summary": batch["summary"]}
 
 
 @pytest.mark.parametrize(("status", "retryable"), [("accepted", False), ("rejected", False), ("unavailable", True)])
-def test_there_is_a_receipt_of_each_kind(status: str, retryable: bool) -> None:
+def test_there_is_a_receipt_of_each_status(status: str, retryable: bool) -> None:
     receipt = _read(f"receipts/{status}.json")
     assert (receipt["status"], receipt["retryable"]) == (status, retryable)
 
 
-def test_an_accepted_event_is_where_its_key_belongs() -> None:
+def test_an_accepted_event_is_in_the_partition_of_its_key() -> None:
     receipt, event = _read("receipts/accepted.json"), _read("events/issued.json")
     assert receipt["topic"] == event["type"]
     assert receipt["partition"] == partition_of(event["data"]["detainer_id"].encode(), 12)
 
 
-def test_the_report_is_valid_and_its_digests_are_those_announced() -> None:
+def test_the_report_is_valid_and_has_the_announced_digests() -> None:
     served, announced = _read("report.json"), _read("report-ready.json")
     golden("report").validate(served)
     golden("report-ready").validate(announced)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from schemas import export
@@ -24,7 +24,7 @@ NAMES = [
 ]
 
 
-def test_the_committed_schemas_are_those_of_the_models() -> None:
+def test_the_committed_schemas_match_the_models() -> None:
     differing = list(export.differing())
     assert not differing, f"{', '.join(differing)} differ from the models. Run: {export.COMMAND}"
 
@@ -36,16 +36,17 @@ def test_there_is_a_schema_for_each_contract() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_schema_is_2020_12_and_says_what_it_is(name: str) -> None:
+def test_a_schema_is_2020_12_with_a_title(name: str) -> None:
     schema = golden(name).schema
     assert isinstance(schema, dict)
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert (schema["$id"], schema["title"]) == (f"/schemas/{name}/1", name)
-    assert schema["additionalProperties"] is False
+    read = name in ("detainer-issued", "detainer-declined", "week-attested")
+    assert schema["additionalProperties"] == ({"type": "null"} if read else False)
 
 
-def test_check_finds_a_file_that_differs(
+def test_check_reports_a_file_that_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(export, "GOLDEN", tmp_path / "golden")
@@ -56,10 +57,10 @@ def test_check_finds_a_file_that_differs(
     (tmp_path / "golden" / "old.schema.json").write_text("{}\n")
     capsys.readouterr()
     assert export.main(["--check"]) == 1
-    told = capsys.readouterr().err
-    assert "report.schema.json differs" in told
-    assert "old.schema.json differs" in told
-    assert "python -m schemas.export" in told
+    output = capsys.readouterr().err
+    assert "report.schema.json differs" in output
+    assert "old.schema.json differs" in output
+    assert "python -m schemas.export" in output
     assert export.main([]) == 0
     assert export.main(["--check"]) == 0
 
@@ -81,7 +82,6 @@ def test_every_event_of_the_first_reports_week_is_valid_and_accepted() -> None:
 
 
 @given(mutated())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_schema_refuses_nothing_that_is_accepted(document: Document) -> None:
     try:
         fact = accept(json.dumps(document).encode())
@@ -90,7 +90,7 @@ def test_a_schema_refuses_nothing_that_is_accepted(document: Document) -> None:
     golden(f"detainer-{fact.kind.value}").validate(document)
 
 
-def test_the_corpus_has_both_what_is_accepted_and_what_is_not() -> None:
+def test_the_corpus_has_accepted_and_refused_events() -> None:
     outcomes: list[bool] = []
 
     @given(mutated())

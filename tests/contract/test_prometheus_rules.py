@@ -1,6 +1,6 @@
-"""Alerts, their tests and their runbooks say the same, and name only metrics that there are.
+"""Alerts, their tests and their runbooks agree, and use only existing metrics and labels.
 
-Whether the expressions are right is for promtool to say: `make alerts`.
+`make alerts` checks the expressions themselves with promtool.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from services.runtime import metrics
 _ROOT = Path(__file__).parents[2]
 _PROMETHEUS = _ROOT / "deploy" / "prometheus"
 _RUNBOOKS = _ROOT / "docs" / "runbooks"
-_SECTIONS = ["What it means", "What to look at", "What to do"]
+_SECTIONS = ["Symptom", "Meaning", "Check", "Fix", "Afterwards"]
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
@@ -52,7 +52,7 @@ def test_the_metrics_of_the_contract_are_found() -> None:
 
 
 @alerts
-def test_an_alert_names_only_metrics_and_labels_that_there_are(alert: dict[str, Any]) -> None:
+def test_an_alert_uses_only_existing_metrics_and_labels(alert: dict[str, Any]) -> None:
     exposed = _exposed()
     names = re.findall(r"\b(?:ddor_\w+|up)\b", alert["expr"])
     assert names, "an expression without a metric"
@@ -62,7 +62,7 @@ def test_an_alert_names_only_metrics_and_labels_that_there_are(alert: dict[str, 
 
 
 @alerts
-def test_an_alert_says_what_to_do_and_where_to_read_on(alert: dict[str, Any]) -> None:
+def test_an_alert_has_a_severity_a_description_and_a_runbook(alert: dict[str, Any]) -> None:
     assert alert["labels"] in ({"severity": "page"}, {"severity": "ticket"})
     assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
     assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{_page(alert['alert'])}"
@@ -81,7 +81,7 @@ def test_an_alert_is_tested_to_fire_and_not_to_fire(alert: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
-def test_a_runbook_has_its_three_sections_and_is_in_the_index(page: Path) -> None:
+def test_a_runbook_has_the_five_sections_and_is_in_the_index(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == _SECTIONS
     assert f"]({page.name})" in (_RUNBOOKS / "README.md").read_text(encoding="utf-8")
@@ -89,8 +89,11 @@ def test_a_runbook_has_its_three_sections_and_is_in_the_index(page: Path) -> Non
         assert (_RUNBOOKS / link).is_file(), link
 
 
-@pytest.mark.parametrize("error", ["PositionLost", "LogLost", "RecoveryNeeded", "DigestConflict"])
-def test_an_error_that_stops_something_has_a_runbook(error: str) -> None:
+_NAMED = ["PositionLost", "LogLost", "RecoveryNeeded", "DigestConflict", "UnreadableAnnouncement", "OpenTransaction"]
+
+
+@pytest.mark.parametrize("error", _NAMED)
+def test_an_error_that_stops_processing_has_a_runbook(error: str) -> None:
     assert (_RUNBOOKS / _page(error)).is_file()
 
 

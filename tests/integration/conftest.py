@@ -1,4 +1,4 @@
-"""Ingest as a process of its own and a client of it; and stores of aggregators."""
+"""An ingest process with a client, and stores of aggregators."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OpenStore: TypeAlias = Callable[[str], Awaitable[Store]]
 
 @pytest.fixture(scope="module")
 def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """An ingest for a module's tests, ready, on the run's Kafka, for the agencies of `tests.support.agencies`."""
+    """A ready ingest for the tests of a module, on the shared Kafka, with the agencies of `tests.support.agencies`."""
     state = tmp_path_factory.mktemp("ingest")
     one = processes.ingest(kafka.bootstrap, write_agencies(state / "agencies.toml"), state)
     with processes.started(one):
@@ -32,7 +32,7 @@ def ingest(kafka: KafkaPart, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def own_ingest(own_kafka: KafkaPart, agencies_file: Path, tmp_path: Path) -> Iterator[Service]:
-    """An ingest for one test, not started, on a Kafka that it may stop. Kafka runs before and after each test."""
+    """An ingest for one test, not started, on a Kafka that the test may stop. Kafka runs before and after each test."""
     one = processes.ingest(own_kafka.bootstrap, agencies_file, tmp_path)
     try:
         yield one

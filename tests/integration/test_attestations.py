@@ -1,4 +1,4 @@
-"""What agencies attest of their weeks: counted like all else up to the vector, beside the figures and never in them."""
+"""Attestations of weeks: read up to the vector like other records, shown next to the figures, never part of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from schemas.log import Partition
 from schemas.topics import WEEK_ATTESTED
 from schemas.week import ReportingWeek
-from services.aggregator.leases import Partition
 from tests.conftest import MakeSettings
 from tests.support import commands, events
 from tests.support.agencies import LAS_VEGAS, NEW_YORK
 from tests.support.kafka_log import Message
-from tests.support.life import Life, both, changes, living, told
+from tests.support.life import Life, both, changes, detainer, living
 from tests.support.publishing import new_week
 
 
@@ -35,7 +35,7 @@ def attesting(week: ReportingWeek, version: int = 1, agency: str = LAS_VEGAS, **
 
 
 async def scope(life: Life, week: ReportingWeek) -> dict[str, tuple[Any, ...]]:
-    """Of each agency: status, what it attests, and what of that is missing."""
+    """For each agency: status, attested figures, and missing figures."""
     return {
         one["agency"]: (
             one["status"], one["attested_issued"], one["attested_declined"], one["missing_issued"],
@@ -46,9 +46,9 @@ async def scope(life: Life, week: ReportingWeek) -> dict[str, tuple[Any, ...]]:
     }  # fmt: skip
 
 
-async def test_the_report_puts_beside_the_counts_what_agencies_attest(life: Life, week: ReportingWeek) -> None:
-    told_once = attesting(week, issued=5, declined=3)
-    await life.tell(*both(range(3), week), told_once, attesting(week, agency=NEW_YORK, issued=0), told_once)
+async def test_the_report_shows_attested_counts_next_to_its_own(life: Life, week: ReportingWeek) -> None:
+    attestation = attesting(week, issued=5, declined=3)
+    await life.write(*both(range(3), week), attestation, attesting(week, agency=NEW_YORK, issued=0), attestation)
     await life.close(week)
     assert await scope(life, week) == {
         "ice-las-vegas": ("differing", 5, 3, 2, 0),
@@ -59,7 +59,7 @@ async def test_the_report_puts_beside_the_counts_what_agencies_attest(life: Life
     assert (await life.report(week))["offsets"][WEEK_ATTESTED] == {"0": row["next_offset"]}
     assert (await life.report(week))["totals"] == {"issued": 3, "declined": 3}
     second = life.settings.calendar.next(week)
-    await life.tell(*both(range(10, 12), week), attesting(week, 3, issued=5, declined=5), attesting(week, 2, issued=9))
+    await life.write(*both(range(10, 12), week), attesting(week, 3, issued=5, declined=5), attesting(week, 2, issued=9))
     await life.close(second)
     assert await scope(life, week) == {
         "ice-las-vegas": ("attested", 5, 5, 0, 0),
@@ -71,21 +71,21 @@ async def test_the_report_puts_beside_the_counts_what_agencies_attest(life: Life
     }
 
 
-async def test_a_zero_becomes_known_when_its_agency_attests_it_and_an_attestation_alone_is_no_figure(
+async def test_a_zero_is_reported_once_attested_and_an_attestation_alone_adds_no_figure(
     life: Life, week: ReportingWeek
 ) -> None:
-    outside = told("issued", 1, week, jurisdiction="36059")  # sent by who does not answer for it
-    await life.tell(outside)
+    outside = detainer("issued", 1, week, jurisdiction="36059")  # sent by an agency that is not responsible for it
+    await life.write(outside)
     await life.close(week)
     (row,) = (await life.report(week))["jurisdictions"]
-    assert (row["geoid"], row["issued"], row["declined"]) == ("36059", 1, None), "nobody answers for declines there"
-    west = told("issued", 2, week)
-    await life.tell(west, attesting(week, agency=NEW_YORK, issued=1))
+    assert (row["geoid"], row["issued"], row["declined"]) == ("36059", 1, None), "no agency responsible for declines"
+    west = detainer("issued", 2, week)
+    await life.write(west, attesting(week, agency=NEW_YORK, issued=1))
     second = life.settings.calendar.next(week)
     await life.close(second)
     assert changes(await life.report(week)) == {("32003", "issued"): (None, 1, {"late": 1})}
     third = life.settings.calendar.next(second)
-    await life.tell(attesting(week, 2, issued=2))
+    await life.write(attesting(week, 2, issued=2))
     await life.close(third)
     assert [one[:2] for one in await life.revisions()] == [
         (str(week), 1),
@@ -95,15 +95,13 @@ async def test_a_zero_becomes_known_when_its_agency_attests_it_and_an_attestatio
     ]
 
 
-async def test_two_counts_under_one_version_hold_the_week_until_a_higher_one_settles_it(
-    life: Life, week: ReportingWeek
-) -> None:
-    await life.tell(*both([1], week), attesting(week, issued=1), attesting(week, issued=2))
+async def test_conflicting_attestations_hold_the_week_until_a_higher_version(life: Life, week: ReportingWeek) -> None:
+    await life.write(*both([1], week), attesting(week, issued=1), attesting(week, issued=2))
     await life.close(week)
     assert await life.state(week) == "held"
     (flag,) = await life.connection.fetchval("SELECT held_because FROM week_close")
     assert flag["gate"] == "open-conflicts"
-    await life.tell(attesting(week, 2, issued=1))
+    await life.write(attesting(week, 2, issued=1))
     life.publisher.clock.now += timedelta(minutes=1)
     await life.publisher.steps()
     assert (await scope(life, week))[LAS_VEGAS][0] == "attested"
@@ -111,7 +109,7 @@ async def test_two_counts_under_one_version_hold_the_week_until_a_higher_one_set
 
 
 async def test_a_week_waits_for_the_attestations_below_its_barrier(life: Life, week: ReportingWeek) -> None:
-    await life.tell(*both([1], week), attesting(week, issued=1, declined=1), leave=[Partition(WEEK_ATTESTED, 0)])
+    await life.write(*both([1], week), attesting(week, issued=1, declined=1), leave=[Partition(WEEK_ATTESTED, 0)])
     await life.close(week)
     assert await life.state(week) == "draining"
     await life.counter.count()
@@ -119,19 +117,19 @@ async def test_a_week_waits_for_the_attestations_below_its_barrier(life: Life, w
     assert (await scope(life, week))["ice-las-vegas"] == ("attested", 1, 1, 0, 0)
 
 
-async def test_trace_says_what_became_of_an_attestation(life: Life, week: ReportingWeek) -> None:
+async def test_trace_shows_the_outcome_of_an_attestation(life: Life, week: ReportingWeek) -> None:
     bad = events.attesting(events.attested(str(week.last), issued=1))
     first = attesting(week, issued=1, declined=1)
-    await life.tell(*both([1], week), first, bad, attesting(week, 2, issued=1), first)
-    one, refused, two, again = [place for place in life.places if place[0] == WEEK_ATTESTED]
-    said = {
+    await life.write(*both([1], week), first, bad, attesting(week, 2, issued=1), first)
+    one, refused, two, again = [address for address in life.addresses if address[0] == WEEK_ATTESTED]
+    sentences = {
         one: ["agency ice-las-vegas attests the week", "issued 1, declined 1, version 1", "superseded by version 2"],
         refused: ["rejected, not-a-week"],
-        two: ["declined not attested, version 2", "stands"],
+        two: ["declined not attested, version 2", "in effect"],
         again: [f"duplicate of {WEEK_ATTESTED}/0/{one[2]}", "superseded by version 2"],
     }
-    for place, words in said.items():
-        done = await commands.ddor(life.settings, "trace", "/".join(map(str, place)))
+    for address, words in sentences.items():
+        done = await commands.ddor(life.settings, "trace", "/".join(map(str, address)))
         assert done.exit_code == 0, done.output
         for each in words:
             assert each in done.output, done.output

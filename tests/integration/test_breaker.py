@@ -1,4 +1,4 @@
-"""What this program cannot write: one record is rejected, ten of them stop their partition and no other."""
+"""Internal errors: one record is rejected; ten halt their partition and no other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from deploy.local.parts import KafkaPart
+from schemas.log import Partition
 from services.aggregator import app
 from services.aggregator.store import INTERNAL_ERRORS, REJECTS_IN_WINDOW, Store
 from services.runtime.settings import Settings
@@ -26,12 +27,12 @@ from tests.support.waiting import until
 
 ISSUED = "detainer-issued"
 POISON = "36103"
-"""A jurisdiction that a trigger of the test refuses: acceptance lets it pass, and SQL fails on it."""
+"""A jurisdiction that acceptance allows and a trigger of the test refuses, so that SQL fails."""
 
 
-def _told(numbers: Iterable[int], partition: int, place: str = "32003") -> list[Message]:
-    told = [events.message("issued", events.issued(number, jurisdiction=place)) for number in numbers]
-    return [Message(one.topic, one.value, one.key, partition) for one in told]
+def _issued(numbers: Iterable[int], partition: int, jurisdiction: str = "32003") -> list[Message]:
+    messages = [events.message("issued", events.issued(number, jurisdiction=jurisdiction)) for number in numbers]
+    return [Message(one.topic, one.value, one.key, partition) for one in messages]
 
 
 async def _plant(connection: Connection) -> None:
@@ -50,45 +51,45 @@ async def test_a_record_that_fails_in_sql_is_rejected_and_all_others_are_counted
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     await _plant(connection)
-    good = [*_told(range(300), 0), *_told(range(1_000, 1_200), 1)]
-    where = await kafka_log.append(kafka.bootstrap, [*good[:150], *_told([900], 0, POISON), *good[150:]])
+    good = [*_issued(range(300), 0), *_issued(range(1_000, 1_200), 1)]
+    where = await kafka_log.append(kafka.bootstrap, [*good[:150], *_issued([900], 0, POISON), *good[150:]])
     async with running(app.create(settings(worker="one"))) as client:
         await kafka_log.counted(connection, kafka.bootstrap)
         assert await is_ready(client)
     (row,) = await connection.fetch("SELECT * FROM rejected")
     assert (row["topic"], row["partition"], row["kafka_offset"]) == where[150]
     assert (row["reason"], row["field"]) == ("internal_error", None)
-    assert row["detail"] == "this program failed on the record: RaiseError"
+    assert row["detail"] == "internal error while processing the record: RaiseError"
     assert await database_outcome.outcome(connection) == model.outcome(accepted(good))
     for account in (await accounts(connection)).values():
         assert account["records"] == account["facts"] + account["duplicates"] + account["rejected"]
     assert await halted(connection) == {}
 
 
-async def test_ten_of_them_halt_that_partition_alone_until_an_operator_resumes_it(
+async def test_ten_internal_errors_halt_only_their_partition_until_an_operator_resumes_it(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     await _plant(connection)
-    start = (await next_offsets(connection))[ISSUED, 4]
-    stuck = [one for n in range(INTERNAL_ERRORS + 3) for one in (*_told([n], 4), *_told([100 + n], 4, POISON))]
-    others = [*_told(range(200, 300), 5), *_told(range(300, 400), 6)]
+    start = (await next_offsets(connection))[Partition(ISSUED, 4)]
+    stuck = [one for n in range(INTERNAL_ERRORS + 3) for one in (*_issued([n], 4), *_issued([100 + n], 4, POISON))]
+    others = [*_issued(range(200, 300), 5), *_issued(range(300, 400), 6)]
     await kafka_log.append(kafka.bootstrap, [*stuck, *others])
-    reason = f"InternalErrors: {INTERNAL_ERRORS} records failed inside this program"
-    for _ in range(2):  # a restart respects the halt
+    reason = f"InternalErrors: {INTERNAL_ERRORS} records caused an internal error"
+    for _ in range(2):  # a restart does not end the halt
         async with running(app.create(settings(worker="one"))) as client:
             await until(lambda: halted(connection), "the partition halted")
-            await kafka_log.append(kafka.bootstrap, (more := _told([500], 6)))
+            await kafka_log.append(kafka.bootstrap, (more := _issued([500], 6)))
             others += more
-            await until(lambda: _all_but(connection, kafka, (ISSUED, 4)), "all other partitions counted")
+            await until(lambda: _all_but(connection, kafka, Partition(ISSUED, 4)), "all other partitions counted")
             assert await is_ready(client)
-        assert await halted(connection) == {(ISSUED, 4): reason}
-    assert (await next_offsets(connection))[ISSUED, 4] == start + 2 * INTERNAL_ERRORS
+        assert await halted(connection) == {Partition(ISSUED, 4): reason}
+    assert (await next_offsets(connection))[Partition(ISSUED, 4)] == start + 2 * INTERNAL_ERRORS
     assert await _reasons(connection) == {"internal_error": INTERNAL_ERRORS}
 
     await connection.execute("DROP TRIGGER planted ON ledger_entry")
-    said = await ddor(settings(), "resume", f"{ISSUED}/4", "--by", "a.smith")
-    assert said.exit_code == 0, said
-    assert f"goes on at offset {start + 2 * INTERNAL_ERRORS}" in said.out
+    done = await ddor(settings(), "resume", f"{ISSUED}/4", "--by", "a.smith")
+    assert done.exit_code == 0, done
+    assert f"resumed at offset {start + 2 * INTERNAL_ERRORS}" in done.out
     async with running(app.create(settings(worker="one"))):
         await kafka_log.counted(connection, kafka.bootstrap)
     counted = [*stuck[: 2 * INTERNAL_ERRORS : 2], *stuck[2 * INTERNAL_ERRORS :], *others]
@@ -98,15 +99,15 @@ async def test_ten_of_them_halt_that_partition_alone_until_an_operator_resumes_i
     assert action["detail"]["halted_reason"] == reason
 
 
-async def test_too_many_rejects_in_the_window_halt_and_what_was_before_a_resume_no_longer_counts(
+async def test_too_many_rejects_in_the_window_halt_and_rejects_before_a_resume_do_not_count(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     junk = [Message(ISSUED, b"{", partition=7)] * (REJECTS_IN_WINDOW + 1)
     async with running(app.create(settings(worker="one"))):
         await kafka_log.append(kafka.bootstrap, junk)
         await until(lambda: halted(connection), "the partition halted")
-        assert (await halted(connection))[ISSUED, 7].startswith("TooManyRejects: ")
-        good = _told(range(20), 7)
+        assert (await halted(connection))[Partition(ISSUED, 7)].startswith("TooManyRejects: ")
+        good = _issued(range(20), 7)
         await kafka_log.append(kafka.bootstrap, good)
         assert (await ddor(settings(), "resume", f"{ISSUED}/7", "--by", "a.smith")).exit_code == 0
         await kafka_log.append(kafka.bootstrap, junk[:50])
@@ -115,63 +116,64 @@ async def test_too_many_rejects_in_the_window_halt_and_what_was_before_a_resume_
     assert await database_outcome.outcome(connection) == model.outcome(accepted(good))
 
 
-async def test_a_halted_partition_is_shown_for_as_long_as_it_is_also_after_a_restart(
+async def test_a_halted_partition_is_in_the_metrics_until_resumed_also_after_a_restart(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    stands = (await kafka_log.append(kafka.bootstrap, [Message(ISSUED, b"{", partition=2)] * (REJECTS_IN_WINDOW + 1)))[
-        -1
-    ][2] + 1
+    junk = [Message(ISSUED, b"{", partition=2)] * (REJECTS_IN_WINDOW + 1)
+    position = (await kafka_log.append(kafka.bootstrap, junk))[-1][2] + 1
     await _count_until_halted(settings(worker="one"), connection)
-    await kafka_log.append(kafka.bootstrap, _told(range(30), 2))
-    behind = (await kafka_log.ends(kafka.bootstrap))[ISSUED, 2] - stands
-    shown = f'ddor_aggregator_lag_records{{partition="2",topic="{ISSUED}"}} {float(behind)}\n'
-    for name in ("one", "two"):  # the same worker again, and another one
+    await kafka_log.append(kafka.bootstrap, _issued(range(30), 2))
+    lag = (await kafka_log.ends(kafka.bootstrap))[Partition(ISSUED, 2)] - position
+    shown = f'ddor_aggregator_lag_records{{partition="2",topic="{ISSUED}"}} {float(lag)}\n'
+    for name in ("one", "two"):  # the same worker, then another one
         async with running(app.create(settings(worker=name))) as client:
-            told = await until(partial(_shown, client, shown), "the lag of the halted partition")
-            assert "ddor_aggregator_unread_partitions 1.0\n" in told
+            metrics = await until(partial(_shown, client, shown), "the lag of the halted partition")
+            assert "ddor_aggregator_unread_partitions 1.0\n" in metrics
     async with running(app.create(settings(worker="one"))) as client:
         await until(partial(_shown, client, shown), "the lag of the halted partition")
         assert (await ddor(settings(), "resume", f"{ISSUED}/2", "--by", "a.smith")).exit_code == 0
         await kafka_log.counted(connection, kafka.bootstrap)
         await until(partial(_shown, client, "ddor_aggregator_unread_partitions 0.0\n"), "no partition halted")
-        await until(partial(_shown, client, shown.replace(f" {float(behind)}", " 0.0")), "no lag")
+        await until(partial(_shown, client, shown.replace(f" {float(lag)}", " 0.0")), "no lag")
 
 
-async def test_another_offset_is_for_a_lost_position_alone(
+async def test_resume_accepts_an_offset_only_for_a_lost_position(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    place = f"{ISSUED}/3"
-    said = await ddor(settings(), "resume", place, "--by", "a.smith")
-    assert (said.exit_code, "is not halted" in said.out) == (0, True)
-    end = (await kafka_log.ends(kafka.bootstrap))[ISSUED, 3]
+    partition = f"{ISSUED}/3"
+    done = await ddor(settings(), "resume", partition, "--by", "a.smith")
+    assert (done.exit_code, "is not halted" in done.out) == (0, True)
+    end = (await kafka_log.ends(kafka.bootstrap))[Partition(ISSUED, 3)]
     halt = "UPDATE partition_position SET halted_reason = $1, next_offset = $2 WHERE topic = $3 AND partition = 3"
     await connection.execute(halt, "InternalErrors: a test", end, ISSUED)
-    said = await ddor(settings(), "resume", place, "--by", "a.smith", "--at", "0")
-    assert said.exit_code == 1
-    assert "--at is for PositionLost alone" in said.err
+    done = await ddor(settings(), "resume", partition, "--by", "a.smith", "--at", "0")
+    assert done.exit_code == 1
+    assert "omit --at, it is only for PositionLost" in done.err
     await connection.execute(halt, "PositionLost: a test", end + 1_000, ISSUED)
-    said = await ddor(settings(), "resume", place, "--by", "a.smith", "--at", str(end))
-    assert (said.exit_code, f"goes on at offset {end}" in said.out) == (0, True)
+    done = await ddor(settings(), "resume", partition, "--by", "a.smith", "--at", str(end))
+    assert (done.exit_code, f"resumed at offset {end}" in done.out) == (0, True)
     async with running(app.create(settings(worker="one"))):
-        await kafka_log.append(kafka.bootstrap, (told := _told([1], 3)))
+        await kafka_log.append(kafka.bootstrap, (messages := _issued([1], 3)))
         await kafka_log.counted(connection, kafka.bootstrap)
-    assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(messages))
     (action,) = await connection.fetch("SELECT detail FROM operator_action")
     assert action["detail"] == {"halted_reason": "PositionLost: a test", "from": end + 1_000, "at": end}
 
 
 @pytest.mark.parametrize(
-    ("place", "code", "words"),
+    ("argument", "code", "words"),
     [
         ("detainer-issued", 2, "'detainer-issued': write topic/partition"),
         ("detainer-issued/1/2", 2, "'detainer-issued/1/2': write topic/partition"),
-        ("report-ready/0", 2, "there is no topic report-ready"),
-        ("detainer-issued/99", 1, "detainer-issued/99: no aggregator has met this partition yet"),
+        ("report-ready/0", 2, "unknown topic report-ready"),
+        ("detainer-issued/99", 1, "detainer-issued/99: no aggregator has read this partition yet"),
     ],
 )
-async def test_what_is_no_partition_is_said_so(settings: MakeSettings, place: str, code: int, words: str) -> None:
-    said = await ddor(settings(), "resume", place, "--by", "a.smith")
-    assert (said.exit_code, words in said.err) == (code, True), said
+async def test_resume_refuses_an_invalid_or_unknown_partition(
+    settings: MakeSettings, argument: str, code: int, words: str
+) -> None:
+    done = await ddor(settings(), "resume", argument, "--by", "a.smith")
+    assert (done.exit_code, words in done.err) == (code, True), done
 
 
 async def test_a_halted_partition_holds_the_week(
@@ -181,7 +183,7 @@ async def test_a_halted_partition_holds_the_week(
     chosen = settings(worker="one", first_week=week.first)
     await kafka_log.append(kafka.bootstrap, [Message(ISSUED, b"{", partition=8)] * (REJECTS_IN_WINDOW + 1))
     await _count_until_halted(chosen, connection)
-    await kafka_log.append(kafka.bootstrap, _told([1], 8))
+    await kafka_log.append(kafka.bootstrap, _issued([1], 8))
     async with publishing(chosen, week.ends_at + timedelta(hours=25)) as publisher:
         await publisher.steps()
         assert await connection.fetchval("SELECT state FROM week_close") == "held"
@@ -195,10 +197,10 @@ async def test_a_halted_partition_holds_the_week(
         assert await connection.fetchval("SELECT count(*) FROM report WHERE revision = 1") == 1
 
 
-async def test_a_place_that_was_rejected_in_an_earlier_log_can_be_rejected_again(
+async def test_an_address_rejected_in_a_replaced_log_can_be_rejected_again(
     store_settings: MakeSettings, connection: Connection
 ) -> None:
-    """After a topic was made anew and an operator let it go on at its start: else it could never go on."""
+    """After a topic was recreated and an operator resumed at its start. Otherwise the partition could never resume."""
     first = [Record(ISSUED, 0, 0, b"old", b"old bytes")]
     again = [Record(ISSUED, 0, 0, b"new", events.encoded(events.envelope("issued", events.issued(1, name="Doe"))))]
     await lease(connection, [first[0].at])
@@ -207,19 +209,19 @@ async def test_a_place_that_was_rejected_in_an_earlier_log_can_be_rejected_again
         await store.prepare()
         await store.write(batch(first))
         await connection.execute("UPDATE partition_position SET halted_reason = 'PositionLost: a test'")
-        said = await ddor(store_settings(), "resume", str(first[0].at), "--by", "a.smith", "--at", "0")
-        assert said.exit_code == 0, said
+        done = await ddor(store_settings(), "resume", str(first[0].at), "--by", "a.smith", "--at", "0")
+        assert done.exit_code == 0, done
         await connection.execute("UPDATE partition_position SET owner = $1, epoch = 1", OWNER)
         await store.write(batch(again))
     rows = await connection.fetch("SELECT kafka_offset, reason FROM rejected ORDER BY kafka_offset")
     assert [tuple(row) for row in rows] == [(-1, "not-json"), (0, "unknown-field")]
-    assert await connection.fetchval("SELECT count(*) FROM rejected_raw") == 0, "may be personal: nothing is kept"
+    assert await connection.fetchval("SELECT count(*) FROM rejected_raw") == 0, "may be personal data: not stored"
 
 
 async def _shown(client: httpx.AsyncClient, line: str) -> str:
-    """The metrics, once this line is among them."""
-    told = (await client.get("/metrics")).text
-    return told if line in told else ""
+    """Wait until the metrics contain this line."""
+    metrics = (await client.get("/metrics")).text
+    return metrics if line in metrics else ""
 
 
 async def _count_until_halted(settings: Settings, connection: Connection) -> None:
@@ -227,6 +229,6 @@ async def _count_until_halted(settings: Settings, connection: Connection) -> Non
         await until(lambda: halted(connection), "the partition halted")
 
 
-async def _all_but(connection: Connection, kafka: KafkaPart, stuck: tuple[str, int]) -> bool:
+async def _all_but(connection: Connection, kafka: KafkaPart, stuck: Partition) -> bool:
     ends, positions = await kafka_log.ends(kafka.bootstrap), await next_offsets(connection)
-    return {place for place in ends if positions[place] != ends[place]} == {stuck}
+    return {one for one in ends if positions[one] != ends[one]} == {stuck}

@@ -1,4 +1,4 @@
-"""What the breaker reads: a bounded part of the rejects, however many there are since the resume."""
+"""The breaker reads a bounded number of rejects, independent of their number since the resume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.aggregator.store import INTERNAL_ERRORS, REJECT_WINDOW, REJECTS_IN_WINDOW, SQL
+from services.aggregator.queries import SQL
+from services.aggregator.store import INTERNAL_ERRORS, REJECT_WINDOW, REJECTS_IN_WINDOW
 from tests.support.positions import Connection
 
 ISSUED = "detainer-issued"
@@ -26,7 +27,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def test_the_breaker_reads_no_more_than_its_window_and_ten_internal_errors(
     connection: Connection, plans: str, analyzed: bool
 ) -> None:
-    """Else a batch with one reject takes longer with each reject, until it can never be committed in time."""
+    """Otherwise each reject would make the next batch slower, until no batch commits in time."""
     await connection.execute(
         "INSERT INTO partition_position (topic, partition, next_offset) VALUES ($1, 0, $2)", ISSUED, MANY * 10
     )
@@ -40,8 +41,8 @@ async def test_the_breaker_reads_no_more_than_its_window_and_ten_internal_errors
         await connection.execute("ANALYZE rejected")
     await connection.execute(f"SET plan_cache_mode = {plans}")
     judged = ([ISSUED], [0], INTERNAL_ERRORS, REJECT_WINDOW, REJECTS_IN_WINDOW)
-    told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {SQL['halt_broken']}", *judged)
-    (explained,) = json.loads(told) if isinstance(told, str) else told
+    plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {SQL['halt_broken']}", *judged)
+    (explained,) = json.loads(plan) if isinstance(plan, str) else plan
     read = [one for one in _nodes(explained["Plan"]) if one.get("Relation Name") == "rejected"]
     assert len(read) == 2
     rows = sum(
@@ -51,4 +52,4 @@ async def test_the_breaker_reads_no_more_than_its_window_and_ten_internal_errors
     )
     assert INTERNAL_ERRORS <= rows <= INTERNAL_ERRORS + REJECT_WINDOW
     reason = await connection.fetchval("SELECT halted_reason FROM partition_position")
-    assert reason == f"InternalErrors: {INTERNAL_ERRORS} records failed inside this program"
+    assert reason == f"InternalErrors: {INTERNAL_ERRORS} records caused an internal error"

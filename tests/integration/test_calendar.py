@@ -1,4 +1,4 @@
-"""The database has one calendar: whoever has another counts and closes nothing, and says so."""
+"""The database has one calendar. A process with another calendar counts and closes nothing, and reports it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy import migrations
 from deploy.local.parts import KafkaPart
 from schemas.week import ReportingCalendar, ReportingWeek, Weekday
 from services.aggregator import app as aggregator
 from services.publisher import app as publisher
-from services.runtime import calendar
+from services.runtime import calendar, migrations
 from services.runtime.calendar import CalendarDiffersError
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
@@ -24,8 +23,9 @@ from tests.support.commands import ddor
 from tests.support.in_process import is_ready, running
 from tests.support.life import both, living
 from tests.support.positions import Connection, next_offsets, owners
-from tests.support.publishing import new_week
+from tests.support.publishing import ANY_SKEW, new_week
 from tests.support.waiting import until
+from tests.support.zones import renamed
 
 BERLIN = "Europe/Berlin"
 NEW_YORK = ("America/New_York", "SATURDAY")
@@ -37,37 +37,37 @@ def week() -> ReportingWeek:
     return new_week()
 
 
-async def _kept(connection: Connection) -> list[tuple[str, ...]]:
+async def _stored(connection: Connection) -> list[tuple[str, ...]]:
     return [tuple(row) for row in await connection.fetch("SELECT zone, starts_on FROM reporting_calendar")]
 
 
 async def _refused(client: httpx.AsyncClient) -> str:
-    """What /readyz says, once the session has come to the database."""
-    said = ""
+    """The response of /readyz, once the session has reached the database."""
+    detail = ""
 
     async def named() -> bool:
-        nonlocal said
-        answer = await client.get("/readyz")
-        said = answer.json()["detail"] if answer.status_code == 503 else ""
-        return "CalendarDiffersError" in said
+        nonlocal detail
+        response = await client.get("/readyz")
+        detail = response.json()["detail"] if response.status_code == 503 else ""
+        return "CalendarDiffersError" in detail
 
-    await until(named, "the service says that it has another calendar")
-    return said
+    await until(named, "the service to report a different calendar")
+    return detail
 
 
-async def test_of_several_that_start_at_once_one_calendar_is_kept(database: str, connection: Connection) -> None:
+async def test_processes_that_start_at_once_store_one_calendar(database: str, connection: Connection) -> None:
     connections = [await asyncpg.connect(database, server_settings={"search_path": "ddor"}) for _ in range(12)]
     try:
         outcomes = await asyncio.gather(
-            *(calendar.keep(one, ZONES[place % 3]) for place, one in enumerate(connections)), return_exceptions=True
+            *(calendar.keep(one, ZONES[number % 3]) for number, one in enumerate(connections)), return_exceptions=True
         )
     finally:
         for one in connections:
             await one.close()
-    ((zone, starts_on),) = await _kept(connection)
+    ((zone, starts_on),) = await _stored(connection)
     assert starts_on == "SATURDAY"
-    for place, outcome in enumerate(outcomes):
-        if ZONES[place % 3].zone.key == zone:
+    for number, outcome in enumerate(outcomes):
+        if ZONES[number % 3].zone.key == zone:
             assert outcome is None
         else:
             assert isinstance(outcome, CalendarDiffersError), outcome
@@ -76,18 +76,53 @@ async def test_of_several_that_start_at_once_one_calendar_is_kept(database: str,
 @pytest.mark.parametrize(
     "other", [ReportingCalendar(ZoneInfo(BERLIN)), ReportingCalendar(ZoneInfo("America/New_York"), Weekday.SUNDAY)]
 )
-async def test_another_zone_and_another_first_day_are_refused_with_both_and_what_to_set(
+async def test_another_zone_or_first_day_is_refused_with_both_calendars_and_the_settings(
     connection: Connection, other: ReportingCalendar
 ) -> None:
     await calendar.check(connection, other)
-    assert await _kept(connection) == [], "who only compares writes nothing"
+    assert await _stored(connection) == [], "a comparison writes nothing"
     await calendar.keep(connection, ReportingCalendar(ZoneInfo("America/New_York")))
     with pytest.raises(CalendarDiffersError) as caught:
         await calendar.keep(connection, other)
-    said = str(caught.value)
-    assert f"{other.starts_on.name} in {other.zone.key}" in said
-    assert "DDOR_ZONE=America/New_York and DDOR_WEEK_STARTS_ON=SATURDAY" in said
-    assert await _kept(connection) == [NEW_YORK]
+    detail = str(caught.value)
+    assert f"{other.starts_on.name} in {other.zone.key}" in detail
+    assert "DDOR_ZONE=America/New_York and DDOR_WEEK_STARTS_ON=SATURDAY" in detail
+    assert await _stored(connection) == [NEW_YORK]
+
+
+def _new_york(rules: str) -> ReportingCalendar:
+    """A zone named New York with the rules of another zone, as in another release of the zone database."""
+    return ReportingCalendar(renamed(rules, "America/New_York"))
+
+
+async def test_processes_with_different_rules_for_one_zone_do_not_both_count(connection: Connection) -> None:
+    """The zones have the same name. Without the check, a report contained 63 instead of 120."""
+    await calendar.keep(connection, _new_york("America/New_York"))
+    for other in (_new_york("America/Toronto"), _new_york("America/Chicago")):
+        with pytest.raises(CalendarDiffersError, match="the rules of America/New_York in this process") as caught:
+            await calendar.keep(connection, other)
+        with pytest.raises(CalendarDiffersError):
+            await calendar.check(connection, other)
+    assert "the weeks 1969-12-27, 1970-01-03, 1970-01-10, 1970-01-17 and " in str(caught.value)
+    assert " more until 2100-12-25 begin or end at a different instant" in str(caught.value)
+
+
+@pytest.mark.parametrize("same", [_new_york("US/Eastern"), ReportingCalendar(ZoneInfo("US/Eastern"))])
+async def test_a_zone_update_that_moves_no_week_is_accepted(connection: Connection, same: ReportingCalendar) -> None:
+    await calendar.keep(connection, _new_york("America/New_York"))
+    await calendar.keep(connection, same)
+    assert await _stored(connection) == [NEW_YORK]
+
+
+async def test_a_calendar_of_the_previous_version_gets_the_bounds_of_the_first_process(connection: Connection) -> None:
+    await connection.execute("INSERT INTO reporting_calendar (zone, starts_on) VALUES ($1, $2)", *NEW_YORK)
+    with pytest.raises(CalendarDiffersError, match="DDOR_ZONE=America/New_York"):
+        await calendar.keep(connection, ZONES[1])
+    await calendar.check(connection, _new_york("America/Chicago"))
+    assert await connection.fetchval("SELECT bounds FROM reporting_calendar") is None, "a comparison adds nothing"
+    await calendar.keep(connection, _new_york("America/New_York"))
+    with pytest.raises(CalendarDiffersError, match="the rules of America/New_York"):
+        await calendar.check(connection, _new_york("America/Chicago"))
 
 
 async def test_an_aggregator_with_another_calendar_takes_no_lease_and_counts_nothing(
@@ -97,45 +132,47 @@ async def test_an_aggregator_with_another_calendar_takes_no_lease_and_counts_not
         await until(lambda: is_ready(client), "the aggregator ready")
         await kafka_log.append(kafka.bootstrap, events.mixed(range(10)))
         await kafka_log.counted(connection, kafka.bootstrap)
-    assert await _kept(connection) == [NEW_YORK]
+    assert await _stored(connection) == [NEW_YORK]
     before = await next_offsets(connection)
     await kafka_log.append(kafka.bootstrap, events.mixed(range(10, 30)))
     async with running(aggregator.create(settings(worker="two", zone=BERLIN))) as client:
-        said = await _refused(client)
+        detail = await _refused(client)
         assert set((await owners(connection)).values()) == {None}
         assert (await client.get("/livez")).status_code == 200
-    assert said.startswith("leases and positions: CalendarDiffersError: ")
-    assert "SATURDAY in Europe/Berlin" in said
-    assert "DDOR_ZONE=America/New_York" in said
+    assert detail.startswith("leases and positions: CalendarDiffersError: ")
+    assert "SATURDAY in Europe/Berlin" in detail
+    assert "DDOR_ZONE=America/New_York" in detail
     assert await next_offsets(connection) == before
 
 
-async def test_a_publisher_with_another_calendar_closes_nothing_and_serves_what_is_published(
+async def test_a_publisher_with_another_calendar_closes_nothing_and_serves_published_reports(
     settings: MakeSettings, connection: Connection, week: ReportingWeek
 ) -> None:
     chosen = settings(first_week=week.first)
     await calendar.keep(connection, chosen.calendar)
     other = chosen.model_copy(update={"zone": BERLIN})
-    async with running(publisher.create(other, lambda: week.ends_at + timedelta(days=3))) as client:
-        said = await _refused(client)
+    async with running(publisher.create(other, lambda: week.ends_at + timedelta(days=3), skew=ANY_SKEW)) as client:
+        detail = await _refused(client)
         assert (await client.get("/v1/reports")).status_code == 200
-        assert await connection.fetchval("SELECT count(*) FROM publisher_leader") == 0, "another may lead"
-    assert said.startswith("closing and sending: CalendarDiffersError: ")
+        assert await connection.fetchval("SELECT count(*) FROM publisher_leader") == 0, "another publisher may lead"
+    assert detail.startswith("closing and sending: CalendarDiffersError: ")
     assert await connection.fetchval("SELECT count(*) FROM week_close") == 0
 
 
-async def test_a_publisher_that_is_first_writes_its_calendar(
+async def test_the_first_publisher_stores_its_calendar(
     settings: MakeSettings, connection: Connection, week: ReportingWeek
 ) -> None:
-    async with running(publisher.create(settings(first_week=week.first), lambda: week.begins_at)) as client:
+    async with running(
+        publisher.create(settings(first_week=week.first), lambda: week.begins_at, skew=ANY_SKEW)
+    ) as client:
         await until(lambda: is_ready(client), "the publisher ready")
-    assert await _kept(connection) == [NEW_YORK]
+    assert await _stored(connection) == [NEW_YORK]
 
 
 class TestCommands:
-    """Those that compute a week compare; none of them writes."""
+    """Commands that compute a week compare the calendar but do not store it."""
 
-    async def test_say_that_the_database_has_another(
+    async def test_report_that_the_database_has_another_calendar(
         self, settings: MakeSettings, connection: Connection, week: ReportingWeek
     ) -> None:
         chosen = settings(first_week=week.first + timedelta(days=7))
@@ -153,15 +190,15 @@ class TestCommands:
         for table in ("week_close", "operator_action", "restatement_request"):
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table
 
-    async def test_write_none(self, settings: MakeSettings, connection: Connection, week: ReportingWeek) -> None:
+    async def test_store_no_calendar(self, settings: MakeSettings, connection: Connection, week: ReportingWeek) -> None:
         """An operator's shell may have no settings at all."""
         chosen = settings(first_week=week.first + timedelta(days=7))
         done = await ddor(chosen, "close", str(week), "--wait", "0")
         assert done.exit_code == 0, done.output
-        assert await _kept(connection) == []
+        assert await _stored(connection) == []
 
 
-async def test_a_database_of_the_program_before_takes_the_calendar_of_who_starts_first(
+async def test_a_database_of_the_previous_release_gets_the_calendar_of_the_first_process(
     empty_database: str, kafka: KafkaPart, agencies_file: object, monkeypatch: pytest.MonkeyPatch, week: ReportingWeek
 ) -> None:
     chosen = Settings(
@@ -176,11 +213,11 @@ async def test_a_database_of_the_program_before_takes_the_calendar_of_who_starts
             await migrations.apply(connection)
         await kafka_log.begin_at_the_ends(connection, kafka.bootstrap)
         async with living(chosen, week) as life:
-            await life.tell(*both([1, 2], week))
+            await life.write(*both([1, 2], week))
         assert await migrations.apply(connection) == known[3:]
         async with running(aggregator.create(chosen)) as client:
             await until(lambda: is_ready(client), "the aggregator ready")
-        assert await _kept(connection) == [NEW_YORK]
+        assert await _stored(connection) == [NEW_YORK]
         assert await connection.fetchval("SELECT sum(n) FROM weekly_counter") == 4
     finally:
         await connection.close()

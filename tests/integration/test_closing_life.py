@@ -1,4 +1,4 @@
-"""What happens to a week on its way: gates, halted partitions, clocks, odd weeks, load during the close, crashes."""
+"""The states of a week: gates, halted partitions, clocks, unusual weeks, load during the close, crashes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from schemas.week import ReportingWeek
-from services.aggregator.leases import Partition
 from services.publisher.closing import State
 from services.publisher.gates import Thresholds
+from services.publisher.queries import SQL
+from services.runtime.errors import InvariantError
 from tests.conftest import MakeSettings
 from tests.support import kafka_log
 from tests.support.batches import CALENDAR
 from tests.support.kafka_log import Message
-from tests.support.life import GRACE, Life, both, living, prove_chain, told
+from tests.support.life import GRACE, Life, both, detainer, living, prove_chain
 from tests.support.publishing import new_week
 
 HOLD = timedelta(hours=24)
@@ -34,26 +35,28 @@ async def life(settings: MakeSettings, week: ReportingWeek) -> AsyncIterator[Lif
 
 
 def conflict(week: ReportingWeek) -> list[Message]:
-    return [*both([1], week), told("declined", 1, week, reason="capacity")]
+    return [*both([1], week), detainer("declined", 1, week, reason="capacity")]
 
 
 def old_cases(week: ReportingWeek) -> list[Message]:
     ago = (week.begins_at - timedelta(days=400)).isoformat()
-    issued = [told("issued", number, week, issued_at=ago) for number in range(20)]
-    old = [told("declined", number, week, issued_at=ago) for number in range(11)]
-    return [*issued, *old, *(told("declined", number, week) for number in range(11, 20))]
+    issued = [detainer("issued", number, week, issued_at=ago) for number in range(20)]
+    old = [detainer("declined", number, week, issued_at=ago) for number in range(11)]
+    return [*issued, *old, *(detainer("declined", number, week) for number in range(11, 20))]
 
 
 def without_issue(week: ReportingWeek) -> list[Message]:
-    return [*both(range(15), week), *(told("declined", 100 + number, week) for number in range(5))]
+    return [*both(range(15), week), *(detainer("declined", 100 + number, week) for number in range(5))]
 
 
 GATES = {"open-conflicts": conflict, "old-cases": old_cases, "decline-without-issue": without_issue}
 
 
 @pytest.mark.parametrize("gate", GATES)
-async def test_a_gate_holds_and_a_release_is_signed(life: Life, week: ReportingWeek, gate: str) -> None:
-    await life.tell(*GATES[gate](week))
+async def test_a_gate_holds_a_week_and_the_release_names_its_operator(
+    life: Life, week: ReportingWeek, gate: str
+) -> None:
+    await life.write(*GATES[gate](week))
     await life.close(week)
     assert await life.state(week) == "held"
     assert await life.revisions() == []
@@ -62,7 +65,7 @@ async def test_a_gate_holds_and_a_release_is_signed(life: Life, week: ReportingW
     assert not await life.publisher.store.release(life.settings.calendar.next(week).first, "Ada", "", week.ends_at)
     now = life.publisher.clock.now
     assert await life.publisher.store.release(week.first, "Ada", "I asked the agency", now)
-    assert not await life.publisher.store.release(week.first, "Bob", "me too", now), "once"
+    assert not await life.publisher.store.release(week.first, "Bob", "me too", now), "a week is released once"
     await life.publisher.steps()
     document = await life.report(week)
     assert [flag["gate"] for flag in document["flags"]] == [gate]
@@ -72,9 +75,40 @@ async def test_a_gate_holds_and_a_release_is_signed(life: Life, week: ReportingW
     assert await life.moves(week) == ["draining", "held", "closed"]
 
 
+async def test_a_held_week_does_not_read_the_whole_ledger_again_until_it_is_published(
+    life: Life, week: ReportingWeek
+) -> None:
+    queries: list[str] = []
+
+    def proofs() -> tuple[int, int]:
+        found = queries.count(SQL["unequal"]), queries.count(SQL["unaccounted"])
+        queries.clear()
+        return found
+
+    await life.write(*conflict(week))
+    life.publisher.store._connection.add_query_logger(lambda record: queries.append(record.query))
+    await life.close(week)
+    assert await life.state(week) == "held"
+    assert proofs() == (1, 1)
+    for _ in range(4):
+        life.publisher.clock.now += timedelta(seconds=15)
+        await life.publisher.step()
+        assert SQL["conflicts"] in queries, "the gates are evaluated"
+        assert proofs() == (0, 0)
+    # A defect in the meantime is found before publication.
+    await life.connection.execute("UPDATE weekly_counter SET n = n + 1 WHERE week = $1", week.first)
+    assert await life.publisher.store.release(week.first, "Ada", "seen", life.publisher.clock.now)
+    with pytest.raises(InvariantError, match="counters differ from the ledger"):
+        await life.publisher.steps()
+    assert proofs()[0] == 1
+    assert await life.revisions() == []
+
+
 @pytest.mark.parametrize("gate", GATES)
-async def test_a_deadline_that_passes_publishes_with_the_flag(life: Life, week: ReportingWeek, gate: str) -> None:
-    await life.tell(*GATES[gate](week))
+async def test_a_held_week_is_published_with_its_flag_after_the_deadline(
+    life: Life, week: ReportingWeek, gate: str
+) -> None:
+    await life.write(*GATES[gate](week))
     await life.close(week)
     life.publisher.clock.now += HOLD - MOMENT
     assert await life.publisher.steps() == 0
@@ -86,35 +120,33 @@ async def test_a_deadline_that_passes_publishes_with_the_flag(life: Life, week: 
     assert document["sign_offs"] == []
 
 
-async def test_what_is_mended_while_it_is_held_goes_out_without_a_flag(life: Life, week: ReportingWeek) -> None:
-    await life.tell(*conflict(week))
+async def test_a_held_week_that_is_corrected_is_published_without_a_flag(life: Life, week: ReportingWeek) -> None:
+    await life.write(*conflict(week))
     await life.close(week)
-    await life.tell(told("declined", 1, week, version=2))
-    assert await life.publisher.steps() == 0, "the gates are not asked again at once"
+    await life.write(detainer("declined", 1, week, version=2))
+    assert await life.publisher.steps() == 0, "the gates are not evaluated again at once"
     life.publisher.clock.now += timedelta(minutes=1)
     assert await life.publisher.steps() == 1
     assert (await life.report(week))["flags"] == []
 
 
-async def test_a_spike_of_one_agency_holds(life: Life, week: ReportingWeek) -> None:
+async def test_a_spike_of_one_agency_holds_the_week(life: Life, week: ReportingWeek) -> None:
     second = life.settings.calendar.next(week)
-    await life.tell(*both(range(3), week))
+    await life.write(*both(range(3), week))
     await life.close(week)
-    await life.tell(*both(range(100, 100 + Thresholds().spike_from), second))
+    await life.write(*both(range(100, 100 + Thresholds().spike_from), second))
     await life.close(second)
     assert await life.state(second) == "held"
     (flag,) = await life.connection.fetchval("SELECT held_because FROM week_close WHERE week = $1", second.first)
     assert flag == {"gate": "spike", "subject": "ice-las-vegas", "detail": "50 declines; its median week has 3"}
-    assert await life.close(life.settings.calendar.next(second)) > 0, "the deadline passed long ago; in order"
+    assert await life.close(life.settings.calendar.next(second)) > 0, "the deadline has passed; weeks close in order"
     assert [one[0] for one in await life.revisions()][:2] == [str(week), str(second)]
 
 
-async def test_a_halted_partition_holds_its_week_and_goes_on_when_it_is_resumed(
-    life: Life, week: ReportingWeek
-) -> None:
+async def test_a_halted_partition_holds_its_week_until_it_is_resumed(life: Life, week: ReportingWeek) -> None:
     facts = both(range(12), week)
-    stuck = Partition(*facts[1].place)
-    await life.tell(*facts, leave=[stuck])
+    stuck = facts[1].target
+    await life.write(*facts, leave=[stuck])
     await life.halt(stuck, "TooManyRejects: 201")
     await life.close(week)
     assert await life.state(week) == "held"
@@ -122,20 +154,20 @@ async def test_a_halted_partition_holds_its_week_and_goes_on_when_it_is_resumed(
     assert (flag["gate"], flag["subject"]) == ("halted-partition", str(stuck))
     await life.resume()
     life.publisher.clock.now += timedelta(minutes=1)
-    assert await life.publisher.steps() == 0, "it moves again, so it is waited for"
+    assert await life.publisher.steps() == 0, "the week waits for the resumed partition"
     await life.counter.count()
     assert await life.publisher.steps() == 1
     document = await life.report(week)
     assert (document["flags"], document["totals"]) == ([], {"issued": 12, "declined": 12})
 
 
-async def test_a_halted_partition_is_left_out_after_the_deadline_and_restated_when_it_comes(
+async def test_a_halted_partition_is_left_out_after_the_deadline_and_restated_once_resumed(
     life: Life, week: ReportingWeek
 ) -> None:
     facts = both(range(12), week)
-    stuck = Partition(*facts[1].place)
-    lacking = sum(one.place == facts[1].place for one in facts)
-    await life.tell(*facts, leave=[stuck])
+    stuck = facts[1].target
+    lacking = sum(one.target == facts[1].target for one in facts)
+    await life.write(*facts, leave=[stuck])
     await life.halt(stuck, "PositionLost: x")
     await life.close(week)
     life.publisher.clock.now += HOLD
@@ -152,7 +184,7 @@ async def test_a_halted_partition_is_left_out_after_the_deadline_and_restated_wh
 
 async def test_a_clock_moved_back_at_any_moment_changes_nothing(life: Life, week: ReportingWeek) -> None:
     second = life.settings.calendar.next(week)
-    await life.tell(*both(range(3), week))
+    await life.write(*both(range(3), week))
     life.due(week)
     assert await life.publisher.step(), "the barrier"
     life.publisher.clock.now -= timedelta(days=30)
@@ -162,7 +194,7 @@ async def test_a_clock_moved_back_at_any_moment_changes_nothing(life: Life, week
     life.publisher.clock.now -= timedelta(days=30)
     assert await life.publisher.steps() == 0
     assert await life.send() == 0
-    await life.tell(told("declined", 9, week))
+    await life.write(detainer("declined", 9, week))
     await life.close(second)
     life.publisher.clock.now -= timedelta(days=3)
     await life.send()
@@ -184,14 +216,16 @@ async def test_a_clock_moved_back_at_any_moment_changes_nothing(life: Life, week
         (date(2040, 3, 3), 168, "2040-03-11T05:00:00+00:00"),
     ],
 )
-async def test_weeks_in_which_clocks_change(settings: MakeSettings, first: date, hours: int, due: str) -> None:
+async def test_weeks_with_a_clock_change(settings: MakeSettings, first: date, hours: int, due: str) -> None:
     week = CALENDAR.week(first)
     assert week.hours == hours
     edges = [week.begins_at, week.ends_at - timedelta(microseconds=1)]
     outside = [week.begins_at - timedelta(microseconds=1), week.ends_at]
     async with living(settings(first_week=first), week) as life:
-        facts = [told("issued", number, week, issued_at=at.isoformat()) for number, at in enumerate(edges + outside)]
-        await life.tell(*facts)
+        facts = [
+            detainer("issued", number, week, issued_at=at.isoformat()) for number, at in enumerate(edges + outside)
+        ]
+        await life.write(*facts)
         life.publisher.clock.now = datetime.fromisoformat(due) - MOMENT
         assert await life.publisher.steps() == 0
         life.publisher.clock.now += MOMENT
@@ -205,7 +239,7 @@ async def test_empty_weeks_have_reports_and_a_stray_event_of_next_year_counts_in
 ) -> None:
     calendar = life.settings.calendar
     stray = calendar.week_of(week.begins_at + timedelta(days=60))
-    await life.tell(told("issued", 1, stray))
+    await life.write(detainer("issued", 1, stray))
     weeks = [week]
     while weeks[-1].first < stray.first:
         weeks.append(calendar.next(weeks[-1]))
@@ -220,13 +254,13 @@ async def test_empty_weeks_have_reports_and_a_stray_event_of_next_year_counts_in
 async def test_a_fact_is_in_the_revision_exactly_if_its_offset_is_below_the_vector(
     life: Life, week: ReportingWeek
 ) -> None:
-    """Load goes on while the week closes: before the barrier, after it, and after the report."""
+    """Events arrive while the week closes: before the barrier, after it, and after the report."""
     numbers = iter(range(1_000))
-    places: list[tuple[str, int, int]] = []
+    addresses: list[tuple[str, int, int]] = []
 
     async def load(count: int, *, counted: bool) -> None:
-        facts = [told("issued", next(numbers), week) for _ in range(count)]
-        places.extend(await kafka_log.append(life.settings.kafka_bootstrap, facts))
+        facts = [detainer("issued", next(numbers), week) for _ in range(count)]
+        addresses.extend(await kafka_log.append(life.settings.kafka_bootstrap, facts))
         if counted:
             await life.counter.count()
 
@@ -240,20 +274,18 @@ async def test_a_fact_is_in_the_revision_exactly_if_its_offset_is_below_the_vect
     assert await life.publisher.step()
     await load(7, counted=True)
     document = await life.report(week)
-    below = [place for place in places if place[2] < document["offsets"][place[0]][str(place[1])]]
+    below = [address for address in addresses if address[2] < document["offsets"][address[0]][str(address[1])]]
     assert document["totals"]["issued"] == len(below) == 75
     await life.close(life.settings.calendar.next(week))
     again = await life.report(week)
-    assert again["totals"]["issued"] == len(places) == 102
+    assert again["totals"]["issued"] == len(addresses) == 102
     assert [one["causes"] for one in again["changes"]] == [{"late": 27}]
 
 
-async def test_a_week_of_the_past_that_is_held_lets_the_weekly_report_out(
-    settings: MakeSettings, week: ReportingWeek
-) -> None:
+async def test_a_held_past_week_does_not_delay_the_weekly_report(settings: MakeSettings, week: ReportingWeek) -> None:
     scheduled = CALENDAR.week(week.first + timedelta(days=28))
     async with living(settings(first_week=scheduled.first, hold=timedelta(days=60)), week) as life:
-        await life.tell(*conflict(week), *both([7], scheduled))
+        await life.write(*conflict(week), *both([7], scheduled))
         await life.publisher.store.request(week.first, "Ada", life.publisher.clock.now)
         await life.publisher.steps()
         assert await life.state(week) == State.REQUESTED, "it has not ended"

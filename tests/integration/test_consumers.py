@@ -1,4 +1,4 @@
-"""The consumers in docs/consumers.md, as they stand there, on a topic with what a reader has to get right."""
+"""The consumers in docs/consumers.md, unchanged, on a topic with duplicates, aborted and foreign records."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.local import kafka_jars
 from deploy.local.parts import KafkaPart
-from schemas.report import Report, announcement, report_id
+from schemas.announcement import announcement, report_id
+from schemas.report import Report
 from schemas.topics import CONTENT_TYPE, REPORT_READY
 from tests.support import examples
+from tests.support.console_consumer import console_consumer
+from tests.support.processes import accept_interrupts
 from tests.unit.sample_reports import report, snapshot
 
 _PAGE = (examples.FOLDER.parent / "consumers.md").read_text(encoding="utf-8")
@@ -39,12 +42,14 @@ def _program(language: str, containing: str) -> str:
     return found
 
 
-Message = tuple[bytes, list[tuple[str, bytes]]]
+Message = tuple[bytes | None, list[tuple[str, bytes]]]
+_STRANGERS = (None, b"", b"hello", b"\xff", b"[]", b"{}", b'{"type":"report-ready","data":{}}')
+"""Values of records that are not the publisher's: anybody may have written them who may write to the topic."""
 
 
 def _message(document: Report) -> Message:
     identity = report_id(document.week_start, document.revision)
-    value = announcement(document, document.digest, "2017-02-05T05:00:00Z")
+    value = announcement(document.document(), "2017-02-05T05:00:00Z")
     return value, [("content-type", CONTENT_TYPE.encode()), ("id", identity.encode())]
 
 
@@ -55,16 +60,16 @@ def _line(document: Report) -> str:
 
 @dataclass(slots=True)
 class Topic:
-    """`report-ready`: what committed records it holds, and what a program that reads them has to print."""
+    """`report-ready`: its committed records, and the lines that a consumer must print."""
 
     bootstrap: str
     producer: AIOKafkaProducer
-    types: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     last: Report | None = None
 
     async def correct(self) -> str:
-        """A further revision of the week; the line that it makes."""
+        """Publish a further revision of the week. Returns the line that a consumer prints for it."""
         number = self.last.revision + 1 if self.last else 1
         previous = self.last.digest if self.last else None
         self.last = report(snapshot({"32003": 118 - number}, {"32003": 51}), revision=number, previous=previous)
@@ -79,14 +84,14 @@ class Topic:
             await self.producer.send_and_wait(REPORT_READY, value, b"2017-01-28", partition=0, headers=headers)
         if commit:
             await self.producer.commit_transaction()
-            self.types += [json.loads(value)["type"] for value, _ in messages]
+            self.values += ["null" if value is None else value.decode("utf-8", "replace") for value, _ in messages]
         else:
             await self.producer.abort_transaction()
 
 
 @pytest.fixture(scope="module")
 async def topic(own_kafka: KafkaPart) -> AsyncIterator[Topic]:
-    """A first report, the same again, one that was given up, an event of another type, and a correction."""
+    """A first report, its duplicate, an aborted one, another type, foreign records, and a correction."""
     producer = AIOKafkaProducer(bootstrap_servers=own_kafka.bootstrap, transactional_id="ddor-test", acks="all")
     await producer.start()
     try:
@@ -98,19 +103,15 @@ async def topic(own_kafka: KafkaPart) -> AsyncIterator[Topic]:
         await made.send([_message(given_up)], commit=False)
         other = {"specversion": "1.0", "id": "x", "source": "/publisher", "type": "report-tomorrow"}
         await made.send([(json.dumps(other).encode(), [])])
+        await made.send([(value, []) for value in _STRANGERS])
         await made.correct()
         yield made
     finally:
         await producer.stop()
 
 
-def _heed_interrupts() -> None:
-    """Where the tests run in the background, a child would inherit that Ctrl-C is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 async def _lines(command: Sequence[str], topic: Topic, directory: Path, count: int) -> list[str]:
-    """The first lines that a program prints; then it is ended, as with Ctrl-C."""
+    """The first lines that a program prints. Then the program gets SIGINT."""
     environment = {**os.environ, "DDOR_KAFKA_BOOTSTRAP": topic.bootstrap}
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -118,7 +119,7 @@ async def _lines(command: Sequence[str], topic: Topic, directory: Path, count: i
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=_heed_interrupts,
+        preexec_fn=accept_interrupts,
     )
     assert process.stdout is not None
     lines: list[str] = []
@@ -130,12 +131,14 @@ async def _lines(command: Sequence[str], topic: Topic, directory: Path, count: i
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
         _, complaint = await process.communicate()
-    assert len(lines) == count, f"ended by itself: {complaint.decode()[-2_000:]}"
+    assert len(lines) == count, f"exited early: {complaint.decode()[-2_000:]}"
     return lines
 
 
-@pytest.mark.real_kafka("hides what a producer committed behind an aborted transaction from who reads from there")
-async def test_the_python_program_takes_each_report_once_and_goes_on_where_it_was(topic: Topic, tmp_path: Path) -> None:
+@pytest.mark.real_kafka("hides committed records after an aborted transaction from a reader that starts there")
+async def test_the_python_program_reads_each_report_once_and_resumes_at_its_offset(
+    topic: Topic, tmp_path: Path
+) -> None:
     program = tmp_path / "read_reports.py"
     program.write_text(_program("python", "AIOKafkaConsumer"))
     command = [sys.executable, str(program)]
@@ -144,10 +147,10 @@ async def test_the_python_program_takes_each_report_once_and_goes_on_where_it_wa
     assert await _lines(command, topic, tmp_path, 1) == [further]
 
 
-async def test_the_python_program_does_not_take_a_report_twice_when_it_reads_all_again(
+async def test_the_python_program_skips_known_reports_when_it_reads_from_the_beginning(
     topic: Topic, tmp_path: Path
 ) -> None:
-    """As after a crash between its own transaction and the commit of the offset."""
+    """As after a crash between the program's own transaction and the commit of its offset."""
     program = tmp_path / "read_reports.py"
     source = _program("python", "AIOKafkaConsumer")
     program.write_text(source.replace("reports-in-python", "one"))
@@ -158,10 +161,10 @@ async def test_the_python_program_does_not_take_a_report_twice_when_it_reads_all
 
 
 @without_java
-async def test_the_java_program_takes_each_report_once(topic: Topic, tmp_path: Path) -> None:
+async def test_the_java_program_reads_each_report_once(topic: Topic, tmp_path: Path) -> None:
     source = _program("java", "class ReadReports")
-    place, options, classpath, file = shlex.split(_program("console", "ReadReports.java"))
-    assert (place, options, classpath) == ("java", "-cp", "$KAFKA_HOME/libs/*")
+    java, options, classpath, file = shlex.split(_program("console", "ReadReports.java"))
+    assert (java, options, classpath) == ("java", "-cp", "$KAFKA_HOME/libs/*")
     assert (examples.FOLDER.parents[1] / file).read_text(encoding="utf-8") == source
     (tmp_path / "ReadReports.java").write_text(source)
     jars = await asyncio.to_thread(kafka_jars.ensure_jars)
@@ -170,23 +173,25 @@ async def test_the_java_program_takes_each_report_once(topic: Topic, tmp_path: P
 
 
 @without_java
-async def test_the_console_consumer_prints_the_records_that_are_committed(topic: Topic) -> None:
+async def test_the_console_consumer_prints_the_committed_records(topic: Topic) -> None:
     tool, *arguments = shlex.split(_program("console", "kafka-console-consumer.sh"))
     assert tool == "kafka-console-consumer.sh"
     assert arguments[:4] == ["--bootstrap-server", "$DDOR_KAFKA_BOOTSTRAP", "--topic", REPORT_READY]
     command = await asyncio.to_thread(
-        kafka_jars.console_consumer,
+        console_consumer,
         topic.bootstrap,
         REPORT_READY,
         *arguments[4:],
         "--max-messages",
-        str(len(topic.types)),
+        str(len(topic.values)),
         "--timeout-ms",
         "30000",
     )
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, errors="replace", timeout=120, check=False
+    )
     lines = done.stdout.splitlines()
-    assert [json.loads(line.rpartition("\t")[2])["type"] for line in lines] == topic.types, done.stderr[-2_000:]
+    assert [line.rpartition("\t")[2] for line in lines] == topic.values, done.stderr[-2_000:]
     headers, key, _ = lines[0].split("\t")
     assert key == "2017-01-28"
     assert headers.startswith(f"content-type:{CONTENT_TYPE},id:")

@@ -1,4 +1,4 @@
-"""Invariant 4: a process without the lease cannot write, and a batch of which one partition is lost writes nothing."""
+"""Invariant 4: a process without the lease cannot write, and a batch with one lost partition writes nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import asyncio
 import asyncpg
 import pytest
 
+from schemas.log import Vector
+from services.aggregator.decoding import Batch
 from services.aggregator.leases import EXPIRY
 from services.aggregator.spans import Claim
-from services.aggregator.store import TIMEOUT, Fenced, Store
-from services.aggregator.tally import Batch
+from services.aggregator.store import TIMEOUT, FencedError, Store
 from services.runtime import postgres
 from services.runtime.errors import is_transient
 from tests.conftest import MakeSettings
@@ -34,17 +35,17 @@ LOST = PARTITIONS[3]
 
 async def _refused(connection: Connection, store: Store, refused: Batch) -> None:
     before = await everything(connection)
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         await store.write(refused)
     assert await everything(connection) == before
 
 
-async def test_invariant_4_what_the_lease_allows_is_written(connection: Connection, open_store: OpenStore) -> None:
+async def test_invariant_4_a_batch_with_a_valid_lease_is_written(connection: Connection, open_store: OpenStore) -> None:
     await lease(connection, PARTITIONS)
     written = await (await open_store(OWNER)).write(batch(RECORDS))
     assert written.outcomes["detainer-issued", "ledger"] == len(RECORDS)
-    ends = {(one.topic, one.number): sum(r.at == one for r in RECORDS) for one in PARTITIONS}
-    assert await next_offsets(connection) == ends
+    ends = {one: sum(r.at == one for r in RECORDS) for one in PARTITIONS}
+    assert await next_offsets(connection) == Vector(ends)
 
 
 async def test_invariant_4_another_owner_writes_nothing(connection: Connection, open_store: OpenStore) -> None:
@@ -79,7 +80,7 @@ async def test_invariant_4_an_older_or_newer_epoch_writes_nothing(
 async def test_invariant_4_a_batch_from_another_position_writes_nothing(
     connection: Connection, open_store: OpenStore
 ) -> None:
-    """Neither one that begins too early, which would count twice, nor one that begins too late, which would lose."""
+    """A batch that begins too early would count records twice; one that begins too late would lose records."""
     await lease(connection, PARTITIONS)
     await connection.execute("UPDATE partition_position SET next_offset = 1")
     store = await open_store(OWNER)
@@ -106,13 +107,13 @@ async def test_invariant_4_an_empty_batch_is_fenced_too(connection: Connection, 
     await _refused(connection, await open_store(OWNER), over_a_gap)
     await lease(connection, [LOST])
     await (await open_store(OWNER)).write(over_a_gap)
-    assert (await next_offsets(connection))[LOST.topic, LOST.number] == 5
+    assert (await next_offsets(connection))[LOST] == 5
 
 
-async def test_invariant_4_a_lease_taken_while_a_batch_waits_is_seen(
+async def test_invariant_4_a_lease_taken_while_a_batch_waits_stops_the_batch(
     connection: Connection, open_store: OpenStore, store_settings: MakeSettings
 ) -> None:
-    """The fence is read after the lock is got, not before: a take that commits first wins."""
+    """The fence is checked after the lock is acquired: a change of owner that commits first wins."""
     await lease(connection, PARTITIONS)
     store = await open_store(OWNER)
     taker = await postgres.connect(store_settings(), "ddor-test-taker")
@@ -125,7 +126,7 @@ async def test_invariant_4_a_lease_taken_while_a_batch_waits_is_seen(
             await _waits_for_a_lock(connection)
     finally:
         await taker.close()
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         await writing
     assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
 
@@ -133,7 +134,7 @@ async def test_invariant_4_a_lease_taken_while_a_batch_waits_is_seen(
 async def test_a_batch_that_hangs_ends_before_the_lease_expires(
     connection: Connection, open_store: OpenStore, store_settings: MakeSettings
 ) -> None:
-    """transaction_timeout: a worker that is held up writes nothing, and knows that it may try again."""
+    """transaction_timeout: a delayed worker writes nothing, and the error is transient."""
     assert TIMEOUT < EXPIRY
     await lease(connection, PARTITIONS)
     store = await open_store(OWNER)
@@ -146,7 +147,7 @@ async def test_a_batch_that_hangs_ends_before_the_lease_expires(
             async with asyncio.timeout(60):
                 with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)) as ended:
                     await store.write(batch(RECORDS))
-            assert clock() - began >= TIMEOUT.total_seconds(), "it was given its time"
+            assert clock() - began >= TIMEOUT.total_seconds(), "the whole timeout has passed"
     finally:
         await blocker.close()
     assert is_transient(ended.value)
@@ -155,10 +156,10 @@ async def test_a_batch_that_hangs_ends_before_the_lease_expires(
 
 
 @pytest.mark.parametrize("table", ["incoming", "incoming_decline"])
-async def test_a_worker_that_stands_still_in_the_middle_of_a_copy_keeps_nobody_from_counting(
+async def test_a_worker_that_stops_during_a_copy_blocks_no_other_worker(
     connection: Connection, open_store: OpenStore, store_settings: MakeSettings, table: str
 ) -> None:
-    """PostgreSQL ends no transaction that waits for its client to go on with COPY; so it must hold no lock there."""
+    """PostgreSQL does not time out a transaction that waits for COPY data, so it must hold no lock during COPY."""
     records = _records("declined")
     partitions = sorted({record.at for record in records})
     await lease(connection, partitions)
@@ -175,7 +176,7 @@ async def test_a_worker_that_stands_still_in_the_middle_of_a_copy_keeps_nobody_f
                 await (await open_store("two")).write(batch(records, epoch=2))
             before = await everything(connection)
             copy.open.set()
-            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, Fenced)):
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, FencedError)):
                 await writing
         finally:
             slow.terminate()

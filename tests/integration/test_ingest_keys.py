@@ -27,7 +27,7 @@ def table(name: str, *keys: str, more: str = VEGAS) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """As an operator does: another file is put in its place."""
+    """Replace the file, as an operator does."""
     path.with_suffix(".new").write_text(text)
     path.with_suffix(".new").replace(path)
 
@@ -46,17 +46,17 @@ def ingest(kafka: KafkaPart, file: Path, tmp_path: Path) -> Iterator[Service]:
 
 
 async def status(ingest: Service, key: str, agency: str = "old") -> int:
-    """What an event of this agency is answered with this key."""
+    """The status of a request of this agency with this key."""
     value = events.encoded(events.envelope("issued", events.issued(1), agency=agency))
     async with httpx.AsyncClient(base_url=ingest.url, timeout=30, trust_env=False) as http:
         return (await post(http, value, Authorization=f"Bearer {key}")).status_code
 
 
 async def becomes(ingest: Service, wanted: dict[str, int], agency: str = "old") -> None:
-    async def so() -> bool:
+    async def reached() -> bool:
         return {key: await status(ingest, key, agency) for key in wanted} == wanted
 
-    await until(so, f"answers {wanted}")
+    await until(reached, f"status {wanted}")
 
 
 async def test_a_key_is_added_and_the_old_one_is_revoked_without_a_restart(ingest: Service, file: Path) -> None:
@@ -67,7 +67,7 @@ async def test_a_key_is_added_and_the_old_one_is_revoked_without_a_restart(inges
     await becomes(ingest, {"first": 401, "second": 202})
 
 
-async def test_a_key_expires_by_itself_while_the_new_one_goes_on(ingest: Service, file: Path) -> None:
+async def test_a_key_expires_while_the_new_one_works(ingest: Service, file: Path) -> None:
     at = datetime.now(UTC) + timedelta(seconds=4)
     plain = table("old", "first", "second")
     digest = hashlib.sha256(b"first").hexdigest()
@@ -76,23 +76,23 @@ async def test_a_key_expires_by_itself_while_the_new_one_goes_on(ingest: Service
     seen = set()
     while datetime.now(UTC) < at + timedelta(seconds=1):
         before = datetime.now(UTC)
-        answer = await status(ingest, "first")
+        got = await status(ingest, "first")
         if before >= at or datetime.now(UTC) < at:
-            assert answer == (401 if before >= at else 202)
-        seen.add(answer)
+            assert got == (401 if before >= at else 202)
+        seen.add(got)
     assert seen == {202, 401}
     assert await status(ingest, "second") == 202
 
 
-async def test_a_bad_edit_keeps_the_last_valid_file_and_is_told(ingest: Service, file: Path) -> None:
+async def test_an_invalid_edit_keeps_the_last_valid_file_and_is_reported(ingest: Service, file: Path) -> None:
     write(file, table("old", "first", "second") + table("new", "third"))
 
-    async def told() -> bool:
+    async def reported() -> bool:
         async with httpx.AsyncClient(base_url=ingest.url, timeout=30, trust_env=False) as http:
-            answer = await http.get("/readyz")
-        return answer.status_code == 503 and "overlap" in answer.text
+            response = await http.get("/readyz")
+        return response.status_code == 503 and "overlap" in response.text
 
-    await until(told, "not ready, and why")
+    await until(reported, "not ready, with the reason")
     assert {key: await status(ingest, key) for key in ("first", "second", "third")} == {
         "first": 202,
         "second": 401,
@@ -103,7 +103,7 @@ async def test_a_bad_edit_keeps_the_last_valid_file_and_is_told(ingest: Service,
 
 
 async def test_a_scope_is_handed_over_at_an_instant(ingest: Service, file: Path) -> None:
-    """One agency until then, another from then on: no moment with both and none with neither."""
+    """Exactly one of the two agencies has the scope at any time."""
     at = datetime.now(UTC) + timedelta(seconds=4)
     until_then, from_then = f"valid_to = {at.isoformat()}\n", f"valid_from = {at.isoformat()}\n"
     write(file, table("old", "first", more=VEGAS + until_then) + table("new", "third", more=VEGAS + from_then))
@@ -111,33 +111,33 @@ async def test_a_scope_is_handed_over_at_an_instant(ingest: Service, file: Path)
     seen = set()
     while datetime.now(UTC) < at + timedelta(seconds=1):
         before = datetime.now(UTC)
-        answers = list(await asyncio.gather(status(ingest, "first"), status(ingest, "third", "new")))
+        statuses = list(await asyncio.gather(status(ingest, "first"), status(ingest, "third", "new")))
         if before >= at:
-            assert answers == [401, 202]
+            assert statuses == [401, 202]
         elif datetime.now(UTC) < at:
-            assert answers == [202, 401]
-        seen.add(tuple(answers))
+            assert statuses == [202, 401]
+        seen.add(tuple(statuses))
     assert {(202, 401), (401, 202)} <= seen
 
 
-async def test_a_stream_that_has_begun_ends_when_its_key_is_revoked(ingest: Service, file: Path) -> None:
-    """What came before has its receipts, what comes later is not read, and the last line says why."""
+async def test_revoking_a_key_ends_its_running_stream(ingest: Service, file: Path) -> None:
+    """Earlier lines have receipts, later lines are not read, and the last line has the error."""
     stream = await Stream.open(ingest, key="first")
     value = events.encoded(events.envelope("issued", events.issued(1), agency="old")) + b"\n"
     await stream.send(value)
     assert await stream.status() == 207
-    answer = stream.lines()
-    assert (await anext(answer))["status"] == "accepted"
+    lines = stream.lines()
+    assert (await anext(lines))["status"] == "accepted"
     write(file, table("old", "second"))
     await becomes(ingest, {"first": 401})
     await stream.send(value)
-    (last,) = [line async for line in answer]
+    (last,) = [line async for line in lines]
     assert last["error"]["code"] == "unknown-key"
     assert stream.complete
     await stream.close()
 
 
-async def test_a_stream_is_slowed_to_the_rate_of_its_agency_and_told_all(ingest: Service, file: Path) -> None:
+async def test_a_stream_is_throttled_and_complete(ingest: Service, file: Path) -> None:
     write(file, table("old", "first", "second") + "events_per_second = 50\n")
     await becomes(ingest, {"first": 202, "second": 202})
     clock = asyncio.get_running_loop().time
@@ -146,11 +146,11 @@ async def test_a_stream_is_slowed_to_the_rate_of_its_agency_and_told_all(ingest:
     value = events.encoded(events.envelope("issued", events.issued(1), agency="old")) + b"\n"
     sending = asyncio.create_task(stream.send(value * 750))
     assert await stream.status() == 207
-    answer = stream.lines()
+    lines = stream.lines()
     for _ in range(750):
-        assert (await anext(answer))["status"] == "accepted"
-    assert clock() - began > 4, "ten seconds' worth at once, the rest at its rate"
+        assert (await anext(lines))["status"] == "accepted"
+    assert clock() - began > 4, "a burst of ten seconds, then the configured rate"
     await sending
     await stream.end()
-    assert (await anext(answer))["summary"]["accepted"] == 750
+    assert (await anext(lines))["summary"]["accepted"] == 750
     await stream.close()

@@ -1,4 +1,4 @@
-"""Ingest while Kafka is away: it says so, stores or says that it did not, and recovers by itself."""
+"""Ingest without Kafka: it reports the outage, loses no acknowledged event and recovers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _batch(number: int, size: int = 50) -> bytes:
     return processes.batch([_value(number * size + index) for index in range(size)])
 
 
-async def test_it_starts_without_kafka_says_so_and_recovers(
+async def test_it_starts_without_kafka_and_recovers(
     ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart
 ) -> None:
     own_kafka.stop()
@@ -44,26 +44,22 @@ async def test_it_starts_without_kafka_says_so_and_recovers(
         assert (refused.status_code, refused.json()["code"]) == (503, "kafka-unavailable")
         assert int(refused.headers["retry-after"]) > 0
     own_kafka.start()
-    await until(_ready(http), "ready once Kafka is there")
+    await until(_ready(http), "ready once Kafka runs")
     assert (await post(http, _value(1))).status_code == 202
 
 
-@pytest.mark.real_kafka("loses acknowledged records when it is ended while clients write")
-async def test_a_stopped_kafka_is_an_outage_and_no_loss(
-    ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart
-) -> None:
+@pytest.mark.real_kafka("loses acknowledged records when stopped while clients write")
+async def test_a_stopped_kafka_loses_nothing(ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart) -> None:
     await _outage(ingest, http, own_kafka, own_kafka.stop, own_kafka.start)
 
 
-async def test_a_paused_kafka_is_an_outage_and_no_loss(
-    ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart
-) -> None:
-    """Connections stay open and nothing is answered: only ingest's own deadline ends the wait."""
+async def test_a_paused_kafka_loses_nothing(ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart) -> None:
+    """Connections stay open without a response. Only ingest's own deadline ends the wait."""
     await _outage(ingest, http, own_kafka, own_kafka.pause, own_kafka.resume)
 
 
 @pytest.mark.real_kafka("loses acknowledged records on kill -9")
-async def test_a_killed_kafka_loses_nothing_that_was_acknowledged(
+async def test_a_killed_kafka_loses_no_acknowledged_event(
     ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart
 ) -> None:
     await _outage(ingest, http, own_kafka, own_kafka.kill, own_kafka.start)
@@ -78,7 +74,7 @@ async def _outage(
     recovered = asyncio.Event()
 
     async def stream() -> None:
-        """As an agency does: a batch again and again until all of it is stored."""
+        """Send each batch again until all of it is stored, as an agency does."""
         for number in range(400):
             waited = False
             while not _note(acknowledged, await post(http, _batch(number), BATCH), number):
@@ -104,25 +100,25 @@ async def _outage(
         await asyncio.to_thread(end)
     await asyncio.wait_for(streaming, 120)
     assert recovered.is_set()
-    await until(_ready(http), "ready again by itself")
+    await until(_ready(http), "ready again without a restart")
     there = {
-        (topic, partition, record.offset): record.value
-        for topic, partition in kafka_log.EVENT_PARTITIONS
-        for record in await kafka_log.read(kafka.bootstrap, topic, partition)
+        (one.topic, one.number, record.offset): record.value
+        for one in kafka_log.EVENT_PARTITIONS
+        for record in await kafka_log.read(kafka.bootstrap, one.topic, one.number)
     }
-    assert acknowledged.items() <= there.items(), "every acknowledged place holds the same bytes"
+    assert acknowledged.items() <= there.items(), "every acknowledged record has the same bytes"
 
 
 def _note(acknowledged: dict[tuple[str, int, int], bytes], response: httpx.Response, number: int) -> bool:
-    """Remember what was acknowledged; answers whether all of the batch was."""
+    """Record the acknowledged events; returns whether all of the batch were."""
     if response.status_code == 503:
         assert int(response.headers["retry-after"]) > 0
         return False
-    answer: dict[str, Any] = response.json()
-    for receipt in answer["receipts"]:
+    body: dict[str, Any] = response.json()
+    for receipt in body["receipts"]:
         if receipt["status"] == "accepted":
-            place = (receipt["topic"], receipt["partition"], receipt["offset"])
-            acknowledged[place] = _value(number * 50 + receipt["line"] - 1)
+            address = (receipt["topic"], receipt["partition"], receipt["offset"])
+            acknowledged[address] = _value(number * 50 + receipt["line"] - 1)
         else:
             assert (receipt["status"], receipt["retryable"]) == ("unavailable", True)
     if response.status_code == 207:
@@ -131,10 +127,10 @@ def _note(acknowledged: dict[tuple[str, int, int], bytes], response: httpx.Respo
 
 
 @pytest.mark.parametrize("paused", [True, False], ids=["paused", "stopped"])
-async def test_sigterm_ends_it_while_kafka_is_away(
+async def test_sigterm_stops_it_while_kafka_is_unavailable(
     ingest: Service, http: httpx.AsyncClient, own_kafka: KafkaPart, paused: bool
 ) -> None:
-    """With a request under way, which is answered before the end."""
+    """An open request gets its response first."""
     ingest.start()
     assert (await post(http, _value(1))).status_code == 202
     await asyncio.to_thread(own_kafka.pause if paused else own_kafka.stop)
@@ -148,12 +144,12 @@ async def test_sigterm_ends_it_while_kafka_is_away(
     request.extensions["trace"] = trace
     hanging = asyncio.create_task(http.send(request))
     await asyncio.wait_for(sent.wait(), 60)
-    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
-    answer = await hanging
-    assert answer.status_code in (207, 503)
+    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "exited before the timeout"
+    response = await hanging
+    assert response.status_code in (207, 503)
 
 
-async def test_sigterm_finishes_what_was_read_and_loses_nothing_acknowledged(
+async def test_sigterm_completes_requests_and_loses_no_acknowledged_event(
     ingest: Service, own_kafka: KafkaPart
 ) -> None:
     ingest.start()
@@ -169,32 +165,32 @@ async def test_sigterm_finishes_what_was_read_and_loses_nothing_acknowledged(
 
     streams = [asyncio.create_task(stream(first)) for first in (1_000, 2_000, 3_000)]
     await until(_more_than(acknowledged, 1_000), "events acknowledged")
-    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "exited before the timeout"
     await asyncio.gather(*streams)
     there = {
-        (topic, partition, record.offset): record.value
-        for topic, partition in kafka_log.EVENT_PARTITIONS
-        for record in await kafka_log.read(own_kafka.bootstrap, topic, partition)
+        (one.topic, one.number, record.offset): record.value
+        for one in kafka_log.EVENT_PARTITIONS
+        for record in await kafka_log.read(own_kafka.bootstrap, one.topic, one.number)
     }
     assert acknowledged.items() <= there.items()
 
 
 def _ready(http: httpx.AsyncClient) -> Callable[[], Any]:
-    async def ask() -> bool:
+    async def check() -> bool:
         return (await http.get("/readyz")).status_code == 200
 
-    return ask
+    return check
 
 
 def _not_ready(http: httpx.AsyncClient) -> Callable[[], Any]:
-    async def ask() -> bool:
+    async def check() -> bool:
         return (await http.get("/readyz")).status_code == 503
 
-    return ask
+    return check
 
 
 def _more_than(acknowledged: dict[Any, Any], least: int) -> Callable[[], Any]:
-    async def ask() -> bool:
+    async def check() -> bool:
         return len(acknowledged) > least
 
-    return ask
+    return check

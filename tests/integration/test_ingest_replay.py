@@ -1,4 +1,4 @@
-"""A body that is sent again, through ingest, Kafka and PostgreSQL: each fact counts once."""
+"""A body is sent again, through ingest, Kafka and PostgreSQL: each fact counts once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WASHOE = "32031"
 Cells = dict[tuple[str, str, str], int]
 
 
-def told() -> list[tuple[str, Document]]:
+def detainers() -> list[tuple[str, Document]]:
     """2,000 detainers issued; 100 move to another county by a correction, 50 are withdrawn; 500 are declined."""
     found = [("issued", events.issued(number)) for number in range(2_000)]
     found += [("issued", events.issued(number, version=2, jurisdiction=WASHOE)) for number in range(100)]
@@ -39,10 +39,10 @@ EXPECTED: Cells = {
 
 
 def body(sending: str, shuffled: int) -> list[bytes]:
-    """The events of `told` under ids of this sending, in an order of its own."""
+    """The events of `detainers`, with ids of this sending, in shuffled order."""
     lines = [
         events.encoded(events.envelope(kind, data, id=f"{sending}/{number}"))
-        for number, (kind, data) in enumerate(told())
+        for number, (kind, data) in enumerate(detainers())
     ]
     random.Random(shuffled).shuffle(lines)
     return lines
@@ -53,8 +53,8 @@ async def cells(connection: Connection) -> Cells:
     return {(row["week"], row["jurisdiction"], row["kind"]): row["n"] for row in rows}
 
 
-async def test_a_whole_body_that_is_sent_again_counts_once(ingest: Service, settings: MakeSettings) -> None:
-    """Byte for byte, under other ids and in another order, as batches: what is counted stays the same."""
+async def test_a_resent_body_counts_once(ingest: Service, settings: MakeSettings) -> None:
+    """Byte for byte, with other ids, in another order and as batches: the counters stay the same."""
     first, again = body("first", 1), body("again", 2)
     async with (
         processes.client(ingest) as http,
@@ -62,8 +62,8 @@ async def test_a_whole_body_that_is_sent_again_counts_once(ingest: Service, sett
         connected(settings()) as connection,
     ):
         for number, lines in enumerate((first, first, again), start=1):
-            answer = await post(http, b"\n".join(lines), LINES)
-            assert json.loads(answer.text.splitlines()[-1])["summary"]["accepted"] == len(lines)
+            response = await post(http, b"\n".join(lines), LINES)
+            assert json.loads(response.text.splitlines()[-1])["summary"]["accepted"] == len(lines)
             await counter.count()
             assert await cells(connection) == EXPECTED, f"sent {number} times"
         for start in range(0, len(first), 500):
@@ -80,8 +80,8 @@ async def test_a_whole_body_that_is_sent_again_counts_once(ingest: Service, sett
     assert total["rejected"] == 0
 
 
-async def test_what_was_cut_off_and_is_sent_again_counts_once(ingest: Service, settings: MakeSettings) -> None:
-    """As an agency does that lost the connection: the whole body again, of which a part was stored."""
+async def test_a_body_resent_after_a_cut_counts_once(ingest: Service, settings: MakeSettings) -> None:
+    """An agency that lost the connection sends the whole body again, although a part was stored."""
     lines = body("cut", 3)
     cut = b"\n".join(lines[:1_500]) + b"\n" + lines[1_500][:100]
     async with (
@@ -92,8 +92,8 @@ async def test_what_was_cut_off_and_is_sent_again_counts_once(ingest: Service, s
         stream = await Stream.open(ingest)
         await stream.send(cut)
         assert await stream.status() == 207
-        answer = stream.lines()
-        receipts = [await anext(answer) for _ in range(1_000)]
+        received = stream.lines()
+        receipts = [await anext(received) for _ in range(1_000)]
         assert {one["status"] for one in receipts} == {"accepted"}
         stream.abort()
         assert (

@@ -1,4 +1,4 @@
-"""Clients that take their time (slow-loris): each is told so and let go, and one that is merely idle is not."""
+"""Slow clients (slowloris): each gets an error and is disconnected; an idle stream is not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from deploy.local.service import Service
-from services.ingest.routes import BODY_SECONDS
-from services.runtime.connections import HEAD_SECONDS
+from services.ingest.body.reader import BODY_SECONDS
+from services.runtime.connection_timeouts import HEAD_SECONDS
 from tests.support import streams
 from tests.support.agencies import LAS_VEGAS, key_of
 from tests.support.processes import BATCH, SINGLE
@@ -23,7 +25,7 @@ HEAD = f"POST /v1/events HTTP/1.1\r\nHost: ingest\r\nAuthorization: Bearer {key_
 
 
 class Connection:
-    """Bytes to the service and back."""
+    """A bare connection to the service."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -42,15 +44,15 @@ class Connection:
         self._writer.write(data)
 
     async def send_all(self, data: bytes) -> None:
-        """Send, and read nothing meanwhile."""
-        self._reader._transport.pause_reading()  # type: ignore[attr-defined]  # it would read ahead
+        """Send without reading."""
+        self._reader._transport.pause_reading()  # type: ignore[attr-defined]  # otherwise asyncio reads ahead
         self._writer.transport.set_write_buffer_limits(0)
         self._writer.write(data)
         await self._writer.drain()
         self._reader._transport.resume_reading()  # type: ignore[attr-defined]
 
     async def lines(self) -> list[Any]:
-        """The lines of a chunked answer."""
+        """The lines of a chunked response."""
         assert (await self._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 207 ")
         body = b""
         while size := int(await self._reader.readuntil(b"\r\n"), 16):
@@ -58,37 +60,40 @@ class Connection:
         return [json.loads(line) for line in body.splitlines()]
 
     async def dribble(self, data: bytes) -> None:
-        """A byte every now and then, until the other side has closed."""
+        """Send a byte every 0.1 seconds until the server closes."""
         for byte in data:
             if self._reader.at_eof():
                 return
             self._writer.write(bytes([byte]))
             await asyncio.sleep(0.1)
 
-    async def told(self) -> tuple[int, Any]:
-        """Status and JSON of an answer."""
+    async def response(self) -> tuple[int, Any]:
+        """Status and JSON of a response."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         (length,) = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         body = await self._reader.readexactly(int(length.split(b":")[1]))
         return int(head.split(b" ", 2)[1]), json.loads(body)
 
     async def refused(self, seconds: float) -> tuple[int, str]:
-        """Status and code of the answer that ends the connection, which comes after `seconds` and not before."""
+        """Status and code of the last response of the connection, which arrives after `seconds` and not before."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        status, problem = await asyncio.wait_for(self.told(), seconds + _MARGIN)
+        status, problem = await asyncio.wait_for(self.response(), seconds + _MARGIN)
         assert clock() - began > seconds - 1
         assert await asyncio.wait_for(self._reader.read(), _MARGIN) == b"", "closed"
         return status, problem["code"]
 
 
-async def test_a_head_that_does_not_come_is_408(ingest: Service) -> None:
+async def test_a_header_timeout_is_408(ingest: Service) -> None:
     async with Connection.open(ingest) as one:
         one.send(HEAD)
         assert await one.refused(HEAD_SECONDS) == (408, "too-slow")
 
 
-async def test_a_body_that_does_not_come_is_408_and_an_idle_stream_goes_on(ingest: Service) -> None:
+@pytest.mark.long(
+    "waits for the time-out of a body, 20 seconds; tests/unit/test_stream_response_slow.py has a short one"
+)
+async def test_a_body_timeout_is_408_and_an_idle_stream_continues(ingest: Service) -> None:
     async def stops(content_type: str) -> None:
         async with Connection.open(ingest) as one:
             one.send(HEAD + f"Content-Type: {content_type}\r\nContent-Length: 500\r\n\r\n".encode())
@@ -99,7 +104,7 @@ async def test_a_body_that_does_not_come_is_408_and_an_idle_stream_goes_on(inges
         async with Connection.open(ingest) as one:
             one.send(HEAD + f"Content-Type: {SINGLE}\r\nContent-Length: 1000000\r\n\r\n".encode())
             dribbling = asyncio.create_task(one.dribble(b" " * 1_000))
-            status, problem = await asyncio.wait_for(one.told(), BODY_SECONDS + _MARGIN)
+            status, problem = await asyncio.wait_for(one.response(), BODY_SECONDS + _MARGIN)
             dribbling.cancel()
             assert (status, problem["code"]) == (408, "too-slow")
 
@@ -107,21 +112,21 @@ async def test_a_body_that_does_not_come_is_408_and_an_idle_stream_goes_on(inges
         stream = await Stream.open(ingest)
         await stream.send(streams.lines([1]))
         assert await stream.status() == 207
-        answer = stream.lines()
-        assert (await anext(answer))["status"] == "accepted"
-        await asyncio.sleep(BODY_SECONDS + 1)  # what is shown is that nothing happens
+        lines = stream.lines()
+        assert (await anext(lines))["status"] == "accepted"
+        await asyncio.sleep(BODY_SECONDS + 1)  # nothing may happen
         await stream.send(streams.lines([2]))
         await stream.end()
-        assert [line async for line in answer][-1]["summary"]["accepted"] == 2
+        assert [line async for line in lines][-1]["summary"]["accepted"] == 2
         await stream.close()
 
     await asyncio.gather(stops(SINGLE), stops(BATCH), dribbles(), only_waits())
 
 
-async def test_one_that_reads_only_when_all_is_sent_is_told_why_its_stream_has_ended(ingest: Service) -> None:
-    """Neither waits for the other, though more receipts are unread than sockets hold."""
+async def test_a_client_that_reads_last_gets_the_error_of_its_stream(ingest: Service) -> None:
+    """No deadlock, although the unread receipts exceed the socket buffers."""
     bad = [b"%032x" % random.getrandbits(128) for _ in range(100_000)]
-    body = gzip.compress(b"\n".join(bad) + b"\n", compresslevel=1) + bytes(20_000_000)
+    body = gzip.compress(b"\n".join(bad) + b"\n", compresslevel=1) + b"x" * 20_000_000
     async with Connection.open(ingest) as one:
         one.send(HEAD + b"Content-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\n")
         one.send(f"Content-Length: {len(body)}\r\n\r\n".encode())

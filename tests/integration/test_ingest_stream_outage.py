@@ -1,4 +1,4 @@
-"""Lines while Kafka goes away, and while ingest is told to end: what was answered `accepted` is in the log."""
+"""Streams during a Kafka outage and a SIGTERM: each event with the status `accepted` is in Kafka."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from deploy.local.parts import KafkaPart
 from deploy.local.service import Service
+from schemas.log import RecordAddress
 from tests.support import kafka_log, processes, streams
 from tests.support.processes import BATCH, DRAIN_SECONDS, post
 from tests.support.streams import Stream
@@ -23,17 +24,17 @@ KILLED = pytest.param("killed", marks=pytest.mark.real_kafka("loses acknowledged
 
 @pytest.fixture
 def ingest(own_ingest: Service) -> Service:
-    """Ready."""
+    """The ingest of one test, started and ready."""
     own_ingest.start()
     return own_ingest
 
 
 class Sending:
-    """A stream that is sent and read at the same time, until it is told to end or cut off."""
+    """A stream that is sent and read at the same time, until it is ended or cut off."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.accepted: dict[streams.Place, bytes] = {}
+        self.accepted: dict[RecordAddress, bytes] = {}
         self.lines: list[dict[str, Any]] = []
         self.enough = asyncio.Event()
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._read())]
@@ -54,7 +55,7 @@ class Sending:
         async for line in self.stream.lines():
             self.lines.append(line)
             if line.get("status") == "accepted":
-                self.accepted[streams.place(line)] = streams.value(line["line"] - 1)
+                self.accepted[streams.address_of(line)] = streams.value(line["line"] - 1)
         self.enough.set()
 
     async def more_than(self, least: int) -> bool:
@@ -71,9 +72,9 @@ async def begin(ingest: Service) -> Sending:
     return sending
 
 
-async def assert_in_the_log(kafka: KafkaPart, accepted: dict[streams.Place, bytes]) -> None:
+async def assert_in_the_log(kafka: KafkaPart, accepted: dict[RecordAddress, bytes]) -> None:
     there = await streams.log_since(kafka.bootstrap, dict.fromkeys(kafka_log.EVENT_PARTITIONS, 0))
-    assert {place: there[place].value for place in accepted if place in there} == accepted
+    assert {address: there[address].value for address in accepted if address in there} == accepted
 
 
 @pytest.mark.parametrize(
@@ -81,23 +82,26 @@ async def assert_in_the_log(kafka: KafkaPart, accepted: dict[streams.Place, byte
     [
         pytest.param(
             "stopped",
-            marks=pytest.mark.real_kafka("loses acknowledged records when it is ended while clients write"),
+            marks=[
+                pytest.mark.real_kafka("loses acknowledged records when stopped while clients write"),
+                pytest.mark.long("another kind of outage"),
+            ],
         ),
-        "paused",
+        pytest.param("paused", marks=pytest.mark.long("another kind of outage")),
         KILLED,
     ],
 )
-async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored(
+async def test_a_stream_survives_a_kafka_outage_and_reports_unstored_events(
     ingest: Service, own_kafka: KafkaPart, how: str
 ) -> None:
     sending = await begin(ingest)
     begin_outage = {"stopped": own_kafka.stop, "paused": own_kafka.pause, "killed": own_kafka.kill}[how]
     await asyncio.to_thread(begin_outage)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return any(line.get("status") == "unavailable" for line in sending.lines)
 
-    await until(told, "a line answered unavailable")
+    await until(reported, "a line with the status unavailable")
     before = len(sending.accepted)
     await asyncio.to_thread(own_kafka.resume if how == "paused" else own_kafka.start)
     await until(lambda: sending.more_than(before + 1_000), "lines accepted again")
@@ -124,16 +128,16 @@ async def test_a_stream_outlives_an_outage_of_kafka_and_says_what_was_not_stored
 
 
 @pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
-async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
+async def test_sigterm_ends_a_stream_after_the_lines_that_were_read(
     ingest: Service, own_kafka: KafkaPart, paused: bool
 ) -> None:
     sending = await begin(ingest)
     if paused:
         await asyncio.to_thread(own_kafka.pause)
-    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "it ended by itself"
+    assert await asyncio.to_thread(ingest.stop, DRAIN_SECONDS), "exited before the timeout"
     await sending.ended()
-    assert sending.stream.complete, "an orderly end"
-    assert all("summary" not in line for line in sending.lines), "no summary: it was cut off"
+    assert sending.stream.complete, "the response is complete"
+    assert all("summary" not in line for line in sending.lines), "no summary: the stream was interrupted"
     assert [line["line"] for line in sending.lines] == list(range(1, len(sending.lines) + 1))
     if paused:
         await asyncio.to_thread(own_kafka.resume)
@@ -142,8 +146,10 @@ async def test_sigterm_in_the_middle_of_a_stream_ends_it_behind_what_was_read(
     await assert_in_the_log(own_kafka, sending.accepted)
 
 
-@pytest.mark.parametrize("how", ["stopped", "paused", KILLED])
-async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
+@pytest.mark.parametrize(
+    "how", [pytest.param("stopped", marks=pytest.mark.long("another kind of outage")), "paused", KILLED]
+)
+async def test_without_kafka_it_responds_with_503_within_three_seconds(
     http: httpx.AsyncClient, own_kafka: KafkaPart, how: str
 ) -> None:
     assert (await post(http, streams.value(1))).status_code == 202
@@ -173,4 +179,4 @@ async def test_while_kafka_is_gone_it_answers_503_within_three_seconds(
     async def stored() -> bool:
         return (await post(http, streams.value(3))).status_code == 202
 
-    await until(stored, "stored again once Kafka is there")
+    await until(stored, "events stored once Kafka runs")

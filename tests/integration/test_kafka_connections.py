@@ -1,4 +1,4 @@
-"""A client of Kafka that is given up in the middle of its start or of its end leaves no connection open."""
+"""A Kafka client whose start or stop is cancelled leaves no connection open."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.support.proxies import Proxy, carrying
 from tests.support.waiting import until
 
 
-class AnswersHeld(Proxy):
-    """Lets `answers` through; the next and all behind it wait until `open`."""
+class ResponsesHeld(Proxy):
+    """Forwards the first `responses` responses; later ones wait until `open`."""
 
-    def __init__(self, answers: int) -> None:
-        self._left = answers
+    def __init__(self, responses: int) -> None:
+        self._left = responses
         self.waiting = asyncio.Event()
         self.open = asyncio.Event()
 
@@ -37,7 +37,7 @@ class AnswersHeld(Proxy):
 
 
 def _still_open(port: int) -> list[AIOKafkaConnection]:
-    """The connections of this test's client, told from those of others by its name."""
+    """The connections of this test's client, identified by its client id."""
     found = [one for one in gc.get_objects() if isinstance(one, AIOKafkaConnection) and one.connected()]
     return [one for one in found if one._client_id == _name(port)]
 
@@ -54,8 +54,8 @@ def _port(part: KafkaPart) -> int:
     return int(part.bootstrap.rpartition(":")[2])
 
 
-async def test_cancelled_while_it_asks_for_the_brokers(kafka: KafkaPart) -> None:
-    held = AnswersHeld(1)
+async def test_a_start_cancelled_during_the_metadata_request_leaves_no_connection(kafka: KafkaPart) -> None:
+    held = ResponsesHeld(1)
     async with carrying(held, "127.0.0.1", _port(kafka)) as port:
         consumer = _consumer(port)
         starting = asyncio.create_task(start(consumer.start))
@@ -70,21 +70,21 @@ async def test_cancelled_while_it_asks_for_the_brokers(kafka: KafkaPart) -> None
         assert not _still_open(port)
 
 
-async def test_who_does_not_start_within_two_seconds_after_that_is_given_up(kafka: KafkaPart) -> None:
-    held = AnswersHeld(0)
+async def test_a_cancelled_start_is_abandoned_after_two_seconds(kafka: KafkaPart) -> None:
+    held = ResponsesHeld(0)
     async with carrying(held, "127.0.0.1", _port(kafka)) as port:
         consumer = _consumer(port)
         starting = asyncio.create_task(start(consumer.start))
         await held.waiting.wait()
         starting.cancel()
         await asyncio.wait([starting], timeout=60)
-        assert starting.cancelled(), "it did not wait for an answer, which nobody gives"
+        assert starting.cancelled(), "did not wait for a response that never arrives"
         await stop(consumer)
         assert not _still_open(port)
         held.open.set()
 
 
-async def test_an_end_that_is_given_up_closes_its_connections_first(
+async def test_an_abandoned_stop_closes_its_connections_first(
     kafka: KafkaPart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = _port(kafka)
@@ -111,20 +111,20 @@ async def test_an_end_that_is_given_up_closes_its_connections_first(
 
 
 _PATIENT = 600_000
-"""A request that nobody answers in a test ends by no time-out of its own."""
-_PARTITIONS = [one for one in kafka_log.EVENT_PARTITIONS if one[0] == DETAINER_ISSUED]
+"""Milliseconds. Longer than any test, so that a request without a response does not time out."""
+_PARTITIONS = [one for one in kafka_log.EVENT_PARTITIONS if one.topic == DETAINER_ISSUED]
 
 
 @pytest.fixture(scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """Each partition on one of three brokers, so that a producer has several requests on their way."""
+    """Each partition is on one of three brokers, so that a producer has several requests in flight."""
     async with clusters.started(tmp_path_factory.mktemp("cluster"), copies=1) as built:
         yield built
 
 
 @pytest.fixture
-async def producer(cluster: Cluster) -> AsyncIterator[AIOKafkaProducer]:
-    """With a request on its way to each broker, none of which answers."""
+async def producer(cluster: Cluster, others: set[asyncio.Task[Any]]) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer with a request in flight to each broker; no broker responds."""
     one = _producer(cluster.bootstrap)
     try:
         await start(one.start)
@@ -134,10 +134,10 @@ async def producer(cluster: Cluster) -> AsyncIterator[AIOKafkaProducer]:
             broker.pause()
         await _to_all_partitions(one)
 
-        async def on_their_way() -> bool:
+        async def in_flight() -> bool:
             return one._sender._in_flight == set(BROKERS)
 
-        await until(on_their_way, "a request on its way to each broker")
+        await until(in_flight, "a request in flight to each broker")
         yield one
     finally:
         for broker in cluster.brokers.values():
@@ -151,40 +151,60 @@ def _producer(bootstrap: str) -> AIOKafkaProducer:
 
 
 async def _to_all_partitions(producer: AIOKafkaProducer) -> list[asyncio.Future[Any]]:
-    return [await producer.send(topic, b"{}", partition=number) for topic, number in _PARTITIONS]
+    return [await producer.send(one.topic, b"{}", partition=one.number) for one in _PARTITIONS]
 
 
-async def _nothing_is_left() -> bool:
-    """No connection of the producer is open, and no task of aiokafka is at work."""
-    tasks = [task for task in asyncio.all_tasks() if "/aiokafka/" in task.get_coro().cr_code.co_filename]  # type: ignore[union-attr]
-    return not tasks and not _still_open(0)
+def _tasks() -> set[asyncio.Task[Any]]:
+    """The running tasks of aiokafka."""
+    return {one for one in asyncio.all_tasks() if "/aiokafka/" in one.get_coro().cr_code.co_filename}  # type: ignore[union-attr]
+
+
+@pytest.fixture
+async def others() -> set[asyncio.Task[Any]]:
+    """Tasks of aiokafka that existed before the test: other tests may have open clients."""
+    return _tasks()
+
+
+async def _nothing_is_left(others: set[asyncio.Task[Any]]) -> None:
+    """Wait until the producer has no open connection and no running task."""
+
+    async def nothing() -> bool:
+        return not _tasks() - others and not _still_open(0)
+
+    await until(nothing, "no connection and no task left", 20)
 
 
 @pytest.mark.real_kafka("is one broker")
-async def test_a_producer_that_is_given_up_leaves_no_connection_and_no_task(producer: AIOKafkaProducer) -> None:
+async def test_an_abandoned_producer_leaves_no_connection_and_no_task(
+    producer: AIOKafkaProducer, others: set[asyncio.Task[Any]]
+) -> None:
     stopping = asyncio.create_task(stop_producer(producer, 0.1))
     await asyncio.wait([stopping], timeout=60)
-    assert stopping.done(), "it did not wait for an answer, which nobody gives"
-    assert stopping.result() is False, "it says that not all has arrived"
-    assert producer._sender.sender_task.done(), "nothing is sent behind our back"
-    await until(_nothing_is_left, "nothing is left", 20)
+    assert stopping.done(), "did not wait for a response that never arrives"
+    assert stopping.result() is False, "the result shows that not all records were sent"
+    assert producer._sender.sender_task.done(), "nothing is sent afterwards"
+    await _nothing_is_left(others)
 
 
 @pytest.mark.real_kafka("is one broker")
-async def test_a_producer_whose_end_is_cancelled_leaves_no_connection_and_no_task(producer: AIOKafkaProducer) -> None:
+async def test_a_producer_whose_stop_is_cancelled_leaves_no_connection_and_no_task(
+    producer: AIOKafkaProducer, others: set[asyncio.Task[Any]]
+) -> None:
     stopping = asyncio.create_task(stop_producer(producer, _PATIENT))
     await asyncio.sleep(0)
     stopping.cancel()
     await asyncio.wait([stopping], timeout=60)
-    assert stopping.cancelled(), "it did not wait for an answer, which nobody gives"
-    assert producer._sender.sender_task.done(), "nothing is sent behind our back"
-    await until(_nothing_is_left, "nothing is left", 20)
+    assert stopping.cancelled(), "did not wait for a response that never arrives"
+    assert producer._sender.sender_task.done(), "nothing is sent afterwards"
+    await _nothing_is_left(others)
 
 
-async def test_a_producer_that_ends_in_time_has_sent_all(kafka: KafkaPart) -> None:
+async def test_a_producer_that_stops_in_time_has_sent_all_records(
+    kafka: KafkaPart, others: set[asyncio.Task[Any]]
+) -> None:
     producer = _producer(kafka.bootstrap)
     await start(producer.start)
     sent = await _to_all_partitions(producer)
     assert await stop_producer(producer, 60) is True
     assert all(one.done() and one.exception() is None for one in sent)
-    await until(_nothing_is_left, "nothing is left", 20)
+    await _nothing_is_left(others)

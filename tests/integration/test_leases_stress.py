@@ -1,4 +1,4 @@
-"""Several aggregators as processes: stopped, doubled, restarted in turn, cut off; the sums stay exact."""
+"""Several aggregator processes: stopped, duplicated, restarted in turn, cut off. The sums stay exact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.aggregator.worker import PARTITIONS
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import kafka_log, processes
-from tests.support.clusters import two_doors
+from tests.support.clusters import two_listeners
 from tests.support.positions import Connection, owners
 from tests.support.proxies import Line, in_front
 from tests.support.streaming import streaming
@@ -38,7 +38,7 @@ def chosen(settings: MakeSettings) -> Settings:
 
 @pytest.fixture
 def start(chosen: Settings, tmp_path: Path) -> Iterator[Start]:
-    """`start("one")`: an aggregator of that name as a process of its own, not waited for."""
+    """`start("one")`: start an aggregator process with that name, without waiting for it."""
     with ExitStack() as stack:
 
         def one(name: str, process: str | None = None, **changes: str) -> Service:
@@ -56,7 +56,7 @@ def start(chosen: Settings, tmp_path: Path) -> Iterator[Start]:
 
 
 async def _share(connection: Connection, *names: str) -> None:
-    """Wait until these have all partitions in fair shares, the first of them one more where it does not come out."""
+    """Wait until these workers have all partitions in fair shares; the first may have one more."""
     share, larger = divmod(len(PARTITIONS), len(names))
     shares = {name: share + (number < larger) for number, name in enumerate(sorted(names))}
 
@@ -66,7 +66,7 @@ async def _share(connection: Connection, *names: str) -> None:
     await until(shared, f"shares {shares}")
 
 
-async def test_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_of_what_it_had(
+async def test_a_worker_stopped_for_longer_than_its_lease_writes_nothing(
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     one, _, _ = start("one"), start("two"), start("three")
@@ -83,7 +83,8 @@ async def test_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothin
     await stream.check(connection)
 
 
-async def test_a_successor_of_the_same_name_takes_over_from_one_that_is_stopped(
+@pytest.mark.long("the same lease, taken from a stopped worker")
+async def test_a_successor_of_the_same_name_takes_over_from_a_stopped_worker(
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     old = start("one")
@@ -98,13 +99,13 @@ async def test_a_successor_of_the_same_name_takes_over_from_one_that_is_stopped(
         assert all(after > before for before, after in zip(epochs, await _epochs(connection), strict=True))
         old.resume()
         await asyncio.sleep(LONGER)
-        assert not old.ready(), "its name is another's now"
+        assert not old.ready(), "its name belongs to the successor"
         assert successor.ready()
         await stream.more(connection)
     await stream.check(connection)
 
 
-async def test_kill_9_and_a_successor_of_the_same_name_waits_for_no_expiry(
+async def test_a_successor_of_a_killed_worker_does_not_wait_for_expiry(
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     one, _ = start("one"), start("two")
@@ -119,13 +120,14 @@ async def test_kill_9_and_a_successor_of_the_same_name_waits_for_no_expiry(
     await stream.check(connection)
 
 
+@pytest.mark.long("six orderly restarts under load")
 async def test_workers_restarted_in_turn_under_load(start: Start, connection: Connection, kafka: KafkaPart) -> None:
     workers = [start(name) for name in ("one", "two", "three")]
     await _share(connection, "one", "two", "three")
     async with streaming(connection, kafka.bootstrap) as stream:
         for worker in (*workers, *workers):
-            assert await asyncio.to_thread(worker.stop), "SIGTERM ended it"
-            assert worker.name not in set((await owners(connection)).values()), "its leases are given back"
+            assert await asyncio.to_thread(worker.stop), "exited after SIGTERM"
+            assert worker.name not in set((await owners(connection)).values()), "its leases are released"
             worker.spawn()
             await asyncio.to_thread(worker.wait_ready)
             await _share(connection, "one", "two", "three")
@@ -133,6 +135,7 @@ async def test_workers_restarted_in_turn_under_load(start: Start, connection: Co
     await stream.check(connection)
 
 
+@pytest.mark.long("shares that grow and shrink under load")
 async def test_one_then_three_then_one_under_load(start: Start, connection: Connection, kafka: KafkaPart) -> None:
     start("one")
     await _share(connection, "one")
@@ -148,7 +151,8 @@ async def test_one_then_three_then_one_under_load(start: Start, connection: Conn
     await stream.check(connection)
 
 
-async def test_a_worker_that_cannot_reach_kafka_or_postgresql_holds_nothing_and_says_so(
+@pytest.mark.long("workers that never reach Kafka or PostgreSQL")
+async def test_a_worker_that_cannot_reach_kafka_or_postgresql_has_no_lease_and_reports_it(
     start: Start, connection: Connection, kafka: KafkaPart
 ) -> None:
     start("one")
@@ -160,18 +164,19 @@ async def test_a_worker_that_cannot_reach_kafka_or_postgresql_holds_nothing_and_
         await asyncio.sleep(LONGER)
         await stream.more(connection)
         for service in (blind, lost):
-            assert service.running(), "it waits; it does not end"
+            assert service.running(), "waits instead of exiting"
             assert not service.ready()
         assert Counter((await owners(connection)).values()) == {"one": len(PARTITIONS)}
     for service in (blind, lost):
-        assert await asyncio.to_thread(service.stop), "SIGTERM ends it"
+        assert await asyncio.to_thread(service.stop), "exited after SIGTERM"
     await stream.check(connection)
 
 
-async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases_and_writes_nothing_late(
+@pytest.mark.long("a network that is cut twice")
+async def test_a_worker_cut_off_from_postgresql_loses_its_leases_and_writes_nothing_late(
     start: Start, chosen: Settings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    """Nothing comes through, and nobody says so: no connection is closed. What was held back arrives in the end."""
+    """No data arrives, but no connection is closed. The delayed data arrives at the end."""
     async with in_front(chosen.postgres_dsn.get_secret_value(), Line()) as (dsn, line):
         start("one")
         two = start("two", DDOR_POSTGRES_DSN=dsn)
@@ -183,7 +188,7 @@ async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases
                 await _share(connection, "one")
                 await stream.more(connection)
                 await until(partial(_is_unready, two), "not ready")
-                assert two.running(), "it waits; it does not end"
+                assert two.running(), "waits instead of exiting"
                 line.open.set()
                 await _share(connection, "one", "two")
                 await stream.more(connection)
@@ -191,15 +196,16 @@ async def test_a_worker_that_is_cut_off_from_postgresql_at_work_loses_its_leases
         assert await asyncio.to_thread(two.stop)
 
 
+@pytest.mark.long("a network that is cut twice")
 @pytest.mark.real_kafka("has one listener")
-async def test_a_worker_that_is_cut_off_from_kafka_at_work_leaves_its_leases_to_those_that_can_read(
+async def test_a_worker_cut_off_from_kafka_releases_its_leases(
     start: Start, connection: Connection, tmp_path: Path
 ) -> None:
-    """It still reaches PostgreSQL, and no connection to Kafka is closed: it could go on holding what it cannot read."""
+    """The worker still reaches PostgreSQL and no connection to Kafka is closed. It must still release its leases."""
     if lacking := kafka_jars.missing():
         pytest.skip(" ".join(lacking))
     line = Line()
-    async with two_doors(tmp_path / "own-kafka", line) as (kafka, proxied):
+    async with two_listeners(tmp_path / "own-kafka", line) as (kafka, proxied):
         kafka_log.make_topics(kafka)
         await connection.execute("UPDATE partition_position SET next_offset = 0")
         start("one", DDOR_KAFKA_BOOTSTRAP=kafka.bootstrap)
@@ -216,7 +222,7 @@ async def test_a_worker_that_is_cut_off_from_kafka_at_work_leaves_its_leases_to_
                 await until(in_vain, "the end of its session, and one more attempt")
                 await stream.more(connection)
                 assert await _is_unready(two)
-                assert two.running(), "it waits; it does not end"
+                assert two.running(), "waits instead of exiting"
                 line.open.set()
                 await _share(connection, "one", "two", "three")
                 await stream.more(connection)

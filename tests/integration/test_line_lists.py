@@ -1,4 +1,4 @@
-"""The line list in its life: made, carried on, withdrawn, verified; on no topic."""
+"""Line lists: made, reused, withdrawn, verified, and sent to no topic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.publisher import app as publisher
 from tests.conftest import MakeSettings
 from tests.support import commands, kafka_log
 from tests.support.in_process import is_ready, running
-from tests.support.life import Life, both, living, prove_chain, told
+from tests.support.life import Life, both, detainer, living, prove_chain
 from tests.support.publishing import new_week
 from tests.support.waiting import until
 
@@ -30,12 +30,12 @@ async def life(store_settings: MakeSettings, own_kafka: KafkaPart, week: Reporti
         yield life
 
 
-async def test_a_list_is_made_carried_on_made_anew_withdrawn_and_still_proven(life: Life, week: ReportingWeek) -> None:
+async def test_a_line_list_is_made_reused_remade_withdrawn_and_verified(life: Life, week: ReportingWeek) -> None:
     calendar, weeks = life.settings.calendar, [week]
     facts = [both(range(9), week), both([20], week), both(range(30, 40), week), both([50], week)]
     digests = []
     for number, more in enumerate(facts):
-        await life.tell(*more)
+        await life.write(*more)
         if number == 3:
             done = await commands.ddor(life.settings, "withdraw-lines", str(week), "--by", "Ada", "--reason", "a court")
             assert done.exit_code == 0, done.output
@@ -43,39 +43,39 @@ async def test_a_list_is_made_carried_on_made_anew_withdrawn_and_still_proven(li
         weeks.append(calendar.next(weeks[-1]))
         await life.send()
         digests.append((await life.report(week))["line_list"]["sha256"])
-    assert digests[0] == digests[1], "one person more is not shown"
-    assert digests[1] != digests[2], "eleven are"
-    assert digests[2] == digests[3], "what was withdrawn stays, and no other is made"
+    assert digests[0] == digests[1], "one more person does not change the list"
+    assert digests[1] != digests[2], "eleven more do"
+    assert digests[2] == digests[3], "the withdrawn list remains, and no other is made"
     assert await prove_chain(life.connection) == 7
     for record in await kafka_log.read(life.settings.kafka_bootstrap, REPORT_READY):
         assert b"line_list" not in (record.value or b"")
     for revision in range(1, 5):
         done = await commands.ddor(life.settings, "verify", f"{week}@{revision}")
-        assert (done.exit_code, "was withdrawn by Ada" in done.output) == (0, True), done.output
+        assert (done.exit_code, "withdrawn by Ada" in done.output) == (0, True), done.output
 
 
-async def test_a_list_is_served_and_gone_when_it_was_withdrawn_and_verify_names_one_that_was_altered(
+async def test_a_line_list_is_served_until_withdrawn_and_verify_names_an_altered_one(
     life: Life, own_kafka: KafkaPart, week: ReportingWeek
 ) -> None:
     for topic in (REPORT_READY, REPORT_LATEST):
-        await kafka_log.make_anew(own_kafka.bootstrap, topic)
+        await kafka_log.recreate(own_kafka.bootstrap, topic)
     await life.counter.count()
     await life.close(week)
     await life.send()
-    await life.tell(told("declined", 60, week))
+    await life.write(detainer("declined", 60, week))
     await life.close(life.settings.calendar.next(week))
     await life.send()
     address = f"/v1/reports/{week}/revisions/2/line-list"
     async with running(publisher.create(life.settings)) as http:
         await until(lambda: is_ready(http), "the publisher ready")
-        answer = await http.get(address)
-        assert answer.status_code == 200, answer.text
-        assert [row["region"] for row in answer.json()["rows"]] == ["Not known"]
+        response = await http.get(address)
+        assert response.status_code == 200, response.text
+        assert [row["region"] for row in response.json()["rows"]] == ["Not known"]
         assert address in (await http.get(f"/v1/reports/{week}.html")).text
         assert (await http.get(f"/v1/reports/{week}/revisions/9/line-list")).status_code == 404
         for what in (f"{week}@1", f"{week}@2"):
             done = await commands.ddor(life.settings, "verify", what)
-            assert (done.exit_code, "✓ line list: is that of its digest" in done.output) == (0, True), done.output
+            assert (done.exit_code, "✓ line list: matches its digest" in done.output) == (0, True), done.output
         await life.connection.execute(
             "UPDATE line_list SET content = replace(convert_from(content, 'UTF8'), 'NV', 'NY')::bytea"
         )

@@ -1,4 +1,4 @@
-"""`python -m deploy.local`, as a person at a terminal calls it."""
+"""`python -m deploy.local` from a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.local.probes import kafka_answers, postgres_answers
 from deploy.local.state import State
 
-# What the project's command line does as far as `up` can see: commands that end, services that are ready.
+# A fake command line: commands that succeed, and services that are ready.
 COMMAND_LINE = """
 import os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,7 +26,7 @@ if sys.argv[-1] == "serve":
 
 
 def test_up_and_down_from_the_command_line(tmp_path: Path) -> None:
-    """The background outlives the command that started it, and the next command finds it."""
+    """The background processes outlive the command, and the next command finds them."""
     stand_in = tmp_path / "services" / "cli"
     stand_in.mkdir(parents=True)
     (stand_in / "main.py").write_text(COMMAND_LINE)
@@ -34,25 +34,25 @@ def test_up_and_down_from_the_command_line(tmp_path: Path) -> None:
 
     def local(*words: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "deploy.local", *words]
-        # The directory comes first on the path of -m: the stand-in is taken for the project's command line.
+        # With -m, the current directory is first on the path, so the fake replaces the real command line.
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout + done.stderr
 
     try:
-        code, said = local("up", "--kafka", "embedded", "--postgres", "native")
-        assert (code, said.count("is ready at")) == (0, 3), said
+        code, output = local("up", "--kafka", "embedded", "--postgres", "native")
+        assert (code, output.count("is ready at")) == (0, 3), output
         variables = state.read_env()
         assert kafka_answers(variables["DDOR_KAFKA_BOOTSTRAP"])
         assert postgres_answers(variables["DDOR_POSTGRES_DSN"])
         assert local("status")[0] == 0
-        code, said = local("up")
-        assert code == 0, said
+        code, output = local("up")
+        assert code == 0, output
         assert state.read_env() == variables
-        code, said = local("up", "--kafka", "native")
-        assert (code, "down --delete" in said) == (1, True), said
+        code, output = local("up", "--kafka", "native")
+        assert (code, "down --delete" in output) == (1, True), output
     finally:
-        code, said = local("down", "--delete")
-    assert code == 0, said
+        code, output = local("down", "--delete")
+    assert code == 0, output
     assert not kafka_answers(variables["DDOR_KAFKA_BOOTSTRAP"])
     assert not state.directory.exists()
     assert local("down")[0] == 0

@@ -1,24 +1,28 @@
-"""One conformance suite for every PostgreSQL that this machine can run: they are alike for us."""
+"""One conformance suite for every PostgreSQL that this machine can run."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from deploy.local import parts
-from deploy.local.databases import database_dsn, drop_database, ensure_database
+from deploy.local.databases import database_dsn, ensure_database
+from deploy.local.errors import PartFailedError
 from deploy.local.parts import PostgresPart
+from deploy.local.ports import LOOPBACK
 from deploy.local.probes import postgres_answers, wait_until
-from tests.support.local_parts import started
+from tests.support.local_parts import drop_database, started
 
-POSTGRESES = [source for source in parts.postgres_sources() if source.kind != "settings"]
+POSTGRESES = [one for one in parts.postgres_providers() if one.source != "settings"]
 
 
-# Not the session's PostgreSQL: each test of these leaves its own running, but kills or stops it meanwhile.
-@pytest.fixture(scope="module", params=POSTGRESES, ids=lambda source: source.kind)
+# Not the PostgreSQL of the session: these tests kill or stop it.
+@pytest.fixture(scope="module", params=POSTGRESES, ids=lambda provider: provider.source)
 def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresPart]:
     if lacking := request.param.missing():
         pytest.skip(" ".join(lacking))
@@ -27,7 +31,7 @@ def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     assert not part.running()
 
 
-async def test_committed_rows_outlive_a_kill_and_the_address_stays(postgres: PostgresPart) -> None:
+async def test_committed_rows_and_the_address_survive_a_kill(postgres: PostgresPart) -> None:
     dsn = ensure_database(postgres.dsn, "killed")
     async with _connection(dsn) as connection:
         await connection.execute("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)")
@@ -39,7 +43,19 @@ async def test_committed_rows_outlive_a_kill_and_the_address_stays(postgres: Pos
         assert await connection.fetchval("SELECT count(*) FROM t") == 1000
 
 
-async def test_it_is_postgresql_18_and_as_durable_as_by_default(postgres: PostgresPart) -> None:
+def test_a_server_whose_port_was_taken_is_not_started(postgres: PostgresPart) -> None:
+    """The other program could respond in its place."""
+    port = urlsplit(postgres.dsn).port
+    postgres.stop()
+    with socket.create_server((LOOPBACK, port or 0)):
+        with pytest.raises(PartFailedError, match=f"{port}"):
+            postgres.start()
+        assert not postgres.running()
+    postgres.start()
+    assert postgres_answers(postgres.dsn)
+
+
+async def test_it_is_postgresql_18_with_default_durability(postgres: PostgresPart) -> None:
     async with _connection(postgres.dsn) as connection:
         assert connection.get_server_version().major == 18
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -62,7 +78,7 @@ async def test_databases_are_made_once_and_dropped(postgres: PostgresPart) -> No
         ensure_database(postgres.dsn, 'a"; drop')
 
 
-async def test_a_paused_postgresql_does_not_answer_and_goes_on(postgres: PostgresPart) -> None:
+async def test_a_paused_postgresql_does_not_respond_and_resumes(postgres: PostgresPart) -> None:
     async with _connection(postgres.dsn) as connection:
         postgres.pause()
         try:
@@ -76,7 +92,8 @@ async def test_a_paused_postgresql_does_not_answer_and_goes_on(postgres: Postgre
 
 async def test_a_restarted_postgresql_has_the_same_address(postgres: PostgresPart) -> None:
     dsn = postgres.dsn
-    postgres.restart()
+    postgres.stop()
+    postgres.start()
     assert postgres.dsn == dsn
     assert postgres_answers(dsn)
 

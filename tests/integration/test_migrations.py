@@ -10,7 +10,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from deploy import migrations
+from services.runtime import migrations
 from services.runtime.errors import ConfigurationError
 from tests.support.positions import Connection
 
@@ -32,14 +32,14 @@ async def _schema(connection: Connection) -> list[tuple[str, str, str]]:
     return [(row["table_name"], row["column_name"], row["data_type"]) for row in rows]
 
 
-async def test_applied_twice_is_applied_once(empty: Connection) -> None:
+async def test_migrations_applied_twice_are_applied_once(empty: Connection) -> None:
     assert await migrations.apply(empty) == migrations.migrations()
     schema = await _schema(empty)
     assert await migrations.apply(empty) == []
     assert await _schema(empty) == schema
 
 
-async def test_the_tables_that_others_may_read_are_there(empty: Connection) -> None:
+async def test_the_public_tables_exist(empty: Connection) -> None:
     await migrations.apply(empty)
     found: dict[str, set[str]] = {}
     for table, column, _ in await _schema(empty):
@@ -54,7 +54,7 @@ async def test_the_tables_that_others_may_read_are_there(empty: Connection) -> N
         assert columns <= found[table], table
 
 
-async def test_a_database_of_the_program_before_is_brought_up_with_its_reports(
+async def test_a_database_of_an_older_release_is_migrated_with_its_reports(
     empty: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = migrations.migrations()
@@ -71,7 +71,7 @@ async def test_a_database_of_the_program_before_is_brought_up_with_its_reports(
     assert json.loads(offsets) == {"detainer-issued": {"3": 17}}
 
 
-async def test_applied_by_several_at_once_is_applied_once(empty_database: str) -> None:
+async def test_migrations_applied_concurrently_are_applied_once(empty_database: str) -> None:
     connections = [await asyncpg.connect(empty_database) for _ in range(4)]
     try:
         applied = await asyncio.gather(*(migrations.apply(connection) for connection in connections))
@@ -92,14 +92,14 @@ async def test_a_file_changed_after_it_was_applied_is_refused(
         await migrations.apply(empty)
 
 
-async def test_a_database_of_a_newer_program_is_refused(empty: Connection) -> None:
+async def test_a_database_of_a_newer_release_is_refused(empty: Connection) -> None:
     await migrations.apply(empty)
     await empty.execute("INSERT INTO ddor.migration (number, name, sha256) VALUES (9999, 'from_the_future', 'x')")
-    with pytest.raises(ConfigurationError, match="migration 9999, which this program does not know"):
+    with pytest.raises(ConfigurationError, match="migration 9999, which this release does not have"):
         await migrations.apply(empty)
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(empty: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_migration_is_rolled_back(empty: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     known = migrations.migrations()
     bad = migrations.Migration(9998, "bad", "CREATE TABLE half (n int); SELECT 1 / 0", "x" * 64)
     monkeypatch.setattr(migrations, "migrations", lambda: [*known, bad])
@@ -107,4 +107,4 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty: Connection, m
         await migrations.apply(empty)
     assert await empty.fetchval("SELECT to_regclass('ddor.half')") is None
     monkeypatch.setattr(migrations, "migrations", lambda: known)
-    assert await migrations.apply(empty) == [], "and the others stay applied"
+    assert await migrations.apply(empty) == [], "the other migrations are still applied"

@@ -1,10 +1,10 @@
-"""A database from a backup: the topic says what it lacks, publishing stops, `ddor recover` mends it."""
+"""A database from a backup: the publisher detects missing revisions and stops; `ddor recover` restores them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -14,16 +14,17 @@ from typer.testing import CliRunner
 from deploy.local.parts import KafkaPart
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
-from services.cli.main import app
+from services.cli.main import command
 from services.publisher import app as publisher
 from services.publisher import recovery
-from services.publisher.snapshot import SQL
+from services.publisher.announcements import Announced
+from services.publisher.queries import SQL
 from tests.conftest import MakeSettings
 from tests.support import commands, kafka_log
 from tests.support.events import CLARK
 from tests.support.in_process import is_ready, running
-from tests.support.life import Life, both, changes, living, prove_chain, told
-from tests.support.publishing import client, new_week
+from tests.support.life import Life, both, changes, detainer, living, prove_chain
+from tests.support.publishing import ANY_SKEW, client, new_week
 from tests.support.waiting import until
 
 _ROLLED_BACK = ("report", "line_list", "week_close", "week_transition", "outbox", "input")
@@ -36,9 +37,9 @@ def week() -> ReportingWeek:
 
 @pytest.fixture
 async def life(store_settings: MakeSettings, own_kafka: KafkaPart, week: ReportingWeek) -> AsyncIterator[Life]:
-    """On topics of reports of its own: a publisher that starts must agree with all that they say."""
+    """Separate topics, because a publisher compares its database with all announcements at start."""
     for topic in (REPORT_READY, REPORT_LATEST):
-        await kafka_log.make_anew(own_kafka.bootstrap, topic)
+        await kafka_log.recreate(own_kafka.bootstrap, topic)
     settings = store_settings(kafka_bootstrap=own_kafka.bootstrap, first_week=week.first, restatement_weeks=2)
     async with kafka_log.connected(settings) as connection:
         await kafka_log.begin_at_the_ends(connection, own_kafka.bootstrap)
@@ -48,7 +49,7 @@ async def life(store_settings: MakeSettings, own_kafka: KafkaPart, week: Reporti
 
 @asynccontextmanager
 async def as_of_now(life: Life) -> AsyncIterator[None]:
-    """A dump of what the publisher writes, restored at the end: what happened within is lost."""
+    """Dump the publisher's tables and restore them at the end: changes in between are lost."""
     for table in _ROLLED_BACK:
         await life.connection.execute(f"CREATE TABLE kept_{table} AS TABLE {table}")
     yield
@@ -65,13 +66,13 @@ async def as_of_now(life: Life) -> AsyncIterator[None]:
 
 
 async def _two_weeks_then_lost(life: Life, week: ReportingWeek) -> dict[str, Any]:
-    """Week 1 is published; then week 2 with a revision 2 of week 1, which a restore forgets. That revision."""
-    await life.tell(*both(range(3), week))
+    """Publish week 1, then week 2 and revision 2 of week 1, then restore the state before. Returns that revision."""
+    await life.write(*both(range(3), week))
     await life.close(week)
     await life.send()
     second = life.settings.calendar.next(week)
     async with as_of_now(life):
-        await life.tell(told("declined", 10, week))
+        await life.write(detainer("declined", 10, week))
         await life.close(second)
         await life.send()
         lost = await life.report(week)
@@ -80,22 +81,20 @@ async def _two_weeks_then_lost(life: Life, week: ReportingWeek) -> dict[str, Any
     return lost
 
 
-async def test_what_was_published_and_is_lost_stops_publishing_until_it_is_recovered(
-    life: Life, week: ReportingWeek
-) -> None:
+async def test_lost_revisions_stop_publishing_until_they_are_recovered(life: Life, week: ReportingWeek) -> None:
     lost = await _two_weeks_then_lost(life, week)
     second = life.settings.calendar.next(week)
     with pytest.raises(recovery.RecoveryNeededError, match="2 announcements are not in the database"):
         await recovery.check(life.connection, client(life.settings))
     async with _served(life) as http:
-        await until(lambda: _waits_for(http, "RecoveryNeededError"), "the publisher says what it needs")
-        assert (await http.get(f"/v1/reports/{week}")).json()["revision"] == 1, "reports are served all the same"
+        await until(lambda: _waits_for(http, "RecoveryNeededError"), "the publisher to report RecoveryNeededError")
+        assert (await http.get(f"/v1/reports/{week}")).json()["revision"] == 1, "reports are still served"
         assert await life.revisions() == [(str(week), 1, "initial")], "nothing is published"
         done = await commands.ddor(life.settings, "recover", "--by", "Ada")
         assert done.exit_code == 0, done.output
-        assert f"{second}@1: brought back" in done.output
-        assert f"{week}@2: brought back" in done.output
-        await until(lambda: is_ready(http), "the publisher going on")
+        assert f"{second}@1: recovered, published" in done.output
+        assert f"{week}@2: recovered, published" in done.output
+        await until(lambda: is_ready(http), "the publisher ready again")
         page = await http.get(f"/v1/reports/{week}.html")
         assert page.status_code == 200
         assert "Recovered from its announcement" in page.text
@@ -108,8 +107,8 @@ async def test_what_was_published_and_is_lost_stops_publishing_until_it_is_recov
     rows = await life.connection.fetch("SELECT by, action, detail FROM operator_action")
     assert [(row["by"], row["action"]) for row in rows] == [("Ada", "recover")]
     assert await life.moves(second) == ["published"]
-    # The chain goes on from what was published, with the next number and exact causes.
-    await life.tell(told("declined", 11, week))
+    # The chain continues from the published revisions, with the next number and exact causes.
+    await life.write(detainer("declined", 11, week))
     await life.close(life.settings.calendar.next(second))
     newest = await life.report(week)
     assert newest["revision"] == 3
@@ -122,21 +121,21 @@ async def test_what_was_published_and_is_lost_stops_publishing_until_it_is_recov
 
 @asynccontextmanager
 async def _served(life: Life) -> AsyncIterator[httpx.AsyncClient]:
-    """A whole publisher beside the life, whose own has given up the lead."""
+    """A complete publisher. The publisher of the test has released the lead."""
     await life.publisher.store._connection.execute("SELECT pg_advisory_unlock_all()")
-    async with running(publisher.create(life.settings, life.publisher.clock)) as http:
+    async with running(publisher.create(life.settings, life.publisher.clock, skew=ANY_SKEW)) as http:
         yield http
     assert await life.publisher.store._connection.fetchval(SQL["try_lead"])
 
 
 async def _waits_for(http: httpx.AsyncClient, what: str) -> bool:
-    answer = await http.get("/readyz")
-    return answer.status_code == 503 and what in answer.json()["detail"]
+    response = await http.get("/readyz")
+    return response.status_code == 503 and what in response.json()["detail"]
 
 
 async def test_a_final_week_stays_final(life: Life, week: ReportingWeek) -> None:
     calendar = life.settings.calendar
-    await life.tell(*both(range(3), week))
+    await life.write(*both(range(3), week))
     await life.close(week)
     await life.send()
     last = week
@@ -158,25 +157,25 @@ async def test_a_final_week_stays_final(life: Life, week: ReportingWeek) -> None
     assert len([one for one in await life.announced() if one.final]) == 1, "it is not announced again"
 
 
-async def test_another_content_under_one_number_stops_publishing(life: Life, week: ReportingWeek) -> None:
-    """A restored database that closed a week again, differently, before anybody looked."""
-    await life.tell(*both(range(3), week))
+async def test_a_revision_with_two_contents_stops_publishing(life: Life, week: ReportingWeek) -> None:
+    """A restored database that closed a week again, with another result."""
+    await life.write(*both(range(3), week))
     async with as_of_now(life):
         await life.close(week)
         await life.send()
-    await life.tell(told("declined", 10, week))
+    await life.write(detainer("declined", 10, week))
     await life.close(week)
-    with pytest.raises(recovery.DigestConflictError, match=f"{week}@1 was published as"):
+    with pytest.raises(recovery.DigestConflictError, match=f"{week}@1 was published with digest"):
         await recovery.check(life.connection, client(life.settings))
     async with _served(life) as http:
-        await until(lambda: _waits_for(http, "DigestConflictError"), "the publisher says why it stands")
+        await until(lambda: _waits_for(http, "DigestConflictError"), "the publisher to report the conflict")
     assert len(await life.announced()) == 1
 
 
-async def test_a_restatement_waits_while_the_positions_are_behind_what_was_recovered(
+async def test_a_restatement_waits_until_the_positions_reach_the_recovered_vector(
     life: Life, week: ReportingWeek
 ) -> None:
-    """Restored with positions of the past: nothing is restated to what was true then."""
+    """After a restore the positions are old: nothing is restated to old figures."""
     await _two_weeks_then_lost(life, week)
     assert (await commands.ddor(life.settings, "recover", "--by", "Ada")).exit_code == 0
     now = life.publisher.clock.now
@@ -189,11 +188,10 @@ async def test_a_restatement_waits_while_the_positions_are_behind_what_was_recov
     assert await life.connection.fetchval(SQL["restatement_outcome"], request) == "no figure has changed"
 
 
-def test_the_command_needs_a_name() -> None:
-    assert CliRunner().invoke(app, ["recover"]).exit_code == 2
+def test_recover_requires_a_name() -> None:
+    assert CliRunner().invoke(command("recover"), ["recover"]).exit_code == 2
 
 
-def test_announcements_read_as_places() -> None:
-    one = recovery.Announced(date(2017, 1, 28), 2, "d", {}, 0, False)
+def test_an_announcement_is_written_as_week_and_revision() -> None:
+    one = Announced(date(2017, 1, 28), 2, "d", {}, datetime.fromtimestamp(0, UTC), False, 0)
     assert str(one) == "2017-01-28@2"
-    assert one.published_at == datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -1,4 +1,4 @@
-"""A topic that is gone for good and made anew: what was counted stays, and later revisions stay exact."""
+"""A topic is lost and recreated: counted facts are preserved, and later revisions are exact."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.parts import KafkaPart
+from schemas.log import Partition
 from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
@@ -20,19 +21,19 @@ from tests.support.batches import accepted
 from tests.support.events import CLARK, detainer_id
 from tests.support.in_process import running
 from tests.support.kafka_log import Message
-from tests.support.life import changes, newest, prove_chain, told
+from tests.support.life import changes, detainer, newest, prove_chain
 from tests.support.positions import Connection
 from tests.support.publishing import Publisher, new_week, publishing
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.real_kafka("creates a deleted topic anew when it is asked about it")
+pytestmark = pytest.mark.real_kafka("recreates a deleted topic on a metadata request")
 GARBAGE = [Message(DETAINER_DECLINED, b"no event", b"", number) for number in (0, 0, 1)]
 REDRIVEN = 940
 _PAGE = Path(__file__).parents[2] / "docs" / "runbooks" / "log-lost.md"
 
 
 def another() -> list[Message]:
-    """A reject at the start of each partition, of which no log before has the bytes."""
+    """A reject at the start of each partition, with bytes that no earlier log contains."""
     return [Message(DETAINER_DECLINED, secrets.token_bytes(8), b"", number) for number in range(12)]
 
 
@@ -59,20 +60,20 @@ async def _count(settings: Settings, connection: Connection, messages: list[Mess
 
 
 async def _replace(settings: Settings, connection: Connection, messages: list[Message]) -> None:
-    """Delete the topic of declines, make it anew with these messages, and say where to go on."""
+    """Delete the topic of declines, recreate it with these messages, and resume its partitions at offset 0."""
     read = await positions.next_offsets(connection)
-    lost = {place for place, at in read.items() if place[0] == DETAINER_DECLINED and at > 0}
-    await kafka_log.make_anew(settings.kafka_bootstrap, DETAINER_DECLINED)
+    lost = {one for one, at in read.items() if one.topic == DETAINER_DECLINED and at > 0}
+    await kafka_log.recreate(settings.kafka_bootstrap, DETAINER_DECLINED)
     await kafka_log.append(settings.kafka_bootstrap, [*another(), *messages])
     async with running(aggregator.create(settings)):
 
         async def halted() -> bool:
             rows = await connection.fetch("SELECT topic, partition FROM partition_position WHERE halted_reason <> ''")
-            return {(row["topic"], row["partition"]) for row in rows} == lost
+            return {Partition(row["topic"], row["partition"]) for row in rows} == lost
 
-        await until(halted, "every partition that had been read halted")
-        for topic, number in sorted(lost):
-            done = await commands.ddor(settings, "resume", f"{topic}/{number}", "--by", "Ada", "--at", "0")
+        await until(halted, "all partitions with a position above 0 halted")
+        for partition in sorted(lost):
+            done = await commands.ddor(settings, "resume", str(partition), "--by", "Ada", "--at", "0")
             assert done.exit_code == 0, done.output
         await kafka_log.counted(connection, settings.kafka_bootstrap)
 
@@ -88,9 +89,9 @@ async def _state(connection: Connection) -> str:
 
 
 async def _accounted(connection: Connection) -> None:
-    for place, one in (await positions.accounts(connection)).items():
-        assert one["records"] == one["facts"] + one["duplicates"] + one["rejected"], place
-        assert one["rejected"] == one["rejects kept"], place
+    for partition, one in (await positions.accounts(connection)).items():
+        assert one["records"] == one["facts"] + one["duplicates"] + one["rejected"], partition
+        assert one["rejected"] == one["rejects kept"], partition
 
 
 async def test_reports_before_and_after_a_log_was_replaced_are_restated_with_exact_causes(
@@ -99,14 +100,14 @@ async def test_reports_before_and_after_a_log_was_replaced_are_restated_with_exa
     weeks = [week]
     for _ in range(4):
         weeks.append(chosen.calendar.next(weeks[-1]))
-    issued = [told("issued", number, week) for number in range(100)]
-    first = [told("declined", number, week) for number in range(30)]
+    issued = [detainer("issued", number, week) for number in range(100)]
+    first = [detainer("declined", number, week) for number in range(30)]
     await _count(chosen, connection, [*issued, *first, *GARBAGE])
     await _close(publisher, chosen, weeks[0])
-    late = [told("declined", number, week) for number in range(30, 34)]
+    late = [detainer("declined", number, week) for number in range(30, 34)]
     await _count(chosen, connection, late)
 
-    again = [told("declined", number, week, version=2) for number in range(20, 60)]
+    again = [detainer("declined", number, week, version=2) for number in range(20, 60)]
     await _replace(chosen, connection, again)
     await _accounted(connection)
     assert await database_outcome.outcome(connection) == model.outcome(accepted([*issued, *first, *late, *again]))
@@ -114,11 +115,11 @@ async def test_reports_before_and_after_a_log_was_replaced_are_restated_with_exa
     assert changes(await newest(connection, week)) == {(CLARK, "declined"): (30, 60, {"late": 30})}
 
     withdrawn = {"version": 9, "withdrawn": True, "withdrawn_reason": "entered-in-error"}
-    await _count(chosen, connection, [told("declined", number, week, **withdrawn) for number in (0, 31, 59)])
+    await _count(chosen, connection, [detainer("declined", number, week, **withdrawn) for number in (0, 31, 59)])
     await _close(publisher, chosen, weeks[2])
     assert changes(await newest(connection, week)) == {(CLARK, "declined"): (60, 57, {"withdrawn": -3})}
 
-    last = [told("declined", number, week, version=3) for number in range(58, 70)]
+    last = [detainer("declined", number, week, version=3) for number in range(58, 70)]
     await _replace(chosen, connection, last)
     await _accounted(connection)
     await _close(publisher, chosen, weeks[3])
@@ -128,15 +129,15 @@ async def test_reports_before_and_after_a_log_was_replaced_are_restated_with_exa
     traced = await commands.ddor(chosen, "trace", str(detainer_id(5)))
     assert all(f"{week} revision {number}" in traced.output for number in (1, 2, 3, 4)), traced.output
     done = await commands.ddor(chosen, "verify", f"{week}@1")
-    assert (done.exit_code, "another log took its place" in done.output) == (1, True), done.output
+    assert (done.exit_code, "the log was replaced" in done.output) == (1, True), done.output
 
 
-async def test_a_held_week_whose_log_is_replaced_is_halted_and_goes_on_by_the_runbook(
+async def test_a_held_week_whose_log_is_replaced_is_halted_until_the_runbook_is_followed(
     chosen: Settings, connection: Connection, publisher: Publisher, week: ReportingWeek
 ) -> None:
-    """Its barrier is of a log that is gone: neither its deadline nor a release would ever let it out."""
-    declined = [told("declined", number, week) for number in range(600, 660)]  # of no other test on this log
-    conflict = told("declined", 600, week, reason="capacity")
+    """Its barrier refers to the lost log, so that neither the deadline nor a release could publish it."""
+    declined = [detainer("declined", number, week) for number in range(600, 660)]  # used by no other test on this log
+    conflict = detainer("declined", 600, week, reason="capacity")
     await _count(chosen, connection, [*declined, conflict])
     publisher.clock.now = week.ends_at + chosen.grace
     await publisher.steps()
@@ -146,11 +147,11 @@ async def test_a_held_week_whose_log_is_replaced_is_halted_and_goes_on_by_the_ru
         assert await publisher.steps() == 0
         assert await _state(connection) == state
 
-    (statement,) = re.findall(r'psql -U ddor -c "\s+(WITH anew.*?)"', _PAGE.read_text(), re.DOTALL)
+    (statement,) = re.findall(r'psql -U ddor -c "\s+(WITH .*?)"', _PAGE.read_text(), re.DOTALL)
     for moved in ("INSERT 0 1", "INSERT 0 0"):
         assert await connection.execute(statement.replace("2026-11-14", str(week))) == moved
     await publisher.steps()
-    assert await _state(connection) == "held", "the conflict is there as before, and a person looks at it"
+    assert await _state(connection) == "held", "the conflict is still open and needs an operator"
     done = await commands.ddor(chosen, "release", str(week), "--by", "Ada", "--note", "sent again")
     assert done.exit_code == 0, done.output
     await publisher.steps()
@@ -161,13 +162,13 @@ async def test_a_held_week_whose_log_is_replaced_is_halted_and_goes_on_by_the_ru
     ]  # fmt: skip
 
 
-async def test_a_record_that_was_redriven_into_the_log_before_is_still_known_as_such(
+async def test_replacing_a_log_moves_the_addresses_of_redriven_records(
     chosen: Settings, connection: Connection
 ) -> None:
-    facts = [told("declined", REDRIVEN, new_week())]
+    facts = [detainer("declined", REDRIVEN, new_week())]
     ((topic, number, offset),) = await kafka_log.append(chosen.kafka_bootstrap, facts)
     await _count(chosen, connection, GARBAGE)
-    end = (await positions.next_offsets(connection))[topic, number]
+    end = (await positions.next_offsets(connection))[Partition(topic, number)]
     await connection.execute("UPDATE rejected SET redriven_to = $1", f"{topic}/{number}/{offset}")
     await _replace(chosen, connection, [])
     redriven = {row["redriven_to"] for row in await connection.fetch("SELECT redriven_to FROM rejected")}

@@ -1,4 +1,4 @@
-"""Reports as readers and consumers get them: over HTTP in three formats, and on the topic as a CloudEvent."""
+"""Reports over HTTP in three formats, and on the topic as a CloudEvent."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from pydantic import SecretStr
 
 from deploy.local import kafka_jars
 from deploy.local.parts import KafkaPart
-from schemas.report import report_id
+from schemas.announcement import report_id
 from schemas.topics import REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher import app as publisher
 from services.runtime.settings import Settings
 from tests.support import events, kafka_log
 from tests.support.agencies import write_agencies
+from tests.support.console_consumer import console_consumer
 from tests.support.counting import counting
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
 from tests.support.model import ZONE
 from tests.support.positions import Connection
-from tests.support.publishing import Hands, all_sent, new_week
+from tests.support.publishing import ANY_SKEW, Hands, all_sent, new_week
 from tests.support.waiting import until
 
 
@@ -50,7 +51,7 @@ class Served:
 async def served(
     own_kafka: KafkaPart, module_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
-    """A Kafka of the module's own: a publisher closes nothing while the topic has reports that its database lacks."""
+    """A separate Kafka, because a publisher closes nothing while its database lacks reports of the topic."""
     week = new_week()
     chosen = Settings(
         postgres_dsn=SecretStr(module_database),
@@ -58,30 +59,43 @@ async def served(
         agencies_file=write_agencies(tmp_path_factory.mktemp("agencies") / "agencies.toml"),
         first_week=week.first,
     )
-    await kafka_log.append(own_kafka.bootstrap, _told(week))
+    await kafka_log.append(own_kafka.bootstrap, _messages(week))
     async with counting(chosen) as counter:
         await counter.count()
     next_week = chosen.calendar.next(week)
     clock = Hands(week.ends_at + timedelta(hours=24))
-    async with running(publisher.create(chosen, clock)) as http, kafka_log.connected(chosen) as connection:
+    async with (
+        running(publisher.create(chosen, clock, skew=ANY_SKEW)) as http,
+        kafka_log.connected(chosen) as connection,
+    ):
         await until(lambda: is_ready(http), "the publisher ready")
-        await until(lambda: _listed(http, 1), "the week published by itself")
+        await until(lambda: _listed(http, 1), "the week published without a command")
         clock.now = next_week.ends_at + timedelta(hours=25)
         await until(lambda: _listed(http, 2), "the next week, which is empty")
         await until(lambda: all_sent(connection), "all messages sent")
         yield Served(http, week, next_week, chosen, clock, connection)
 
 
-def _told(week: ReportingWeek) -> list[Message]:
+def _messages(week: ReportingWeek) -> list[Message]:
     at = (week.begins_at + timedelta(days=2)).isoformat()
-    told = [events.message("issued", events.issued(n, issued_at=at)) for n in range(7)]
-    told += [events.message("issued", events.issued(9, issued_at=at, jurisdiction="US", operator="federal"))]
+    messages = [events.message("issued", events.issued(n, issued_at=at)) for n in range(7)]
+    messages += [events.message("issued", events.issued(9, issued_at=at, jurisdiction="US", operator="federal"))]
     declined = {"issued_at": at, "declined_at": at, "recorded_at": at}
-    return told + [events.message("declined", events.declined(n, jurisdiction="32031", **declined)) for n in range(3)]
+    facts = [events.declined(n, jurisdiction="32031", **declined) for n in range(3)]
+    return messages + [events.message("declined", fact) for fact in facts]
 
 
 async def _listed(http: httpx.AsyncClient, count: int) -> bool:
     return len((await http.get("/v1/reports")).json()["reports"]) >= count
+
+
+async def test_the_feed_has_each_revision_newest_first(served: Served) -> None:
+    entries = (await served.http.get("/feed.atom")).text.split("<entry>")[1:]
+    assert [
+        f"Week of {week}, revision 1: first report" in entry
+        for week, entry in zip((served.next_week, served.week), entries, strict=True)
+    ] == [True, True]
+    assert "Issued 8, declined 3." in entries[1]
 
 
 async def test_a_report_is_found_by_list_latest_week_and_revision(served: Served) -> None:
@@ -127,9 +141,9 @@ async def test_the_format_follows_suffix_then_accept(served: Served) -> None:
         "*/*": json_type,
         "application/xml, text/csv": csv_type,
     }.items():
-        answer = await http.get(f"/v1/reports/{week}", headers={"Accept": accept})
-        assert answer.headers["content-type"] == expected, accept
-        assert answer.headers["vary"] == "Accept"
+        response = await http.get(f"/v1/reports/{week}", headers={"Accept": accept})
+        assert response.headers["content-type"] == expected, accept
+        assert response.headers["vary"] == "Accept"
     suffixed = await http.get(f"/v1/reports/{week}.csv", headers={"Accept": "application/json"})
     assert suffixed.headers["content-type"] == csv_type
     refused = await http.get(f"/v1/reports/{week}", headers={"Accept": "application/xml"})
@@ -139,12 +153,12 @@ async def test_the_format_follows_suffix_then_accept(served: Served) -> None:
     assert str(week) in front.text
 
 
-async def test_what_is_not_there_is_a_problem(served: Served) -> None:
+async def test_an_unknown_report_is_a_problem(served: Served) -> None:
     some = ("2016-02-30", "2009-01-03", "latest.xml", "nothing", "1", "2017-01-28.pdf")
     for address in (*some, f"{served.week}/revisions/2", f"{served.week}/revisions/x"):
-        answer = await served.http.get(f"/v1/reports/{address}")
-        assert answer.status_code == 404, address
-        assert answer.headers["content-type"] == "application/problem+json", address
+        response = await served.http.get(f"/v1/reports/{address}")
+        assert response.status_code == 404, address
+        assert response.headers["content-type"] == "application/problem+json", address
 
 
 async def test_an_unchanged_report_is_not_sent_again(served: Served) -> None:
@@ -154,7 +168,7 @@ async def test_an_unchanged_report_is_not_sent_again(served: Served) -> None:
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
     as_csv = await http.get(f"{address}.csv", headers={"If-None-Match": first.headers["etag"]})
-    assert as_csv.status_code == 200, "another format is another thing"
+    assert as_csv.status_code == 200, "another format has its own ETag"
     other = await http.get("/v1/reports/latest", headers={"If-None-Match": first.headers["etag"]})
     assert other.status_code == 200
 
@@ -177,8 +191,8 @@ async def test_a_report_is_read_as_of_an_instant(served: Served) -> None:
     latest = await http.get("/v1/reports/latest", params={"as_of": published})
     assert latest.json()["week_start"] == str(week)
     for bad in ("yesterday", "2017-01-28T00:00:00", "2017-13-01"):
-        answer = await http.get("/v1/reports", params={"as_of": bad})
-        assert (answer.status_code, answer.json()["code"]) == (400, "bad-as-of")
+        response = await http.get("/v1/reports", params={"as_of": bad})
+        assert (response.status_code, response.json()["code"]) == (400, "bad-as-of")
 
 
 async def test_the_message_is_a_cloudevent_that_the_sdk_reads(served: Served, own_kafka: KafkaPart) -> None:
@@ -201,22 +215,22 @@ async def test_the_message_is_a_cloudevent_that_the_sdk_reads(served: Served, ow
         assert (await served.http.get(link)).status_code == 200
 
 
-@pytest.mark.real_kafka("is not asked to serve Kafka's own tools")
+@pytest.mark.real_kafka("does not support Kafka's own tools")
 async def test_a_plain_console_consumer_reads_the_report(served: Served, own_kafka: KafkaPart) -> None:
     if lacking := kafka_jars.missing():
         pytest.skip(" ".join(lacking))
     count = len(await kafka_log.read(own_kafka.bootstrap, REPORT_READY))
-    command = kafka_jars.console_consumer(
+    command = console_consumer(
         own_kafka.bootstrap, REPORT_READY, "--from-beginning", "--isolation-level", "read_committed",
         "--timeout-ms", "20000", "--max-messages", str(count),
     )  # fmt: skip
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    [report] = [one for one in told if one["subject"] == str(served.week)]
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    [report] = [one for one in printed if one["subject"] == str(served.week)]
     assert report["data"]["totals"] == {"issued": 8, "declined": 3}
 
 
-async def test_status_and_pending_are_told_beside_the_report_until_the_next_close(
+async def test_status_and_pending_changes_are_in_headers_until_the_next_close(
     served: Served, own_kafka: KafkaPart
 ) -> None:
     """Last in this module: it changes the week."""
@@ -229,9 +243,9 @@ async def test_status_and_pending_are_told_beside_the_report_until_the_next_clos
         await counter.count()
     listed = (await http.get("/v1/reports")).json()["reports"][1]
     assert (listed["status"], listed["pending"]) == ("provisional", {"issued": 0, "declined": 1})
-    answer = await http.get(address)
-    assert answer.headers["report-pending"] == "issued=0, declined=+1"
-    assert answer.content == document, "what the digest covers is as it was"
+    response = await http.get(address)
+    assert response.headers["report-pending"] == "issued=0, declined=+1"
+    assert response.content == document, "the document is unchanged"
     assert "declined +1" in (await http.get("/")).text
     assert "declined +1" in (await http.get(f"/v1/reports/{week}.html")).text
     served.clock.now += timedelta(days=7)
@@ -239,12 +253,12 @@ async def test_status_and_pending_are_told_beside_the_report_until_the_next_clos
     async def restated() -> bool:
         return bool((await http.get(f"/v1/reports/{week}")).json()["revision"] == 2)
 
-    await until(restated, "the next close with the week's revision 2")
+    await until(restated, "the week's revision 2")
     page = (await http.get(f"/v1/reports/{week}.html")).text
     assert "Changed since revision 1" in page
     assert "late +1" in page
     first = await http.get(f"/v1/reports/{week}/revisions/1.html")
-    assert f"/v1/reports/{week}/revisions/2.html" in first.text, "the old one says that there is a newer one"
+    assert f"/v1/reports/{week}/revisions/2.html" in first.text, "the old revision links to the newer one"
     assert (await http.get(f"/v1/reports/{week}/revisions/1")).content == document
     listed = (await http.get("/v1/reports")).json()["reports"]
     assert {one["week"]: one["pending"] for one in listed}[str(week)] == {"issued": 0, "declined": 0}

@@ -1,4 +1,4 @@
-"""A restatement that cannot be proven: said and counted, and in nobody's way."""
+"""A restatement that cannot be proven is reported and counted, and does not block others."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from schemas.week import ReportingWeek
-from services.publisher.snapshot import SQL
+from services.publisher.queries import SQL
 from services.runtime import metrics
 from tests.conftest import MakeSettings
 from tests.support.events import CLARK
-from tests.support.life import WASHOE, Life, both, living, prove_chain, told
+from tests.support.life import WASHOE, Life, both, detainer, living, prove_chain
 from tests.support.publishing import new_week
 
 
@@ -26,37 +26,37 @@ async def life(settings: MakeSettings, week: ReportingWeek) -> AsyncIterator[Lif
         yield life
 
 
-async def test_a_restatement_that_cannot_be_proven_is_refused_and_holds_up_no_other(
+async def test_a_restatement_that_cannot_be_proven_is_refused_and_blocks_no_other(
     life: Life, week: ReportingWeek
 ) -> None:
     second = life.settings.calendar.next(week)
     third = life.settings.calendar.next(second)
-    await life.tell(*both(range(4), week))
+    await life.write(*both(range(4), week))
     await life.close(week)
-    await life.tell(*both(range(10, 14), second))
+    await life.write(*both(range(10, 14), second))
     await life.close(second)
-    # A fact of the first week is moved behind everybody's back, the counters with it: no record explains that.
+    # A fact of the first week is moved in the ledger and the counters, without a record that explains it.
     moved = "SET jurisdiction = $2 WHERE week = $1 AND kind = 'issued'"
     await life.connection.execute(f"UPDATE ledger_entry {moved}", week.first, WASHOE)
     await life.connection.execute(f"UPDATE weekly_counter {moved}", week.first, WASHOE)
-    await life.tell(told("declined", 15, second), told("issued", 15, second))
+    await life.write(detainer("declined", 15, second), detainer("issued", 15, second))
     await life.close(third)
     assert (await life.revisions())[2:] == [(str(third), 1, "initial"), (str(second), 2, "scheduled")]
     assert metrics.REFUSED_RESTATEMENTS._value.get() == 1
 
-    async def ask(which: ReportingWeek) -> int:
+    async def request(which: ReportingWeek) -> int:
         now = life.publisher.clock.now
-        asked: int = await life.connection.fetchval(SQL["request_restatement"], which.first, "Ada", "x", now)
-        return asked
+        request_id: int = await life.connection.fetchval(SQL["request_restatement"], which.first, "Ada", "x", now)
+        return request_id
 
-    asked, other = await ask(week), await ask(third)
+    request_id, other = await request(week), await request(third)
     await life.publisher.steps()
-    outcome = await life.connection.fetchval(SQL["restatement_outcome"], asked)
+    outcome = await life.connection.fetchval(SQL["restatement_outcome"], request_id)
     assert outcome == f"refused: {week}: causes do not sum to the difference of {CLARK} issued"
     assert await life.connection.fetchval(SQL["restatement_outcome"], other) == "no figure has changed"
     await life.connection.execute(f"UPDATE ledger_entry {moved}", week.first, CLARK)
     await life.connection.execute(f"UPDATE weekly_counter {moved}", week.first, CLARK)
-    await ask(week)
+    await request(week)
     await life.publisher.steps()
     assert metrics.REFUSED_RESTATEMENTS._value.get() == 0
     assert await prove_chain(life.connection) == 4

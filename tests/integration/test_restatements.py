@@ -1,4 +1,4 @@
-"""Restatements on a real log and database: each cause, exactly; nothing without a changed figure; after final."""
+"""Restatements on a real log and database: exact causes, no revision without a changed figure, and final weeks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from starlette.applications import Starlette
 
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
+from services.publisher.queries import SQL
 from services.publisher.routes import Reports
-from services.publisher.snapshot import SQL
 from services.runtime import postgres
 from tests.conftest import MakeSettings
 from tests.support import commands, kafka_log
 from tests.support.events import CLARK
-from tests.support.life import WASHOE, Life, both, changes, living, prove_chain, told
+from tests.support.life import WASHOE, Life, both, changes, detainer, living, prove_chain
 from tests.support.publishing import new_week
 
 
@@ -40,28 +40,28 @@ WITHDRAWN: dict[str, Any] = {"version": 2, "withdrawn": True, "withdrawn_reason"
 
 async def test_the_next_close_restates_with_exact_causes(life: Life, week: ReportingWeek) -> None:
     after = life.settings.calendar.next(week)
-    await life.tell(*both(range(8), week), told("declined", 20, week, **{**WITHDRAWN, "version": 1}))
+    await life.write(*both(range(8), week), detainer("declined", 20, week, **{**WITHDRAWN, "version": 1}))
     await life.close(week)
     first = await life.report(week)
     assert (first["revision"], first["totals"]) == (1, {"issued": 8, "declined": 8})
 
-    await life.tell(told("declined", 30, week, reason="no-such-reason"))
-    bad = life.places[0]
-    redriven = told("declined", 30, week)
-    await life.tell(
-        told("declined", 31, week),
-        told("declined", 32, week),
-        told("declined", 1, week, **WITHDRAWN),
-        told("issued", 1, week, **WITHDRAWN),
-        told("declined", 2, week, version=2, jurisdiction=WASHOE),
-        told("declined", 3, after, version=2, issued_at=week.begins_at.isoformat()),
-        told("declined", 4, week, version=2, reason="capacity"),
-        told("declined", 20, week, version=2),
-        told("declined", 5, week, **WITHDRAWN),
-        told("declined", 5, week, version=3),
+    await life.write(detainer("declined", 30, week, reason="no-such-reason"))
+    bad = life.addresses[0]
+    redriven = detainer("declined", 30, week)
+    await life.write(
+        detainer("declined", 31, week),
+        detainer("declined", 32, week),
+        detainer("declined", 1, week, **WITHDRAWN),
+        detainer("issued", 1, week, **WITHDRAWN),
+        detainer("declined", 2, week, version=2, jurisdiction=WASHOE),
+        detainer("declined", 3, after, version=2, issued_at=week.begins_at.isoformat()),
+        detainer("declined", 4, week, version=2, reason="capacity"),
+        detainer("declined", 20, week, version=2),
+        detainer("declined", 5, week, **WITHDRAWN),
+        detainer("declined", 5, week, version=3),
         redriven,
     )
-    await life.mark_redriven(bad, life.places[-1])
+    await life.mark_redriven(bad, life.addresses[-1])
     assert await life.close(after) == 2
     document = await life.report(week)
     assert (document["revision"], document["cause"]) == (2, "scheduled")
@@ -71,10 +71,10 @@ async def test_the_next_close_restates_with_exact_causes(life: Life, week: Repor
         (WASHOE, "declined"): (None, 1, {"reassigned": 1}),
     }
     assert document["retractions"] == 2
-    assert document["scope"]["late"] == 3, "31, 32 and the redriven 30; the others were known"
+    assert document["scope"]["late"] == 3, "31, 32 and the redriven 30; the others already counted"
     assert document["totals"] == {"issued": 7, "declined": 10}
     assert {"table": "reasons", "row": "capacity", "old": 0, "new": 1} in document["table_changes"]
-    assert document["previous_digest"] == (await life.report(after))["digest"], "the chain is one over all weeks"
+    assert document["previous_digest"] == (await life.report(after))["digest"], "one chain over all weeks"
     assert (await life.report(after))["totals"] == {"issued": 0, "declined": 1}
     assert await prove_chain(life.connection) == 3
 
@@ -84,19 +84,19 @@ async def test_invariant_5_no_revision_without_a_changed_figure(life: Life, week
     second = calendar.next(week)
     third = calendar.next(second)
     facts = both(range(3), week)
-    await life.tell(*facts)
+    await life.write(*facts)
     await life.close(week)
-    # Duplicates, a withdrawn fact that never counted, a version that changes nothing that is counted, a bad record.
-    await life.tell(
+    # Duplicates, a withdrawn fact that never counted, a version without a counted change, an invalid record.
+    await life.write(
         *facts,
-        told("declined", 9, week, **WITHDRAWN),
-        told("declined", 1, week, version=2, facility="AB-1"),
-        told("declined", 8, week, reason="no-such-reason"),
+        detainer("declined", 9, week, **WITHDRAWN),
+        detainer("declined", 1, week, version=2, facility="AB-1"),
+        detainer("declined", 8, week, reason="no-such-reason"),
     )
     await life.close(second)
     assert await life.revisions() == [(str(week), 1, "initial"), (str(second), 1, "initial")]
-    # There and back between two closes.
-    await life.tell(told("declined", 2, week, **WITHDRAWN), told("declined", 2, week, version=3))
+    # Changed and changed back between two closes.
+    await life.write(detainer("declined", 2, week, **WITHDRAWN), detainer("declined", 2, week, version=3))
     await life.close(third)
     assert len(await life.revisions()) == 3
     life.settings.agencies_file.write_text(life.settings.agencies_file.read_text() + "\n# another edit\n")
@@ -105,10 +105,10 @@ async def test_invariant_5_no_revision_without_a_changed_figure(life: Life, week
     assert await prove_chain(life.connection) == 4
 
 
-async def test_a_change_of_a_table_alone_is_a_revision(life: Life, week: ReportingWeek) -> None:
-    await life.tell(*both(range(3), week))
+async def test_a_change_of_a_table_alone_makes_a_revision(life: Life, week: ReportingWeek) -> None:
+    await life.write(*both(range(3), week))
     await life.close(week)
-    await life.tell(told("declined", 1, week, version=2, reason="capacity", citizenship="MEX"))
+    await life.write(detainer("declined", 1, week, version=2, reason="capacity", citizenship="MEX"))
     await life.close(life.settings.calendar.next(week))
     document = await life.report(week)
     assert (document["revision"], document["changes"], document["retractions"]) == (2, [], 0)
@@ -122,23 +122,23 @@ async def test_a_change_of_a_table_alone_is_a_revision(life: Life, week: Reporti
 
 async def test_a_week_is_provisional_then_final_and_restated_only_on_request(life: Life, week: ReportingWeek) -> None:
     calendar = life.settings.calendar
-    await life.tell(*both(range(2), week))
+    await life.write(*both(range(2), week))
     await life.close(week)
-    assert await life.state(week) == "closed", "written, and not yet on the topic"
+    assert await life.state(week) == "closed", "written, not yet on the topic"
     await life.send()
     assert await life.state(week) == "published"
     last = week
     for number in range(3):
         last = calendar.next(last)
-        await life.tell(told("declined", 10 + number, week))
+        await life.write(detainer("declined", 10 + number, week))
         await life.close(last)
         await life.send()
-    assert await life.state(week) == "published", "the close of the third week still restated it"
+    assert await life.state(week) == "published", "restated by the close of the third week"
     assert (await life.report(week))["revision"] == 4
     life.publisher.clock.now += timedelta(seconds=1)
     await life.publisher.step()
     assert await life.state(week) == "final"
-    await life.tell(told("declined", 20, week))
+    await life.write(detainer("declined", 20, week))
     last = calendar.next(last)
     await life.close(last)
     await life.send()
@@ -147,7 +147,7 @@ async def test_a_week_is_provisional_then_final_and_restated_only_on_request(lif
     assert [(one.week, one.revision, one.digest) for one in final] == [
         (week.first, 4, (await life.report(week))["digest"])
     ]
-    assert final[0].event["type"] == "report-final"
+    assert final[0].data.keys() == {"week_start", "revision", "digest"}
     assert await _listed(life, week) == ("final", {"issued": 0, "declined": 1})
     assert await life.moves(week) == ["draining", "closed", "published", "final"]
 
@@ -177,24 +177,24 @@ async def test_a_week_is_provisional_then_final_and_restated_only_on_request(lif
     await prove_chain(life.connection)
 
 
-async def test_the_commands_wait_for_the_publisher_and_say_what_it_did(life: Life, week: ReportingWeek) -> None:
+async def test_the_commands_wait_for_the_publisher_and_report_the_result(life: Life, week: ReportingWeek) -> None:
     settings = life.settings
     assert (await commands.ddor(settings, "restate", "2010-01-03", "--by", "Ada", "--reason", "x")).exit_code == 2
     assert (await commands.ddor(settings, "restate", str(week), "--reason", "who?")).exit_code == 2
     none = await commands.ddor(settings, "restate", str(week), "--by", "Ada", "--reason", "x", "--wait", "0.5")
-    assert (none.exit_code, "the request stands" in none.output) == (1, True)
-    await life.tell(*both(range(2), week), told("declined", 1, week, reason="capacity"))
+    assert (none.exit_code, "the request stays in effect" in none.output) == (1, True)
+    await life.write(*both(range(2), week), detainer("declined", 1, week, reason="capacity"))
     await life.close(week)
     release = ("release", str(week), "--by", "Ada", "--note", "looked at")
     assert (await commands.ddor(settings, *release)).exit_code == 0
     await life.publisher.steps()
     again = await commands.ddor(settings, *release)
     assert (again.exit_code, "is closed, not held" in again.output) == (1, True)
-    await life.tell(told("declined", 9, week))
+    await life.write(detainer("declined", 9, week))
 
     async def restate(which: ReportingWeek) -> commands.Done:
-        asked = ("restate", str(which), "--by", "Ada", "--reason", "a late file")
-        command = asyncio.create_task(commands.ddor(settings, *asked))
+        arguments = ("restate", str(which), "--by", "Ada", "--reason", "a late file")
+        command = asyncio.create_task(commands.ddor(settings, *arguments))
         while not command.done():
             await life.publisher.step()
             await asyncio.sleep(0.1)
@@ -224,10 +224,10 @@ async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int]]
             return row["status"], row["pending"]
 
 
-async def test_an_agency_that_comes_later_changes_no_week_before_it(life: Life, week: ReportingWeek) -> None:
-    """A zero stays a zero when somebody new is listed who could not have sent in that week."""
+async def test_an_agency_added_later_changes_no_earlier_week(life: Life, week: ReportingWeek) -> None:
+    """A zero stays zero if an agency is added that could not have sent in that week."""
     second = life.settings.calendar.next(week)
-    await life.tell(*both([1], week), told("issued", 2, week, jurisdiction=WASHOE))
+    await life.write(*both([1], week), detainer("issued", 2, week, jurisdiction=WASHOE))
     await life.close(week)
     assert (WASHOE, 1, 0) in _rows(await life.report(week))
     path = life.settings.agencies_file
@@ -244,11 +244,11 @@ def _rows(document: dict[str, Any]) -> list[tuple[str, int | None, int | None]]:
     return [(row["geoid"], row["issued"], row["declined"]) for row in document["jurisdictions"]]
 
 
-async def test_the_topic_of_the_latest_has_the_newest_revision_of_each_week(life: Life, week: ReportingWeek) -> None:
-    """Order of the outbox is the order of writing, so the compacted topic never goes back."""
+async def test_the_latest_topic_has_the_newest_revision_of_each_week(life: Life, week: ReportingWeek) -> None:
+    """The outbox has the order of writing, so the compacted topic never returns to an older revision."""
     last = week
     for number in range(4):
-        await life.tell(told("declined", number, week), told("issued", number, last))
+        await life.write(detainer("declined", number, week), detainer("issued", number, last))
         await life.close(last)
         last = life.settings.calendar.next(last)
     await life.send()

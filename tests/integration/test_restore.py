@@ -1,4 +1,4 @@
-"""A backup by pg_dump, brought back by pg_restore into another database: nothing is lost or published twice."""
+"""A backup of pg_dump, restored with pg_restore into another database: nothing is lost or published twice."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import commands, database_outcome, events, model
 from tests.support.batches import accepted
-from tests.support.life import both, changes, living, prove_chain, told
+from tests.support.life import both, changes, detainer, living, prove_chain
 from tests.support.local_parts import new_database
 from tests.support.publishing import client, new_week
 
 
 @pytest.fixture
 def tools() -> Path:
-    """Where pg_dump and pg_restore are."""
+    """The directory of pg_dump and pg_restore."""
     try:
         return postgres_install.find_install().bin
     except PartUnavailableError as error:
@@ -55,7 +55,7 @@ async def _run(*command: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-async def test_invariant_5_a_restored_backup_goes_on_from_what_was_published(
+async def test_invariant_5_a_restored_backup_continues_from_the_published_revisions(
     chosen: Settings, another: Settings, week: ReportingWeek, tools: Path, tmp_path: Path
 ) -> None:
     second, third = chosen.calendar.next(week), chosen.calendar.next(chosen.calendar.next(week))
@@ -63,12 +63,12 @@ async def test_invariant_5_a_restored_backup_goes_on_from_what_was_published(
     backup = tmp_path / "backup"
     log = [*both(range(3), week), attested]
     async with living(chosen, week) as life:
-        await life.tell(*log)
+        await life.write(*log)
         await life.close(week)
         await life.send()
         await _run(tools / "pg_dump", "--format=custom", f"--file={backup}", chosen.postgres_dsn.get_secret_value())
-        log.append(told("declined", 10, week))
-        await life.tell(log[-1])
+        log.append(detainer("declined", 10, week))
+        await life.write(log[-1])
         await life.close(second)
         await life.send()
         lost = await life.report(week)
@@ -81,15 +81,17 @@ async def test_invariant_5_a_restored_backup_goes_on_from_what_was_published(
         done = await commands.ddor(another, "recover", "--by", "Ada")
         assert done.exit_code == 0, done.output
         await recovery.check(life.connection, client(another))
-        log.append(told("declined", 11, week))
-        await life.tell(log[-1])
-        assert await database_outcome.outcome(life.connection) == model.outcome(accepted(log)), "the log, counted once"
+        log.append(detainer("declined", 11, week))
+        await life.write(log[-1])
+        assert await database_outcome.outcome(life.connection) == model.outcome(accepted(log)), (
+            "each record of the log counted once"
+        )
         await life.close(third)
         await life.send()
         newest = await life.report(week)
         assert (newest["revision"], newest["previous_digest"]) == (3, (await life.report(third))["digest"])
         assert changes(newest) == {("32003", "declined"): (4, 5, {"late": 1})}
-        assert newest["line_list"] is None, "a list that was published may be lost: no further one is made"
+        assert newest["line_list"] is None, "a published list may be lost, so no further list is made"
         assert await prove_chain(life.connection) == 5
         assert [one.revision for one in await life.announced() if one.week == week.first] == [1, 2, 3]
         for what, code in ((f"{week}@1", 0), (f"{week}@2", 2), (f"{week}@3", 0)):

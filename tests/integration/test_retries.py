@@ -1,4 +1,4 @@
-"""PostgreSQL and Kafka go away, answer late or not at all: the aggregator waits, says so, and counts exactly."""
+"""PostgreSQL and Kafka fail, respond late or not at all: the aggregator waits, reports it, and counts exactly."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy import migrations
 from deploy.local import parts
 from deploy.local.databases import ensure_database
 from deploy.local.parts import KafkaPart, PostgresPart
 from services.aggregator import app
+from services.runtime import migrations
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import kafka_log
@@ -25,14 +25,14 @@ from tests.support.proxies import CommitCutter, in_front
 from tests.support.streaming import Stream, streaming
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.real_kafka("is restarted slowly and not as Kafka is")
+pytestmark = pytest.mark.real_kafka("restarts slowly and differs from Kafka")
 
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[PostgresPart]:
     """A PostgreSQL that a test may stop and kill."""
     part = parts.choose_postgres(tmp_path / "own-postgres")
-    if part.kind == "settings":
+    if part.source == "settings":
         pytest.skip("a PostgreSQL that the settings name is not ours to stop")
     part.start()
     try:
@@ -67,7 +67,7 @@ async def test_postgresql_restarted_under_load(own_settings: Settings, own_postg
         try:
             for _ in range(2):
                 await asyncio.to_thread(ending)
-                await until(partial(_is_unready, client), "not ready while PostgreSQL is away")
+                await until(partial(_is_unready, client), "not ready without PostgreSQL")
                 await asyncio.to_thread(own_postgres.start)
                 await until(partial(is_ready, client), "ready again")
         finally:
@@ -76,7 +76,7 @@ async def test_postgresql_restarted_under_load(own_settings: Settings, own_postg
             await writing.check(connection)
 
 
-async def test_a_commit_whose_answer_is_lost_is_resolved_by_reading_never_by_sending_again(
+async def test_a_commit_with_a_lost_response_is_resolved_by_reading_never_by_sending_again(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     direct = settings().postgres_dsn.get_secret_value()
@@ -85,7 +85,7 @@ async def test_a_commit_whose_answer_is_lost_is_resolved_by_reading_never_by_sen
         streaming(connection, kafka.bootstrap) as stream,
         running(app.create(settings(worker="one", postgres_dsn=dsn))),
     ):
-        await until(partial(_cut, cutter), "four commits without an answer")
+        await until(partial(_cut, cutter), "four commits without a response")
         before = stream.sent
         await until(partial(_more, stream, before + 200), "more events")
         await until(partial(_counted, connection, before), "records counted after that")
@@ -94,7 +94,7 @@ async def test_a_commit_whose_answer_is_lost_is_resolved_by_reading_never_by_sen
 
 
 @pytest.mark.parametrize("state", ["40P01", "40001", "53100", "55P03", "58030"])
-async def test_errors_that_say_try_again_reject_nothing(
+async def test_transient_errors_reject_no_record(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart, state: str
 ) -> None:
     await connection.execute(
@@ -112,7 +112,7 @@ async def test_errors_that_say_try_again_reject_nothing(
 async def test_a_batch_that_cannot_be_written_in_time_is_written_in_smaller_ones(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    """12 ms a fact: what was fetched at once takes longer than a transaction may, however often it is tried."""
+    """12 ms per fact: a full batch takes longer than the transaction timeout, on each attempt."""
     await connection.execute(
         "CREATE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS"
         " $$BEGIN PERFORM pg_sleep(0.012); RETURN NEW; END$$;"
@@ -133,8 +133,8 @@ async def test_kafka_restarted_under_load(
         await until(partial(_counted, connection, 200), "records counted")
         for ending in (own_kafka.stop, own_kafka.kill):
             await asyncio.to_thread(ending)
-            await until(partial(_is_unready, client), "not ready while Kafka is away")
-            assert set(await _owned(connection)) == {None}, "leases of partitions that cannot be read are given back"
+            await until(partial(_is_unready, client), "not ready without Kafka")
+            assert set(await _owned(connection)) == {None}, "leases of unreadable partitions are released"
             await asyncio.to_thread(own_kafka.start)
             await until(partial(is_ready, client), "ready again")
             before = stream.sent
@@ -143,7 +143,7 @@ async def test_kafka_restarted_under_load(
         await stream.check(connection)
 
 
-async def test_the_process_ends_on_request_while_kafka_is_away(
+async def test_the_process_stops_on_request_while_kafka_is_unavailable(
     store_settings: MakeSettings, connection: Connection, own_kafka: KafkaPart
 ) -> None:
     made = store_settings(kafka_bootstrap=own_kafka.bootstrap, worker="one")
@@ -158,7 +158,7 @@ async def test_the_process_ends_on_request_while_kafka_is_away(
     assert set(await _owned(connection)) == {None}
 
 
-async def test_the_process_ends_on_request_while_postgresql_hangs(
+async def test_the_process_stops_on_request_while_postgresql_hangs(
     own_settings: Settings, own_postgres: PostgresPart
 ) -> None:
     try:

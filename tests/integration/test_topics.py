@@ -1,4 +1,4 @@
-"""`ddor topics apply` on a real Kafka: creates, corrects, and shows drift."""
+"""`ddor topics apply` on a real Kafka: creates topics, corrects them, and reports drift."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from tests.support import kafka_log
 from tests.support.commands import ddor
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.real_kafka("keeps no topic configuration and creates topics by itself")
+pytestmark = pytest.mark.real_kafka("stores no topic configuration and creates topics automatically")
+
+
+WELL = (0, "nothing to do: all topics have the right configuration\n")
 
 
 async def _apply(kafka: KafkaPart, *more: str, **variables: str) -> tuple[int, str]:
@@ -41,26 +44,26 @@ async def _partitions(kafka: KafkaPart) -> dict[str, int]:
     return {one["topic"]: len(one["partitions"]) for one in described}
 
 
-async def test_topics_are_created_as_they_must_be_and_applied_twice(own_kafka: KafkaPart) -> None:
+async def test_topics_are_created_and_apply_is_idempotent(own_kafka: KafkaPart) -> None:
     await _delete(own_kafka, *(topic.name for topic in TOPICS))
-    code, said = await _apply(own_kafka, "--check")
-    assert (code, said.count("is missing")) == (1, len(TOPICS)), said
-    code, said = await _apply(own_kafka)
-    assert (code, said.count("created")) == (0, len(TOPICS)), said
+    code, output = await _apply(own_kafka, "--check")
+    assert (code, output.count("is missing")) == (1, len(TOPICS)), output
+    code, output = await _apply(own_kafka)
+    assert (code, output.count("created")) == (0, len(TOPICS)), output
     assert await _partitions(own_kafka) == {topic.name: topic.partitions for topic in TOPICS}
-    assert (await _apply(own_kafka, "--check"))[0] == 0
-    code, said = await _apply(own_kafka)
-    assert (code, "nothing to do" in said) == (0, True), said
+    assert await _apply(own_kafka, "--check") == WELL
+    code, output = await _apply(own_kafka)
+    assert (code, "nothing to do" in output) == (0, True), output
 
 
-async def test_a_changed_setting_is_drift_and_is_put_right(own_kafka: KafkaPart) -> None:
+async def test_a_changed_setting_is_drift_and_is_corrected(own_kafka: KafkaPart) -> None:
     async with kafka_log.admin(own_kafka.bootstrap) as admin:
         changed = {**TOPICS[0].config(1), "retention.ms": "86400000"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "detainer-issued", configs=changed)])
-    code, said = await _apply(own_kafka, "--check")
-    assert (code, "detainer-issued: retention.ms is 86400000, must be -1" in said) == (1, True), said
+    code, output = await _apply(own_kafka, "--check")
+    assert (code, "detainer-issued: retention.ms is 86400000, must be -1" in output) == (1, True), output
     assert (await _apply(own_kafka))[0] == 0
-    assert (await _apply(own_kafka, "--check")) == (0, "")
+    assert (await _apply(own_kafka, "--check")) == WELL
 
 
 async def _set(admin: AIOKafkaAdminClient, topic: str, **configs: str) -> None:
@@ -70,13 +73,13 @@ async def _set(admin: AIOKafkaAdminClient, topic: str, **configs: str) -> None:
 
 
 async def _entries(admin: AIOKafkaAdminClient, topic: str, *names: str) -> dict[str, tuple[str, int]]:
-    """Value and source of each of these entries of a topic's configuration."""
-    asked = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(names, ""))
-    responses: list[Any] = await admin.describe_configs([asked])
+    """Value and source of these entries of a topic's configuration."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(names, ""))
+    responses: list[Any] = await admin.describe_configs([resource])
     return {entry[0]: (entry[1], entry[3]) for one in responses for entry in one.resources[0][4]}
 
 
-async def test_what_operators_have_set_stays_when_something_else_is_put_right(own_kafka: KafkaPart) -> None:
+async def test_settings_of_operators_stay_when_another_is_corrected(own_kafka: KafkaPart) -> None:
     theirs = {"segment.bytes": "104857600", "file.delete.delay.ms": "90000"}
     topic = "detainer-declined"
     async with kafka_log.admin(own_kafka.bootstrap) as admin:
@@ -90,14 +93,14 @@ async def test_what_operators_have_set_stays_when_something_else_is_put_right(ow
         **{name: (value, set_on_it) for name, value in theirs.items()},
         "segment.ms": inherited,
     }
-    assert inherited[1] != set_on_it, "what holds for all topics is left to be so"
-    assert (await _apply(own_kafka, "--check")) == (0, "")
+    assert inherited[1] != set_on_it, "an inherited setting stays inherited"
+    assert (await _apply(own_kafka, "--check")) == WELL
 
 
-async def test_what_the_broker_refuses_to_set_is_said_and_fails(
+async def test_a_setting_that_the_broker_refuses_is_reported(
     own_kafka: KafkaPart, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A value that no broker takes, beside one that is in order: the topics are told at once, answered one by one."""
+    """One topic has an invalid value, another a valid one. Both are in one request, with a result for each."""
     (report_ready,) = [topic for topic in TOPICS if topic.name == "report-ready"]
     monkeypatch.setattr(topics, "TOPICS", (Topic("detainer-rejected", 1, max_message_bytes=-5), report_ready))
     monkeypatch.setattr(
@@ -112,16 +115,16 @@ async def test_what_the_broker_refuses_to_set_is_said_and_fails(
     assert "nothing to do" not in capsys.readouterr().out
 
 
-async def test_what_cannot_be_looked_at_is_no_topic_without_drift(own_kafka: KafkaPart) -> None:
+async def test_a_topic_that_cannot_be_described_is_an_error(own_kafka: KafkaPart) -> None:
     async with kafka_log.admin(own_kafka.bootstrap) as admin:
         with pytest.raises(ConfigurationError, match=r"^not-there: UnknownTopicOrPartitionError: .+"):
             await topics._configs(admin, [TOPICS[0], Topic("not-there", 1)])
 
 
-async def test_a_topic_that_is_not_shown_and_is_there_is_compared_and_not_said_to_be_created(
+async def test_an_existing_topic_that_is_not_listed_is_compared(
     own_kafka: KafkaPart, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As for an account that may not describe it, or when another creates it in this moment."""
+    """As with an account that may not describe it, or if another process creates it at the same time."""
 
     async def none(_admin: AIOKafkaAdminClient) -> list[str]:
         return []
@@ -135,31 +138,40 @@ async def test_a_topic_that_is_not_shown_and_is_there_is_compared_and_not_said_t
         await _set(admin, "report-ready", retention_ms="604800000")
         assert await topics._apply(False) == 0
         assert (await _entries(admin, "report-ready", "retention.ms"))["retention.ms"][0] == "-1"
-    said = capsys.readouterr().out
-    assert "created" not in said
-    assert "report-ready: retention.ms is 604800000, must be -1" in said
+    output = capsys.readouterr().out
+    assert "created" not in output
+    assert "report-ready: retention.ms is 604800000, must be -1" in output
 
 
-async def test_more_partitions_are_drift_that_is_never_put_right_silently(own_kafka: KafkaPart) -> None:
-    """Adding partitions moves keys; taking them away is not possible at all."""
+async def test_more_partitions_are_drift_that_is_never_corrected(own_kafka: KafkaPart) -> None:
+    """Adding partitions moves keys; removing them is impossible."""
     await _delete(own_kafka, "detainer-rejected")
     async with kafka_log.admin(own_kafka.bootstrap) as admin:
         await admin.create_topics([NewTopic("detainer-rejected", 3, 1)])
     try:
         for more in ((), ("--check",)):
-            code, said = await _apply(own_kafka, *more)
-            assert (code, "detainer-rejected: has 3 partitions, must have 1" in said) == (1, True), said
+            code, output = await _apply(own_kafka, *more)
+            assert (code, "detainer-rejected: has 3 partitions, must have 1" in output) == (1, True), output
     finally:
         await _delete(own_kafka, "detainer-rejected")
         assert (await _apply(own_kafka))[0] == 0
 
 
-async def test_too_few_brokers_are_said_in_words(own_kafka: KafkaPart) -> None:
+async def test_too_few_brokers_are_reported(own_kafka: KafkaPart) -> None:
     await _delete(own_kafka, "week-attested")
     try:
-        code, said = await _apply(own_kafka, DDOR_KAFKA_REPLICATION="3")
+        code, output = await _apply(own_kafka, DDOR_KAFKA_REPLICATION="3")
         assert code == 2
-        assert "DDOR_KAFKA_REPLICATION" in said
-        assert "Traceback" not in said
+        assert "DDOR_KAFKA_REPLICATION" in output
+        assert "Traceback" not in output
     finally:
         await _apply(own_kafka)
+
+
+async def test_another_replication_factor_is_drift_that_is_not_corrected(own_kafka: KafkaPart) -> None:
+    """One copy instead of three: losing a disk loses acknowledged records."""
+    for more in ((), ("--check",)):
+        code, output = await _apply(own_kafka, *more, DDOR_KAFKA_REPLICATION="3")
+        wanted = "detainer-issued: has 1 copies of a partition, must have 3 (DDOR_KAFKA_REPLICATION)"
+        assert (code, wanted in output, "nothing to do" in output) == (1, True, False), output
+    assert (await _apply(own_kafka))[0] == 0

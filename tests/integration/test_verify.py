@@ -1,4 +1,4 @@
-"""Invariant 6: replaying the log to the offsets that a report names gives its figures; what was altered is named."""
+"""Invariant 6: replaying the log up to a report's offsets gives its figures. Alterations are found."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.parts import KafkaPart
+from services.publisher.queries import SQL
 from services.publisher.rendering import as_json
-from services.publisher.snapshot import SQL
 from services.runtime.settings import Settings
 from tests.support import commands, events, kafka_log
 from tests.support.batches import CALENDAR
@@ -30,7 +30,7 @@ _AGENCY = (
 
 @dataclass(frozen=True)
 class Published:
-    """The first report's week, with a record that the aggregator failed on; restated twenty times."""
+    """The first report's week, with an internal error for one record, restated twenty times."""
 
     life: Life
     log: list[Message]
@@ -40,7 +40,7 @@ class Published:
 
 
 def acceptance() -> list[Message]:
-    """What the importer sends of the first report's week."""
+    """The events that the importer sends for the first report's week."""
     return [
         Message(one["type"], json.dumps(one).encode(), one["subject"].encode(), headers=events.HEADERS)
         for one in first_week()
@@ -64,15 +64,15 @@ async def published(
             *acceptance(),
             events.attesting(events.attested(str(WEEK), issued=3083, declined=207), agency="demo"),
         ]
-        await life.tell(*log)
+        await life.write(*log)
         log.append(failing := events.message("issued", events.issued(9_000), agency="demo"))
-        (place,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
-        await life.counter.fail(*place)
+        (address,) = await kafka_log.append(settings.kafka_bootstrap, [failing])
+        await life.counter.fail(*address)
         await life.close(WEEK)
-        assert await life.state(WEEK) == "closed", "no gate holds it"
+        assert await life.state(WEEK) == "closed", "no gate holds the week"
         for number in range(RESTATEMENTS):
             log.append(late := _late(number))
-            await life.tell(late)
+            await life.write(late)
             if number == 5:
                 agencies.write_text(
                     _AGENCY.format(name="west", key="1" * 64, scope="3*")
@@ -101,23 +101,23 @@ def _late(number: int) -> Message:
         ("jsonb_set(figures, '{changes,0,causes}', '{\"late\": 2}')", "✗ causes"),
         (
             "jsonb_set(figures, '{changes,0,causes}', '{\"redriven\": 1}')",
-            "✗ changes.32031 declined.causes.late: the report says None, the log says 1",
+            "✗ changes.32031 declined.causes.late: report None, log 1",
         ),
         ("jsonb_set(figures, '{changes}', '[]')", "✗ changes"),
-        ("jsonb_set(figures, '{scope,late}', '7')", "✗ scope.late: the report says 7, the log says 2"),
+        ("jsonb_set(figures, '{scope,late}', '7')", "✗ scope.late: report 7, log 2"),
         ("jsonb_set(figures, '{table_changes}', '[]')", "✗ table changes"),
     ],
 )
-async def test_what_a_revision_says_of_its_changes_is_compared_with_the_one_before(
+async def test_the_changes_of_a_revision_are_compared_with_the_one_before(
     published: Published, harm: str, named: str
 ) -> None:
     connection = published.life.connection
-    kept = await connection.fetchval("SELECT figures FROM report WHERE revision = 3")
+    figures = await connection.fetchval("SELECT figures FROM report WHERE revision = 3")
     try:
         await connection.execute(f"UPDATE report SET figures = {harm} WHERE revision = 3")
         done = await published.verify(f"{WEEK}@3")
     finally:
-        await connection.execute("UPDATE report SET figures = $1 WHERE revision = 3", kept)
+        await connection.execute("UPDATE report SET figures = $1 WHERE revision = 3", figures)
     assert (done.exit_code, named in done.output) == (1, True), done.output
 
 
@@ -126,12 +126,14 @@ async def test_invariant_6_the_log_up_to_its_offsets_gives_each_revisions_digest
     assert revisions == [(str(WEEK), 1, "initial")] + [(str(WEEK), n, "correction") for n in range(2, RESTATEMENTS + 2)]
     first = await published.life.report(WEEK, 1)
     assert first["totals"] == {"issued": 3083, "declined": 206}
+    row = "INSERT INTO verification (week, records, is_sample, outcome) VALUES ($1, 1, false, 'x')"
+    await published.life.connection.execute(row, WEEK.first)
     digests = {(await published.life.report(WEEK, n))["inputs"]["agencies"] for n in (1, RESTATEMENTS + 1)}
-    assert len(digests) == 2, "the agencies are others than they were"
-    for what in (f"{WEEK}@1", f"{WEEK}@7", f"{WEEK}"):
+    assert len(digests) == 2, "the agencies have changed in between"
+    for what in (f"{WEEK}@1", f"{WEEK}@7", f"{WEEK}", ""):
         done = await published.verify(what)
         assert done.exit_code == 0, done.output
-        assert ("✓ causes: are those that the log gives" in done.output) is not what.endswith("@1")
+        assert ("✓ causes: match the log" in done.output) is not what.endswith("@1")
         assert "✗" not in done.output
         for found in ("document digest", "figures digest", "report-ready", "chain", "inputs", "replay"):
             assert f"✓ {found}" in done.output, found
@@ -142,51 +144,51 @@ HARM = {
     "a figure": (
         "UPDATE report SET figures = jsonb_set(figures, '{totals,declined}', '207') WHERE revision = 1",
         1,
-        ["document digest", "totals.declined: the report says 207, its announcement said 206", "the log says 206"],
+        ["document digest", "totals.declined: report 207, announcement 206", "log 206"],
     ),
     "a cell": (
         "UPDATE report SET figures = jsonb_set(figures, '{jurisdictions,0,declined}', '50') WHERE revision = 1",
         1,
-        ["jurisdictions.32003.declined: the report says 50", "the log says 51"],
+        ["jurisdictions.32003.declined: report 50", "log 51"],
     ),
     "a table": (
         "UPDATE report SET figures = jsonb_set(figures, '{tables,offenses_not_known}', '7') WHERE revision = 1",
         1,
-        ["figures digest", "tables.offenses_not_known: the report says 7, the log says"],
+        ["figures digest", "tables.offenses_not_known: report 7, log"],
     ),
     "what an agency attests": (
         "UPDATE report SET figures = jsonb_set(figures, '{scope,agencies,0,attested_declined}', '206')"
         " WHERE revision = 1",
         1,
-        ["document digest", "scope.agencies.demo.attested_declined: the report says 206, the log says 207"],
+        ["document digest", "scope.agencies.demo.attested_declined: report 206, log 207"],
     ),
     "what a gate found": (
         "UPDATE report SET figures = jsonb_set(figures, '{flags}',"
         ' \'[{"gate": "open-conflicts", "subject": "facts", "detail": "2 facts"}]\')'
         " WHERE revision = 1",
         1,
-        ["document digest", "✗ flags", "the log says None"],
+        ["document digest", "✗ flags", "log None"],
     ),
     "an offset of the attestations": (
         "UPDATE report SET figures = jsonb_set(figures, '{offsets,week-attested,0}', '0') WHERE revision = 1",
         1,
-        ["offsets.week-attested.0: the report says 0", "scope.agencies.demo.status: the report says differing"],
+        ["offsets.week-attested.0: report 0", "scope.agencies.demo.status: report differing"],
     ),
     "an offset": (
         "UPDATE report SET figures = jsonb_set(figures, '{offsets,detainer-issued,3}', '5') WHERE revision = 1",
         1,
-        ["document digest", "offsets.detainer-issued.3: the report says 5", "totals.issued"],
+        ["document digest", "offsets.detainer-issued.3: report 5", "totals.issued"],
     ),
     "an offset beyond the log": (
         "UPDATE report SET figures = jsonb_set(figures, '{offsets,detainer-issued,3}', '99999') WHERE revision = 1",
         1,
-        ["offsets.detainer-issued.3: the report says 99999", "the report needs [0, 99999)"],
+        ["offsets.detainer-issued.3: report 99999", "the report needs [0, 99999)"],
     ),
     "an input": (
         "UPDATE input SET content = replace(convert_from(content, 'UTF8'), 'Clark', 'Klark')::bytea"
         " WHERE name = 'jurisdictions'",
         1,
-        ["input jurisdictions: is not what its digest"],
+        ["input jurisdictions: does not have the digest"],
     ),
     "an input that is gone": (
         "DELETE FROM input WHERE name = 'reasons'",
@@ -196,13 +198,13 @@ HARM = {
     "the rules by which a part of the log was read": (
         "INSERT INTO acceptance_rules VALUES ('detainer-issued', 3, 5, 99)",
         2,
-        ["OtherRules", "from detainer-issued/3/5 on acceptance rules 99 held"],
+        ["OtherRules", "acceptance rules 99 from detainer-issued/3/5 on"],
     ),
     "the chain": (
         "UPDATE report SET figures = jsonb_set(figures, '{previous_digest}', to_jsonb(repeat('a', 64)))"
         " WHERE revision = 1",
         1,
-        ["✗ chain", "previous_digest: the report says aaaa"],
+        ["✗ chain", "previous_digest: report aaaa"],
     ),
     "the digest in the table": (
         "UPDATE report SET digest = repeat('b', 64) WHERE revision = 1",
@@ -213,7 +215,7 @@ HARM = {
 
 
 @pytest.mark.parametrize("what", HARM)
-async def test_what_was_altered_is_named(published: Published, what: str) -> None:
+async def test_an_alteration_is_named(published: Published, what: str) -> None:
     harm, code, named = HARM[what]
     connection = published.life.connection
     await connection.execute("CREATE TABLE kept_report AS TABLE report; CREATE TABLE kept_input AS TABLE input")
@@ -230,8 +232,8 @@ async def test_what_was_altered_is_named(published: Published, what: str) -> Non
         assert words in done.output, done.output
 
 
-@pytest.mark.parametrize("what", ["2017-01-28@99", "2017-01-28@x", "2017-01-29", "2017-02-04", ""])
-async def test_what_is_no_report_cannot_be_verified(published: Published, what: str) -> None:
+@pytest.mark.parametrize("what", ["2017-01-28@99", "2017-01-28@x", "2017-01-29", "2017-02-04"])
+async def test_an_unknown_report_cannot_be_verified(published: Published, what: str) -> None:
     done = await published.verify(what)
     assert done.exit_code == 2, done.output
 
@@ -266,12 +268,12 @@ async def test_a_downloaded_report_is_verified_offline(published: Published, tmp
     assert (await offline(files[0])).exit_code == 2
 
 
-async def test_a_copy_that_comes_later_into_a_lower_partition_makes_nothing_late(published: Published) -> None:
-    """Replayed, the log's partitions are read side by side; a fact stays where it was met first."""
-    known = next(one for one in published.log if one.topic == "detainer-declined" and one.place[1] > 0)
-    more = [replace(known, partition=0), _late(RESTATEMENTS)]
+async def test_a_later_copy_in_a_lower_partition_makes_no_fact_late(published: Published) -> None:
+    """A replay reads the partitions in parallel; a fact keeps the address of its first record."""
+    original = next(one for one in published.log if one.topic == "detainer-declined" and one.target.number > 0)
+    more = [replace(original, partition=0), _late(RESTATEMENTS)]
     published.log.extend(more)
-    await published.life.tell(*more)
+    await published.life.write(*more)
     await _restate(published.life, "a copy")
     await published.life.send()
     document = await published.life.report(WEEK)
@@ -280,19 +282,19 @@ async def test_a_copy_that_comes_later_into_a_lower_partition_makes_nothing_late
     assert done.exit_code == 0, done.output
 
 
-@pytest.mark.real_kafka("creates a deleted topic anew when it is asked about it")
+@pytest.mark.real_kafka("recreates a deleted topic on a metadata request")
 async def test_one_event_that_differs_in_the_log_is_named(published: Published, own_kafka: KafkaPart) -> None:
-    """Last in this module: it makes the log anew, the same but for one record."""
+    """Last in this module: rewrites the log with one changed record."""
     topic = "detainer-declined"
     mine = [one for one in published.log if one.topic == topic]
-    place = next(n for n, one in enumerate(mine) if b'"32003"' in (one.value or b""))
-    mine[place] = replace(mine[place], value=(mine[place].value or b"").replace(b'"32003"', b'"32031"'))
-    await kafka_log.make_anew(own_kafka.bootstrap, topic)
+    index = next(n for n, one in enumerate(mine) if b'"32003"' in (one.value or b""))
+    mine[index] = replace(mine[index], value=(mine[index].value or b"").replace(b'"32003"', b'"32031"'))
+    await kafka_log.recreate(own_kafka.bootstrap, topic)
     await kafka_log.append(own_kafka.bootstrap, mine)
     done = await published.verify(f"{WEEK}@1")
     assert done.exit_code == 1, done.output
-    for words in ("jurisdictions.32003.declined: the report says 51, the log says 50", "✗ replay", "✓ document digest"):
+    for words in ("jurisdictions.32003.declined: report 51, log 50", "✗ replay", "✓ document digest"):
         assert words in done.output, done.output
-    await kafka_log.make_anew(own_kafka.bootstrap, topic)
+    await kafka_log.recreate(own_kafka.bootstrap, topic)
     done = await published.verify(f"{WEEK}@1")
     assert (done.exit_code, "the report needs" in done.output) == (2, True), done.output

@@ -1,4 +1,4 @@
-"""Records that are no events: a row that says why, nothing personal kept, and nothing else lost."""
+"""Invalid records: a row with the reason, no personal data stored, and no other record lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _with(**changes: object) -> bytes:
     return events.encoded(events.envelope("issued", events.issued(1, **changes)))
 
 
-# What it is: the record, the reason and the field of its rejection, and whether its bytes are kept.
+# Name: the record, the reason and field of its rejection, and whether its bytes are stored.
 POISON = {
     "not JSON": (Message(ISSUED, b"not json"), "not-json", None, False),
     "a null value": (Message(ISSUED, None, b"key"), "no-value", None, False),
@@ -59,7 +59,7 @@ POISON = {
 }  # fmt: skip
 
 
-async def test_poison_becomes_rows_that_say_why_and_nothing_else_is_lost(
+async def test_invalid_records_become_rows_with_the_reason_and_no_other_record_is_lost(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     good = [events.message("issued", events.issued(number)) for number in range(len(POISON))]
@@ -72,8 +72,8 @@ async def test_poison_becomes_rows_that_say_why_and_nothing_else_is_lost(
     rows = await connection.fetch("SELECT * FROM rejected")
     rejected = {(row["topic"], row["partition"], row["kafka_offset"]): row for row in rows}
     assert rejected.keys() == set(where)
-    for place, (name, (poison, reason, field, _)) in zip(where, POISON.items(), strict=True):
-        row = rejected[place]
+    for address, (name, (poison, reason, field, _)) in zip(where, POISON.items(), strict=True):
+        row = rejected[address]
         assert (row["reason"], row["field"]) == (reason, field), name
         assert row["sha256"] == hashlib.sha256(poison.value or b"").digest(), name
         assert row["detail"], name
@@ -82,31 +82,31 @@ async def test_poison_becomes_rows_that_say_why_and_nothing_else_is_lost(
         assert account["records"] == account["facts"] + account["duplicates"] + account["rejected"]
 
 
-async def test_no_value_of_a_rejected_record_is_told_and_what_is_personal_is_not_kept(
+async def test_no_rejected_value_is_in_a_detail_and_personal_data_are_not_stored(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     async with running(app.create(settings(worker="one"))):
         where = await kafka_log.append(kafka.bootstrap, [poison for poison, *_ in POISON.values()])
         await kafka_log.counted(connection, kafka.bootstrap)
-    told = [dict(row) for row in await connection.fetch("SELECT reason, field, detail FROM rejected")]
+    rows = [dict(row) for row in await connection.fetch("SELECT reason, field, detail FROM rejected")]
     for secret in (A_NUMBER, NAME, "2017-01-30", "32999", events.detainer_id(1)):
-        assert secret not in json.dumps(told)
+        assert secret not in json.dumps(rows)
     raw = {
         (row["topic"], row["partition"], row["kafka_offset"]): row["value"]
         for row in await connection.fetch("SELECT * FROM rejected_raw")
     }
-    kept = {
-        place: poison.value
-        for place, (poison, _, _, may_be_kept) in zip(where, POISON.values(), strict=True)
-        if may_be_kept
+    expected = {
+        address: poison.value
+        for address, (poison, _, _, storable) in zip(where, POISON.values(), strict=True)
+        if storable
     }
-    assert raw == kept
+    assert raw == expected
 
 
 async def test_each_reject_is_one_notice_for_the_topic_of_rejects(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    """In the outbox, where the same transaction has put it: place, reason, digest, and nothing of the content."""
+    """The same transaction writes the notice to the outbox: address, reason and digest, but no content."""
     async with running(app.create(settings(worker="one"))):
         where = await kafka_log.append(kafka.bootstrap, [poison for poison, *_ in POISON.values()])
         await kafka_log.counted(connection, kafka.bootstrap)
@@ -114,33 +114,33 @@ async def test_each_reject_is_one_notice_for_the_topic_of_rejects(
         DetainerRejected.model_validate_json(row["value"])
         for row in await connection.fetch("SELECT value FROM outbox WHERE topic = 'detainer-rejected'")
     ]
-    told = {(one.data.topic, one.data.partition, one.data.offset): one for one in notices}
-    assert (len(notices), set(told)) == (len(POISON), set(where))
-    for place, (poison, reason, field, _) in zip(where, POISON.values(), strict=True):
-        assert (told[place].data.reason, told[place].data.field) == (reason, field)
-        assert told[place].data.sha256 == hashlib.sha256(poison.value or b"").hexdigest()
-        assert told[place].id == "/".join(map(str, place))
+    by_address = {(one.data.topic, one.data.partition, one.data.offset): one for one in notices}
+    assert (len(notices), set(by_address)) == (len(POISON), set(where))
+    for address, (poison, reason, field, _) in zip(where, POISON.values(), strict=True):
+        assert (by_address[address].data.reason, by_address[address].data.field) == (reason, field)
+        assert by_address[address].data.sha256 == hashlib.sha256(poison.value or b"").hexdigest()
+        assert by_address[address].id == "/".join(map(str, address))
 
 
 async def test_a_valid_event_counts_whatever_its_key_and_headers(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
-    """Acceptance is a function of the value: a foreign producer's key or header neither stops nor hides an event."""
+    """Acceptance is a function of the value: a foreign producer's key or headers do not matter."""
     values = [events.message("issued", events.issued(number)).value for number in range(4)]
-    told = [
+    messages = [
         Message(ISSUED, values[0], None, 0, headers=BAD_HEADER),
         Message(ISSUED, values[1], b"\xff\xfe", 1, headers=BAD_HEADER),
         Message(ISSUED, values[2], b"somebody else's", 2),
         Message(ISSUED, values[3], b"", 3, headers=[("content-type", b"text/plain")]),
     ]
     async with running(app.create(settings(worker="one"))):
-        await kafka_log.append(kafka.bootstrap, told)
+        await kafka_log.append(kafka.bootstrap, messages)
         await kafka_log.counted(connection, kafka.bootstrap)
-    assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
-    assert len(accepted(told)) == 4
+    assert await database_outcome.outcome(connection) == model.outcome(accepted(messages))
+    assert len(accepted(messages)) == 4
 
 
-async def test_a_batch_of_nothing_but_poison_moves_the_positions(
+async def test_a_batch_of_only_invalid_records_moves_the_positions(
     settings: MakeSettings, connection: Connection, kafka: KafkaPart
 ) -> None:
     async with running(app.create(settings(worker="one"))), kafka_log.producer(kafka.bootstrap) as producer:

@@ -1,1 +1,1 @@
-"""What several tests need: events, an independent model, and looking at Kafka, PostgreSQL and running services."""
+"""Shared test code: events, an independent model, and access to Kafka, PostgreSQL and running services."""

@@ -1,4 +1,4 @@
-"""Records without a Kafka, and the batches that a reader would make of them."""
+"""Records without Kafka, and the batches that a reader would build from them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from schemas.acceptance import Refused, accept_any
 from schemas.attestation import Attestation
 from schemas.fact import Fact as Accepted
 from schemas.instant import instant
+from schemas.log import Partition
 from schemas.week import ReportingCalendar, WeekIndex
-from services.aggregator import tally
-from services.aggregator.leases import Partition
+from services.aggregator import decoding
+from services.aggregator.decoding import Batch
 from services.aggregator.spans import Span
-from services.aggregator.tally import Batch
 from tests.support.kafka_log import Message
 from tests.support.model import ZONE, Fact
 from tests.support.positions import Connection
@@ -26,7 +26,7 @@ OWNER = "one"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the aggregator sees of a record."""
+    """The attributes of a Kafka record that the aggregator reads."""
 
     topic: str
     partition: int
@@ -36,17 +36,18 @@ class Record:
 
     @property
     def at(self) -> Partition:
-        """Its partition."""
+        """The partition of the record."""
         return Partition(self.topic, self.partition)
 
 
 def logged(messages: Iterable[Message]) -> list[Record]:
-    """Messages in the order written, each with the offset that it gets."""
-    ends: Counter[tuple[str, int]] = Counter()
+    """The messages as records in the order written, with their offsets."""
+    ends: Counter[Partition] = Counter()
     records = []
     for one in messages:
-        records.append(Record(*one.place, ends[one.place], one.key, one.value))
-        ends[one.place] += 1
+        to = one.target
+        records.append(Record(to.topic, to.number, ends[to], one.key, one.value))
+        ends[to] += 1
     return records
 
 
@@ -56,11 +57,11 @@ def batch(records: Sequence[Record], epoch: int = 1, start: int | None = None) -
     for partition in sorted({record.at for record in records}):
         mine = [record for record in records if record.at == partition]
         spans.append(Span(partition, epoch, mine[0].offset if start is None else start, mine[-1].offset + 1, mine))
-    return tally.batch(spans, WEEKS)
+    return decoding.decode(spans, WEEKS)
 
 
 def accepted(messages: Iterable[Message]) -> list[Fact]:
-    """The facts among these records, as plain dicts; the same fact as often as it was told."""
+    """The facts among these records, as plain dicts. A fact appears as often as it was sent."""
     found: list[Fact] = []
     for one in messages:
         try:
@@ -72,18 +73,18 @@ def accepted(messages: Iterable[Message]) -> list[Fact]:
 
 
 def plain(fact: Accepted | Attestation) -> Fact:
-    """The fact's fields as the model knows them."""
+    """The fact's fields in the form of the model."""
     if isinstance(fact, Attestation):
         numbers = {name: getattr(fact, name) for name in fact.__struct_fields__}
         return {"kind": "attested", **numbers, "fingerprint": fact.fingerprint}
-    told = {name: getattr(fact, name) for name in fact.__struct_fields__ if not name.endswith("_us")}
+    members = {name: getattr(fact, name) for name in fact.__struct_fields__ if not name.endswith("_us")}
     instants = {f"{name}_at": getattr(fact, f"{name}_us") for name in ("issued", "declined", "recorded")}
     found = {name: None if us is None else instant(us) for name, us in instants.items()}
-    return told | found | {"fingerprint": fact.fingerprint}
+    return members | found | {"fingerprint": fact.fingerprint}
 
 
 async def lease(connection: Connection, partitions: Iterable[Partition], owner: str = OWNER, epoch: int = 1) -> None:
-    """Give partitions to a worker."""
+    """Lease partitions to a worker."""
     await connection.executemany(
         "INSERT INTO partition_position (topic, partition, owner, epoch) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (topic, partition) DO UPDATE SET owner = EXCLUDED.owner, epoch = EXCLUDED.epoch",

@@ -1,4 +1,4 @@
-"""Apache Kafka of several JVMs, or with several ways in: brokers that go away, clients that are cut off."""
+"""Kafka clusters of several JVMs or with a proxied listener, for failures of brokers and connections."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from deploy.local import kafka_jars
 from deploy.local.kafka_native import NativeKafka, new_cluster
 from deploy.local.ports import LOOPBACK, free_port
+from schemas.log import Partition
 from schemas.topics import TOPICS
 from tests.support import kafka_log
 from tests.support.proxies import Proxy, carrying
@@ -37,13 +38,13 @@ _REPLICATED = {
 
 
 @asynccontextmanager
-async def two_doors(directory: Path, proxy: Proxy) -> AsyncIterator[tuple[NativeKafka, str]]:
-    """A Kafka, and the address of its second listener: who comes in there is sent through the proxy for everything."""
-    port, behind, controller = free_port(), free_port(), free_port()
-    async with carrying(proxy, LOOPBACK, behind) as carried:
+async def two_listeners(directory: Path, proxy: Proxy) -> AsyncIterator[tuple[NativeKafka, str]]:
+    """A Kafka and the address of its second listener, which sends all requests of a client through the proxy."""
+    port, direct, controller = free_port(), free_port(), free_port()
+    async with carrying(proxy, LOOPBACK, direct) as carried:
         addresses = f"PLAINTEXT://{LOOPBACK}:{port},PROXIED://{LOOPBACK}"
         settings = {
-            "listeners": f"{addresses}:{behind},CONTROLLER://{LOOPBACK}:{controller}",
+            "listeners": f"{addresses}:{direct},CONTROLLER://{LOOPBACK}:{controller}",
             "advertised.listeners": f"{addresses}:{carried}",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
             "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
@@ -58,7 +59,7 @@ async def two_doors(directory: Path, proxy: Proxy) -> AsyncIterator[tuple[Native
 
 
 class _Controller(NativeKafka):
-    """A node without a broker: it answers no client."""
+    """A node without a broker. It serves no clients."""
 
     def _answers(self) -> bool:
         try:
@@ -69,10 +70,10 @@ class _Controller(NativeKafka):
 
 
 class Cluster:
-    """Three brokers, and a controller of their own.
+    """Three brokers and a separate controller.
 
-    Every partition is on all three brokers; whoever writes with acks=all needs two of them in sync. With one copy each
-    it is on one broker, and who takes that away leaves it without a leader.
+    Each partition has three replicas; a write with acks=all needs two in sync. With replication factor 1,
+    stopping a partition's broker leaves it without a leader.
     """
 
     def __init__(self, directory: Path, copies: int = len(BROKERS)) -> None:
@@ -100,7 +101,7 @@ class Cluster:
 
     @property
     def bootstrap(self) -> str:
-        """The addresses of all brokers, for clients."""
+        """The bootstrap addresses of all brokers."""
         return ",".join(broker.bootstrap for broker in self.brokers.values())
 
     async def make_topics(self) -> None:
@@ -110,7 +111,7 @@ class Cluster:
         await self.in_sync()
 
     def start(self) -> None:
-        """Start what does not run; all nodes at once, since none answers alone."""
+        """Start the nodes that do not run, all at once: a single node does not respond."""
         nodes = (self._controller, *self.brokers.values())
         with ThreadPoolExecutor(len(nodes)) as threads:
             list(threads.map(lambda node: node.start(), nodes))
@@ -121,56 +122,56 @@ class Cluster:
             node.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    async def leads(self) -> dict[tuple[str, int], int]:
-        """The broker that leads each partition of the project's topics; -1: none does."""
-        return {place: one["leader"] for place, one in (await self._partitions()).items()}
+    async def leads(self) -> dict[Partition, int]:
+        """The leader of each partition of the project's topics; -1 without a leader."""
+        return {partition: one["leader"] for partition, one in (await self._partitions()).items()}
 
     async def in_sync(self) -> None:
-        """Wait until all copies of every partition are in sync, and one of them leads it."""
+        """Wait until all replicas of every partition are in sync and it has a leader."""
 
-        async def so() -> bool:
+        async def all_copies_in_sync() -> bool:
             found = (await self._partitions()).values()
             all_in_sync = all(len(one["isr"]) == self._copies and one["leader"] in one["isr"] for one in found)
             return len(found) == _ALL and all_in_sync
 
-        await until(so, f"{self._copies} copies in sync of every partition", 120)
+        await until(all_copies_in_sync, f"{self._copies} copies in sync of every partition", 120)
 
     async def away(self, nodes: Iterable[int]) -> None:
-        """Kill these brokers, one after another: each is seen to be away before the next one goes."""
+        """Kill these brokers one after another, each after the loss of the previous one is visible."""
         for node in nodes:
             await asyncio.to_thread(self.brokers[node].kill)
             await self._seen_away(node)
 
     async def stopped(self, node: int) -> None:
-        """Stop a broker (SIGSTOP), so that others lead what it led, and it does not know."""
+        """Suspend a broker (SIGSTOP), so that others take over its partitions without its knowledge."""
         self.brokers[node].pause()
         await self._seen_away(node)
 
     async def _seen_away(self, node: int) -> None:
-        async def so() -> bool:
+        async def not_leading() -> bool:
             found = (await self._partitions()).values()
-            led = [one for one in found if one["leader"] >= 0]  # without a leader, the last one stays on the list
+            led = [one for one in found if one["leader"] >= 0]  # without a leader, the last replica stays in the ISR
             return all(node != one["leader"] and node not in one["isr"] for one in led)
 
         if any(broker.running() for broker in self.brokers.values()):
-            await until(so, f"broker {node} leads nothing", 120)
+            await until(not_leading, f"broker {node} without leaderships", 120)
 
-    async def _partitions(self) -> dict[tuple[str, int], dict[str, Any]]:
-        async def told() -> list[dict[str, Any]]:
+    async def _partitions(self) -> dict[Partition, dict[str, Any]]:
+        async def described_by_a_broker() -> list[dict[str, Any]]:
             running = [broker.bootstrap for broker in self.brokers.values() if broker.running()]
             try:
                 async with kafka_log.admin(",".join(running), request_timeout_ms=2_000) as client:
                     return list(await client.describe_topics([topic.name for topic in TOPICS]))
             except KafkaError:
-                return []  # it asks any broker that it has heard of, also one that is away
+                return []  # the client may have chosen a broker that is down
 
-        described = await until(told, "a broker that tells")
-        return {(topic["topic"], one["partition"]): one for topic in described for one in topic["partitions"]}
+        described = await until(described_by_a_broker, "a description from a broker")
+        return {Partition(topic["topic"], one["partition"]): one for topic in described for one in topic["partitions"]}
 
 
 @asynccontextmanager
 async def started(directory: Path, copies: int = len(BROKERS)) -> AsyncIterator[Cluster]:
-    """A cluster with the topics, gone afterwards. Skips the test where Kafka's jars cannot be had."""
+    """A cluster with the topics, deleted afterwards. Skips the test if Kafka's jars are not available."""
     if lacking := kafka_jars.missing():
         pytest.skip(" ".join(lacking))
     built = Cluster(directory, copies)

@@ -1,4 +1,4 @@
-"""Whether one JSON Schema takes everything that another allows; for the keywords that our schemas use."""
+"""Whether one JSON Schema accepts everything that another allows, for the keywords in the project's schemas."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+from schemas.export import CONTROL_PATTERN
+
 Schema = dict[str, Any]
 
 _KNOWN = {
     *("$defs", "$id", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum"),
-    *("format", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "pattern"),
-    *("properties", "required", "title", "type"),
+    *("format", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "not"),
+    *("pattern", "properties", "propertyNames", "required", "title", "type"),
 }
+_ONE_LINE = {"pattern": CONTROL_PATTERN}
+"""Redundant with the pattern; for dialects in which `$` matches before a trailing line break."""
 _HIGHEST, _LOWEST = ("maximum", "maxLength", "maxItems"), ("minimum", "minLength", "minItems")
 
 
 def refused(allowed: Schema, reader: Schema) -> list[str]:
-    """What `reader` may refuse of what `allowed` allows, one sentence each, with the place. Empty: compatible."""
+    """The values that `allowed` allows and `reader` refuses, one sentence each with its path. Empty: compatible."""
     return list(_Comparison(allowed, reader).differences(allowed, reader, "$"))
 
 
 def lenient(schema: Schema) -> Schema:
-    """The schema as a reader uses it that ignores fields it does not know."""
+    """The schema of a reader that ignores unknown fields."""
     result = copy.deepcopy(schema)
     for one in (result, *result.get("$defs", {}).values()):
-        if one.get("additionalProperties") is False:
+        if one.get("additionalProperties") in (False, {"type": "null"}):
             del one["additionalProperties"]
+            one.pop("propertyNames", None)
     return result
 
 
@@ -38,13 +43,13 @@ class _Comparison:
         self._reader = reader
 
     def differences(self, allowed: Schema, reader: Schema, path: str) -> Iterator[str]:
-        """Sentences on one place and all below it."""
+        """One sentence per difference, at this path and below."""
         options = _options(self._allowed, allowed)
         taking = _options(self._reader, reader)
         for option in options:
             found = [list(self._between(option, one, path)) for one in taking]
             if all(found):
-                # Of several that do not fit, the one that fits best says most.
+                # Report the alternative with the fewest differences.
                 yield from min(found, key=len)
 
     def _between(self, allowed: Schema, reader: Schema, path: str) -> Iterator[str]:
@@ -66,14 +71,18 @@ class _Comparison:
                 yield from self.differences(had[name], has[name], f"{path}.{name}")
             elif more is False:
                 yield f"{path}.{name}: is not a field any more"
-        if more_had is not False and more is False:
+            elif isinstance(more, dict):
+                yield from self.differences(had[name], more, f"{path}.{name}")
+        if more_had is False:
+            return
+        if more is False or reader.get("propertyNames") != allowed.get("propertyNames"):
             yield f"{path}: refuses unknown fields, which were allowed"
         elif isinstance(more, dict):
             yield from self.differences(more_had if isinstance(more_had, dict) else {}, more, f"{path}.*")
 
 
 def _options(document: Schema, schema: Schema) -> list[Schema]:
-    """The alternatives that a schema stands for, references followed."""
+    """The alternatives of a schema, with references resolved."""
     if "$ref" in schema:
         return _options(document, document["$defs"][schema["$ref"].removeprefix("#/$defs/")])
     if "anyOf" in schema:
@@ -94,6 +103,8 @@ def _values(allowed: Schema, reader: Schema, path: str) -> Iterator[str]:
     for word in ("pattern", "format"):
         if word in reader and allowed.get(word) != reader[word] and _listed(allowed) is None:
             yield f"{path}: has another {word}"
+    if reader.get("not") not in (None, allowed.get("not"), _ONE_LINE):
+        yield f"{path}: refuses more"
 
 
 def _listed(schema: Schema) -> list[Any] | None:

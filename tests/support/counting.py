@@ -1,4 +1,4 @@
-"""An aggregator that counts when the test says so, by the aggregator's own reduction and SQL."""
+"""An aggregator that counts on request, with the aggregator's own decoding and SQL."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cache
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.log import Partition
 from schemas.topics import EVENT_TOPICS
 from schemas.week import WeekIndex
-from services.aggregator import tally
-from services.aggregator.leases import Partition
+from services.aggregator import decoding
 from services.aggregator.spans import Span
 from services.aggregator.store import Store
 from services.runtime import postgres
@@ -29,7 +29,7 @@ def _weeks() -> WeekIndex:
 
 
 class Counting:
-    """Counts to the log's end, as far as it is told to."""
+    """Counts to the end of the log on request."""
 
     def __init__(self, connection: Connection, consumer: AIOKafkaConsumer) -> None:
         self._connection = connection
@@ -37,7 +37,7 @@ class Counting:
         self._store = Store(connection, _OWNER)
 
     async def start(self) -> None:
-        """Take all partitions."""
+        """Acquire all partitions."""
         await self._store.prepare()
         await self._connection.executemany(
             "INSERT INTO partition_position (topic, partition, owner, epoch) VALUES ($1, $2, $3, 1)"
@@ -46,22 +46,24 @@ class Counting:
         )
 
     async def count(self, leave: Collection[Partition] = ()) -> None:
-        """Count every record that is on the log now, but for the partitions to leave and those that are halted."""
+        """Count every record now in the log, except those of the partitions to leave and of halted partitions."""
         ends = await self._consumer.end_offsets(_PARTITIONS)
         rows = await self._connection.fetch("SELECT * FROM partition_position WHERE halted_reason IS NULL")
         at = {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-        behind = {
+        unread = {
             one: (start, end)
             for one, start in at.items()
             if one not in leave and (end := ends[TopicPartition(one.topic, one.number)]) > start
         }
-        if behind:
-            await self._store.write(tally.batch([await self._span(one, *to) for one, to in behind.items()], _weeks()))
+        if unread:
+            await self._store.write(
+                decoding.decode([await self._span(one, *to) for one, to in unread.items()], _weeks())
+            )
 
     async def fail(self, topic: str, number: int, offset: int) -> None:
-        """Reject the record at a partition's position, as one that the aggregator failed on."""
+        """Reject the record at a partition's position as an internal error."""
         span = await self._span(Partition(topic, number), offset, offset + 1)
-        await self._store.write(tally.internal_error(span, RuntimeError()))
+        await self._store.write(decoding.internal_error(span, RuntimeError()))
 
     async def _span(self, one: Partition, start: int, end: int) -> Span:
         tp = TopicPartition(one.topic, one.number)
@@ -75,7 +77,7 @@ class Counting:
 
 @asynccontextmanager
 async def counting(settings: Settings) -> AsyncIterator[Counting]:
-    """One that has taken all partitions."""
+    """A `Counting` with all partitions."""
     connection = await postgres.connect(settings, "ddor-test-counting")
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50

@@ -31,13 +31,13 @@ async def outcome(connection: Connection) -> dict[str, Any]:
         "SELECT a.name, d.* FROM decline_detail d JOIN agency a ON a.id = d.agency ORDER BY detainer_id"
     )
     attested = await connection.fetch("SELECT * FROM attested")
-    told = await connection.fetch(
+    attestations = await connection.fetch(
         "SELECT name AS agency, week, version, fingerprint, issued, declined"
         " FROM attestation JOIN agency ON id = agency"
     )
     return {
         "attested": {(row["agency"], row["week"]): _numbers(row) for row in attested},
-        "attestations": {(row["agency"], row["week"], *_numbers(row)[:2]): _numbers(row)[2:] for row in told},
+        "attestations": {(row["agency"], row["week"], *_numbers(row)[:2]): _numbers(row)[2:] for row in attestations},
         "ledger": {_identity(row): _fact(row) for row in ledger},
         "history": {(*_identity(row), row["version"], bytes(row["fingerprint"])): _fact(row) for row in history},
         "open conflicts": {_identity(row): (row["version"], row["fingerprints"]) for row in conflicts},

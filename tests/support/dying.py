@@ -1,4 +1,4 @@
-"""A process that is killed at its n-th call to PostgreSQL or Kafka: the call is done, or not, and nothing after it."""
+"""A simulated process that dies before or after its n-th call to PostgreSQL or Kafka."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Any
 
 
 class KilledError(BaseException):
-    """The process ends here."""
+    """The simulated process dies here."""
 
 
 class Fate:
-    """Counts calls, and kills before and after each of them in turn: 0 before the first, 1 after it, and so on."""
+    """Counts the moments before and after each call, and kills at one of them: 0 before the first call, 1 after it."""
 
     def __init__(self, at: int) -> None:
         self._at = at
         self.calls = 0
 
     def tick(self) -> None:
-        """One more moment at which the process may end."""
+        """A moment at which the process may die."""
         self.calls += 1
         if self.calls > self._at:
             raise KilledError
 
     def guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same call with a moment before and one after."""
+        """The call with a moment before and after it."""
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             self.tick()
-            answer = await call(*args, **kwargs)
+            result = await call(*args, **kwargs)
             self.tick()
-            return answer
+            return result
 
         return guarded
 
 
 class DyingConnection:
-    """A connection whose process has a fate. `terminate` is what the server sees of a kill."""
+    """The connection of such a process. `terminate` has the effect of a kill on the server."""
 
     def __init__(self, connection: Any, fate: Fate, last: str | None = None) -> None:
-        """`last`: a statement before which the process ends in any case."""
+        """`last`: the process always dies before this statement."""
         self._connection = connection
         self._fate = fate
         self._last = last
@@ -61,14 +61,14 @@ class DyingConnection:
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[None]:
-        """A transaction with a moment before its commit, and one after."""
+        """A transaction with a moment before and after its commit."""
         transaction = self._connection.transaction(**options)
         await transaction.start()
         try:
             yield
             self._fate.tick()
         except KilledError:
-            raise  # nobody rolls back for a killed process: the server does
+            raise  # the server rolls back
         except BaseException:
             await transaction.rollback()
             raise
@@ -77,7 +77,7 @@ class DyingConnection:
 
 
 class DyingProducer:
-    """A transactional producer whose process has a fate."""
+    """The transactional producer of such a process."""
 
     def __init__(self, producer: Any, fate: Fate) -> None:
         self._producer = producer
@@ -89,7 +89,7 @@ class DyingProducer:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """A Kafka transaction with a moment before its commit, and one after."""
+        """A Kafka transaction with a moment before and after its commit."""
         await self._producer.begin_transaction()
         try:
             yield

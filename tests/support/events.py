@@ -27,7 +27,7 @@ def detainer_id(number: int) -> str:
 
 
 def issued(number: int = 1, **changes: Any) -> Document:
-    """`data` of an issued detainer; None takes a field out."""
+    """`data` of an issued detainer. None removes a field."""
     data = {
         "detainer_id": detainer_id(number),
         "version": 1,
@@ -39,12 +39,12 @@ def issued(number: int = 1, **changes: Any) -> Document:
 
 
 def declined(number: int = 1, **changes: Any) -> Document:
-    """`data` of a declined detainer; None takes a field out."""
+    """`data` of a declined detainer. None removes a field."""
     return issued(number, declined_at=MONDAY, recorded_at=MONDAY) | changes
 
 
 def envelope(kind: str, data: Document, *, agency: str = LAS_VEGAS, **changes: Any) -> Document:
-    """A CloudEvent around `data`; None takes an attribute out."""
+    """A CloudEvent around `data`. None removes an attribute."""
     attributes = {
         "specversion": "1.0",
         "id": "event-1",
@@ -72,17 +72,19 @@ def message(kind: str, data: Document, *, agency: str = LAS_VEGAS) -> Message:
 
 def mixed(numbers: Iterable[int]) -> list[Message]:
     """For each detainer an issued event, and among them declines, moves, withdrawals and repetitions."""
-    told = []
+    messages = []
     for number in numbers:
-        told.append(message("issued", issued(number)))
+        messages.append(message("issued", issued(number)))
         if number % 3 == 0:
-            told.append(message("declined", declined(number, reason="policy")))
+            messages.append(message("declined", declined(number, reason="policy")))
         if number % 5 == 0:
-            told.append(message("issued", issued(number, version=2, jurisdiction="32031")))
+            messages.append(message("issued", issued(number, version=2, jurisdiction="32031")))
         if number % 7 == 0:
-            told.append(message("issued", issued(number, version=3, withdrawn=True, withdrawn_reason="wrong-person")))
-            told.append(told[-1])
-    return told
+            messages.append(
+                message("issued", issued(number, version=3, withdrawn=True, withdrawn_reason="wrong-person"))
+            )
+            messages.append(messages[-1])
+    return messages
 
 
 def attested(week: str = "2017-01-28", version: int = 1, **counts: int) -> Document:
@@ -101,9 +103,9 @@ def _changed(document: Document, changes: Document) -> Document:
     return {name: value for name, value in (document | changes).items() if value is not None}
 
 
-# Few of each, so that versions, conflicts and cells of the counters meet.
+# Few values, so that versions, conflicts and counters collide.
 _IDENTITIES = [detainer_id(number) for number in range(4)]
-_PLACES = [
+_JURISDICTIONS = [
     (CLARK, "county"),
     (NASSAU, "county"),
     (NASSAU, "city"),
@@ -128,17 +130,17 @@ _OFFENSES = [{"category": code, "basis": basis} for code in ("90D", "13A", "09A"
 
 @st.composite
 def facts(draw: st.DrawFn, identity: tuple[str, str, str] | None = None) -> tuple[str, str, Document]:
-    """Kind, agency and `data` of one fact; of this kind, agency and detainer, if they are given."""
+    """Kind, agency and `data` of one fact, optionally with a fixed kind, agency and detainer."""
     kind, agency, detainer = identity or (
         draw(st.sampled_from(["issued", "declined"])),
         draw(st.sampled_from([LAS_VEGAS, NEW_YORK])),
         draw(st.sampled_from(_IDENTITIES)),
     )
-    place, operator = draw(st.sampled_from(_PLACES))
+    jurisdiction, operator = draw(st.sampled_from(_JURISDICTIONS))
     data: Document = {
         "detainer_id": detainer,
         "version": draw(st.integers(1, 3)),
-        "jurisdiction": place,
+        "jurisdiction": jurisdiction,
         "operator": operator,
         "issued_at": draw(st.sampled_from(_INSTANTS)),
     }
@@ -157,23 +159,23 @@ def facts(draw: st.DrawFn, identity: tuple[str, str, str] | None = None) -> tupl
 
 @st.composite
 def retellings(draw: st.DrawFn, kind: str, agency: str, data: Document) -> Message:
-    """One record that tells this fact: other event id, time, key order, offsets, case; the same fact."""
-    told = dict(data)
+    """A record of this fact with another event id, time, key order, UTC offsets or letter case."""
+    members = dict(data)
     if draw(st.booleans()):
-        told["detainer_id"] = told["detainer_id"].upper()
+        members["detainer_id"] = members["detainer_id"].upper()
     if draw(st.booleans()):
-        told.setdefault("withdrawn", False)
-    if "offenses" in told:
-        again = st.sampled_from(told["offenses"]) if told["offenses"] else st.nothing()
-        repeated = [*told["offenses"], *draw(st.lists(again, max_size=1))] if told["offenses"] else []
-        told["offenses"] = draw(st.permutations(repeated))
+        members.setdefault("withdrawn", False)
+    if "offenses" in members:
+        again = st.sampled_from(members["offenses"]) if members["offenses"] else st.nothing()
+        repeated = [*members["offenses"], *draw(st.lists(again, max_size=1))] if members["offenses"] else []
+        members["offenses"] = draw(st.permutations(repeated))
     zone = draw(st.sampled_from([UTC, timezone(timedelta(hours=-5)), timezone(timedelta(hours=5, minutes=30))]))
     for name in ("issued_at", "declined_at", "recorded_at"):
-        if name in told:
-            told[name] = told[name].astimezone(zone).isoformat()
+        if name in members:
+            members[name] = members[name].astimezone(zone).isoformat()
     document = envelope(
         kind,
-        dict(draw(st.permutations(list(told.items())))),
+        dict(draw(st.permutations(list(members.items())))),
         agency=agency,
         id=draw(st.sampled_from(["first", "again", "retry-3"])),
         time=draw(st.sampled_from([MONDAY, "2031-01-01T00:00:00Z"])),
@@ -184,7 +186,7 @@ def retellings(draw: st.DrawFn, kind: str, agency: str, data: Document) -> Messa
 
 @st.composite
 def attestations(draw: st.DrawFn) -> Message:
-    """One record of what an agency attests; few weeks and versions, so that they meet."""
+    """A record of an attestation. Few weeks and versions, so that they collide."""
     counts = draw(st.dictionaries(st.sampled_from(["issued", "declined"]), st.integers(0, 2)))
     data = attested(draw(st.sampled_from(["2017-01-28", "2017-02-04"])), draw(st.integers(1, 3)), **counts)
     return attesting(data, agency=draw(st.sampled_from([LAS_VEGAS, NEW_YORK])))
@@ -195,15 +197,15 @@ NO_EVENTS = (b"", b"not json", b"[]", b'{"a":1,"a":2}', b'{"specversion":"1.0"}'
 
 @st.composite
 def records(draw: st.DrawFn, max_facts: int = 8, max_records: int = 24) -> Sequence[Message]:
-    """A multiset of records: facts and corrections of them, told once or several times; attestations; and no events."""
+    """A multiset of records: facts, corrections, duplicates, attestations and invalid records."""
     known = draw(st.lists(facts(), min_size=1, max_size=max_facts // 2))
     corrected = draw(st.lists(st.sampled_from(known), min_size=1, max_size=max_facts - len(known)))
     known += [draw(facts((kind, agency, data["detainer_id"]))) for kind, agency, data in corrected]
-    told = [draw(retellings(*fact)) for fact in known]
+    messages = [draw(retellings(*fact)) for fact in known]
     again = draw(st.lists(st.sampled_from(known), max_size=max_records - max_facts))
-    told += [draw(retellings(*fact)) for fact in again]
-    told += draw(st.lists(attestations(), max_size=5))
+    messages += [draw(retellings(*fact)) for fact in again]
+    messages += draw(st.lists(attestations(), max_size=5))
     junk = draw(st.lists(st.sampled_from(NO_EVENTS), max_size=3))
-    told += [Message("detainer-declined", value, partition=draw(st.integers(0, 2))) for value in junk]
-    told += [Message("week-attested", value) for value in draw(st.lists(st.sampled_from(NO_EVENTS), max_size=1))]
-    return told
+    messages += [Message("detainer-declined", value, partition=draw(st.integers(0, 2))) for value in junk]
+    messages += [Message("week-attested", value) for value in draw(st.lists(st.sampled_from(NO_EVENTS), max_size=1))]
+    return messages

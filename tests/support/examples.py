@@ -1,6 +1,6 @@
-"""The files of docs/examples, made by the code that they are examples of: `python -m tests.support.examples`.
+"""Generate the files in docs/examples with the real code: `python -m tests.support.examples`.
 
-Events and reports need nothing. Answers are what ingest says to the requests, over a new Kafka of this machine.
+Events and reports need no servers. Responses come from ingest on a new local Kafka.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ import httpx
 
 from deploy.local import parts
 from deploy.local.parts import KafkaPart
+from schemas.announcement import announcement
 from schemas.detainer import Kind
-from schemas.report import Report, announcement
+from schemas.report import Report
+from services.publisher import policy_registry
+from services.publisher.policy_registry import ListedPolicy
 from tests.support import kafka_log, processes
 from tests.support.local_parts import started
 from tests.support.processes import BATCH, SINGLE
 from tests.support.waiting import until
-from tests.unit.sample_reports import Declined, report, snapshot
+from tests.unit.sample_reports import Declined, report, report_inputs, snapshot
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "examples"
 COMMAND: Final = "python -m tests.support.examples"
@@ -35,6 +38,16 @@ KEY = "the-key-of-the-agency-demo"
 
 _ISSUED, _OTHER = "3f0c1d2e-6a7b-4c8d-9e0f-1a2b3c4d5e6f", "7d9e8f70-1b2c-4d3e-8f4a-5b6c7d8e9f0a"
 _REPORTED = "2017-02-05T05:00:00Z"
+
+POLICY: Final = ListedPolicy(
+    "48453",
+    "2017-01",
+    date(2017, 2, 1),
+    None,
+    ("judicial-warrant", "offense-convicted", "offense-charged"),
+    "https://assets.documentcloud.org/documents/3520992/ICE-Enforcement-and-Removal-Operations.txt",
+)
+"""As described in section III of the first weekly report of 2017."""
 
 Document = dict[str, Any]
 
@@ -54,7 +67,7 @@ def _event(number: int, kind: str, data: Document) -> Document:
 
 
 def events() -> dict[str, Document]:
-    """One event of each sort. `amended` is about the detainer of `issued`, `withdrawn` about that of `declined`."""
+    """One event of each type. `amended` refers to the detainer of `issued`, `withdrawn` to that of `declined`."""
     issued: Document = {
         "detainer_id": _ISSUED,
         "version": 1,
@@ -92,7 +105,7 @@ def events() -> dict[str, Document]:
 
 
 def _attested() -> Document:
-    """What the agency counts of the week, after its end."""
+    """The agency's own counts of the week."""
     return _event(7, "issued", {"detainer_id": "2017-01-28"}) | {
         "type": "week-attested",
         "time": "2017-02-06T15:00:00Z",
@@ -102,19 +115,19 @@ def _attested() -> Document:
 
 
 def refused() -> Document:
-    """An event that breaks a rule: the instant has no offset, so nobody can say which week it is of."""
+    """An invalid event: its instant has no UTC offset, so its week is unknown."""
     data = events()["issued"]["data"] | {"issued_at": "2017-01-30T09:15:00"}
     return _event(5, "issued", data)
 
 
 def several() -> list[Document]:
-    """What the batch and the lines hold: all of the above, and one of a jurisdiction that is not the agency's."""
+    """The events of the batch and the lines: all of the above, and one outside the agency's scope."""
     elsewhere = events()["issued"]["data"] | {"jurisdiction": "06037", "location": "06037"}
     return [*events().values(), refused(), _event(6, "issued", elsewhere)]
 
 
 def requests() -> dict[str, str]:
-    """The bodies to send, by their place in docs/examples."""
+    """The request bodies, by their path in docs/examples."""
     single = {f"events/{name}.json": pretty(event) for name, event in events().items()}
     lines = "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in several())
     refusals = {"events/refused.json": pretty(refused())}
@@ -130,14 +143,15 @@ def _report() -> Report:
             heard={("everywhere", Kind.ISSUED): 162, ("everywhere", Kind.DECLINED): 3},
             forms={"I-247D": 160, "I-247N": 2},
             declines=[Declined(["90D:charged", "13A:convicted"]), Declined(None), Declined([])],
-        )
+        ),
+        report_inputs().with_policies(policy_registry.content([POLICY])),
     )
 
 
 def announced() -> tuple[date, bytes]:
     """The week of the report, and the value of the record that announces it."""
     document = _report()
-    return document.week_start, announcement(document, document.digest, _REPORTED)
+    return document.week_start, announcement(document.document(), _REPORTED)
 
 
 def reports() -> dict[str, str]:
@@ -147,36 +161,36 @@ def reports() -> dict[str, str]:
     return {"report.json": pretty(served), "report-ready.json": pretty(json.loads(announced()[1]))}
 
 
-async def answers(client: httpx.AsyncClient) -> dict[str, str]:
-    """What ingest says to the requests. The order matters: receipts have offsets."""
+async def ingest_responses(client: httpx.AsyncClient) -> dict[str, str]:
+    """The responses of ingest. The order matters because receipts contain offsets."""
     bodies = requests()
     accepted = await _post(client, bodies["events/issued.json"])
     problem = await _post(client, bodies["events/refused.json"])
     batch = await _post(client, bodies["requests/batch.json"], BATCH)
     lines = await _post(client, bodies["requests/lines.ndjson"], LINES)
-    said = {
-        "answers/problem.json": pretty(problem.json()),
-        "answers/batch.json": pretty(batch.json()),
+    responses = {
+        "responses/problem.json": pretty(problem.json()),
+        "responses/batch.json": pretty(batch.json()),
         "receipts/accepted.json": pretty(accepted.json()),
         "receipts/rejected.json": pretty(batch.json()["receipts"][len(events())]),
     }
-    return said | {"answers/lines.ndjson": lines.text}
+    return responses | {"responses/lines.ndjson": lines.text}
 
 
 async def unavailable(client: httpx.AsyncClient) -> dict[str, str]:
-    """What ingest says of an event that Kafka does not acknowledge: Kafka has just been paused."""
+    """The response to an event that Kafka does not acknowledge because it is paused."""
 
     async def receipt() -> Document | None:
-        answer: Document = (await _post(client, pretty([events()["issued"]]), BATCH)).json()
-        found: Document = answer["receipts"][0] if "receipts" in answer else {"status": answer["code"]}
-        return None if found["status"] == "accepted" else found  # Kafka is stopped a moment after the signal
+        response: Document = (await _post(client, pretty([events()["issued"]]), BATCH)).json()
+        found: Document = response["receipts"][0] if "receipts" in response else {"status": response["code"]}
+        return None if found["status"] == "accepted" else found  # Kafka stops shortly after the signal
 
     return {"receipts/unavailable.json": pretty(await until(receipt, "an event not acknowledged"))}
 
 
 @asynccontextmanager
-async def asking(kafka: KafkaPart, directory: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """Ingest on this Kafka, which has the topics; a client with the key of the agency demo."""
+async def ingesting(kafka: KafkaPart, directory: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Ingest on this Kafka, which has the topics. Yields a client with the key of the agency demo."""
     agencies = directory / "agencies.toml"
     agencies.write_text(
         f'[[agency]]\nname = "demo"\nkey_sha256 = ["{hashlib.sha256(KEY.encode()).hexdigest()}"]\n'
@@ -193,16 +207,16 @@ async def asking(kafka: KafkaPart, directory: Path) -> AsyncIterator[httpx.Async
         one.stop(processes.DRAIN_SECONDS)
 
 
-async def asked(kafka: KafkaPart, directory: Path) -> dict[str, str]:
-    """All answers of an ingest on this Kafka, which must be new, may be paused, and has the topics."""
-    async with asking(kafka, directory) as client:
-        said = await answers(client)
+async def all_responses(kafka: KafkaPart, directory: Path) -> dict[str, str]:
+    """All responses of ingest on this Kafka, which must be new, have the topics, and may be paused."""
+    async with ingesting(kafka, directory) as client:
+        responses = await ingest_responses(client)
         kafka.pause()
-        return said | await unavailable(client)
+        return responses | await unavailable(client)
 
 
 def pretty(document: Any) -> str:
-    """JSON for people."""
+    """Formatted JSON."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -221,9 +235,9 @@ def write(files: Mapping[str, str]) -> None:
 def main() -> None:
     """The command."""
     write(requests() | reports())
-    with tempfile.TemporaryDirectory() as place, started(parts.choose_kafka(Path(place) / "kafka")) as kafka:
+    with tempfile.TemporaryDirectory() as directory, started(parts.choose_kafka(Path(directory) / "kafka")) as kafka:
         kafka_log.make_topics(kafka)
-        write(asyncio.run(asked(kafka, Path(place))))
+        write(asyncio.run(all_responses(kafka, Path(directory))))
 
 
 if __name__ == "__main__":

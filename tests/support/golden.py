@@ -1,4 +1,4 @@
-"""The committed schemas, and events to hold against them: the first report's week, and examples with changes."""
+"""The committed schemas, and events to validate against them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from jsonschema import Draft202012Validator
 
 import deploy
 from schemas import export
+from schemas.week import ReportingCalendar
 from services.importer import acceptance_week
+from services.importer.files import InputFile
 from services.importer.sending import Envelopes
 from tests.support.model import ZONE
 
@@ -35,14 +37,14 @@ def example(name: str) -> Document:
 
 
 def first_week() -> Iterator[Document]:
-    """What the importer would send of the first report's week."""
+    """The events that the importer creates from the first report's week."""
     envelopes = Envelopes("demo", "first-week")
-    for row in acceptance_week.read(FILE, "demo", "first-week", ZONE):
+    for row in acceptance_week.read(InputFile(FILE), "demo", "first-week", ReportingCalendar(ZONE)):
         for event in row.events:
             yield envelopes.document(row.number, event)
 
 
-# Mostly values that the rules allow, each written in several ways, and some that they do not.
+# Mostly valid values in several notations, and some invalid ones.
 INSTANTS = st.sampled_from(
     [
         "2017-01-30T12:00:00Z",
@@ -63,7 +65,7 @@ OFFENSES = st.lists(
     max_size=33,
 )
 DATA: dict[str, st.SearchStrategy[object]] = {
-    "version": st.integers(-1, 2**53) | st.sampled_from([1.0, True, "1", 2**53 - 1]),
+    "version": st.integers(-1, 2**53) | st.sampled_from([1.0, 1e3, 1.5, 1e300, True, "1", 2**53 - 1]),
     "withdrawn": st.booleans() | st.none(),
     "withdrawn_reason": st.sampled_from([None, "wrong-person", "x"]),
     "jurisdiction": st.sampled_from(["32003", "46113", "09110", "US", "32", "2430", "99999"]),
@@ -86,21 +88,23 @@ ENVELOPE: dict[str, st.SearchStrategy[object]] = {
     "dataschema": st.sampled_from(["https://example.org/a?b=(c)#d%20e", "a b"]),
     "redriveof": st.sampled_from([None, "detainer-issued/11/9223372036854775807", "x"]),
     "specversion": st.sampled_from(["1.0", "1"]),
-    "datacontenttype": st.sampled_from(["application/json", "text/json"]),
-    "extension": st.just("x"),
+    "datacontenttype": st.sampled_from([None, "application/json", "Application/JSON; charset=utf-8", "text/json"]),
+    "traceparent": st.sampled_from([None, f"00-{'0af7' * 8}-{'b7ad' * 4}-01", f"00-{'0' * 32}-{'b7ad' * 4}-01", "x"]),
+    "tracestate": st.sampled_from([None, "a=1, b@c=2", "a"]),
+    "extension": st.sampled_from([None, "x"]),
 }
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Document:
-    """An example with a few members replaced, added or taken out; its subject follows its detainer."""
+    """An example with a few members replaced, added or removed. Its subject matches its detainer."""
     document = copy.deepcopy(example(draw(st.sampled_from(["detainer-issued", "detainer-declined"]))))
-    for place, values in ((document["data"], DATA), (document, ENVELOPE)):
+    for members, values in ((document["data"], DATA), (document, ENVELOPE)):
         for name in draw(st.lists(st.sampled_from(sorted(values)), max_size=3, unique=True)):
-            if name in place and draw(st.integers(0, 5)) == 0:
-                del place[name]
-            elif name in place or draw(st.booleans()):
-                place[name] = draw(values[name])
+            if name in members and draw(st.integers(0, 5)) == 0:
+                del members[name]
+            elif name in members or draw(st.booleans()):
+                members[name] = draw(values[name])
     if draw(st.booleans()):
         document["subject"] = document["data"]["detainer_id"] = draw(UUIDS)
     return document

@@ -1,4 +1,4 @@
-"""A service's application inside the test's own process, with its lifespan."""
+"""A service's application in the process of the test, with its lifespan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 @asynccontextmanager
 async def running(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """The application started, and a client that calls it; ended in an orderly way."""
+    """Start the application, yield a client for it, and shut it down."""
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
@@ -20,5 +20,5 @@ async def running(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def is_ready(client: httpx.AsyncClient) -> bool:
-    """Whether /readyz is 200."""
+    """Whether /readyz returns 200."""
     return (await client.get("/readyz")).status_code == 200

@@ -1,4 +1,4 @@
-"""Writing to and reading from the log beside the services."""
+"""Write to and read from the log without the services."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
 from deploy.local.parts import KafkaPart
+from schemas.log import Partition, Vector
 from schemas.topics import EVENT_TOPICS, TOPICS, partition_of
 from services.runtime import postgres
+from services.runtime.kafka import topic_partition
 from services.runtime.settings import Settings
-from tests.support.positions import Connection, Offsets, next_offsets
+from tests.support.positions import Connection, next_offsets
 from tests.support.waiting import until
 
-EVENT_PARTITIONS = [(topic.name, number) for topic in EVENT_TOPICS for number in range(topic.partitions)]
+EVENT_PARTITIONS = [Partition(topic.name, number) for topic in EVENT_TOPICS for number in range(topic.partitions)]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A record to write. Without a partition it goes where its key belongs."""
+    """A record to write. Without a partition, its key decides."""
 
     topic: str
     value: bytes | None
@@ -34,16 +36,18 @@ class Message:
     headers: Sequence[tuple[str, bytes]] = ()
 
     @property
-    def place(self) -> tuple[str, int]:
-        """Topic and partition."""
-        partitions = sum(topic == self.topic for topic, _ in EVENT_PARTITIONS)
-        return self.topic, partition_of(self.key or b"", partitions) if self.partition is None else self.partition
+    def target(self) -> Partition:
+        """The partition that the record is written to."""
+        if self.partition is not None:
+            return Partition(self.topic, self.partition)
+        partitions = sum(one.topic == self.topic for one in EVENT_PARTITIONS)
+        return Partition(self.topic, partition_of(self.key or b"", partitions))
 
 
 def make_topics(part: KafkaPart) -> None:
     """Create the project's topics on an empty Kafka.
 
-    A Kafka that the settings name and that has them already may hold what somebody needs: tests end there.
+    Fails on an external Kafka that already has the topics: their records may be needed.
     """
 
     names = {topic.name for topic in TOPICS}
@@ -51,19 +55,24 @@ def make_topics(part: KafkaPart) -> None:
     async def make() -> None:
         async with admin(part.bootstrap) as client:
             there = names & set(await client.list_topics())
-            if there and part.kind == "settings":
+            if there and part.source == "settings":
                 raise RuntimeError(f"{part.name} already has {sorted(there)}: name an empty one for tests")
             await create_topics(client, names)
 
     _in_a_loop_of_its_own(make())
 
 
+def recreate_topics(part: KafkaPart) -> None:
+    """Delete the project's topics if they exist, and create them empty."""
+    _in_a_loop_of_its_own(recreate(part.bootstrap, *(topic.name for topic in TOPICS)))
+
+
 @contextmanager
 def topics(part: KafkaPart) -> Iterator[None]:
-    """`make_topics`, and away with them at the end if the Kafka is somebody else's."""
+    """`make_topics`; on an external Kafka the topics are deleted afterwards."""
     make_topics(part)
     yield
-    if part.kind == "settings":
+    if part.source == "settings":
 
         async def delete() -> None:
             async with admin(part.bootstrap) as client:
@@ -79,7 +88,7 @@ def _in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def create_topics(client: AIOKafkaAdminClient, names: Iterable[str], replication: int = 1) -> None:
-    """Create topics as the project wants them, with so many copies of each."""
+    """Create topics with the project's configuration and this replication factor."""
     wanted = [topic for topic in TOPICS if topic.name in set(names)]
     response: Any = await client.create_topics(
         [NewTopic(one.name, one.partitions, replication, topic_configs=one.config(replication)) for one in wanted]
@@ -89,23 +98,28 @@ async def create_topics(client: AIOKafkaAdminClient, names: Iterable[str], repli
             raise RuntimeError(f"{name}: {for_code(code).__name__}")
 
 
-async def make_anew(bootstrap: str, topic: str) -> None:
-    """Delete a topic and create it again, empty."""
+async def recreate(bootstrap: str, *names: str) -> None:
+    """Delete these topics if they exist, and create them empty."""
     async with admin(bootstrap) as client:
-        await client.delete_topics([topic])
+
+        async def left() -> set[str]:
+            return set(names) & set(await client.list_topics())
 
         async def gone() -> bool:
-            return topic not in await client.list_topics()
+            return not await left()
 
-        await until(gone, f"{topic} deleted")
-        await create_topics(client, [topic])
+        async def served() -> bool:
+            described = await client.describe_topics(list(names))
+            partitions = [one["partitions"] for one in described]
+            return all(partitions) and all(
+                one["leader"] >= 0 and not one["error_code"] for topic in partitions for one in topic
+            )
 
-        async def there() -> bool:
-            described = await client.describe_topics([topic])
-            partitions = described[0]["partitions"]
-            return bool(partitions) and all(one["leader"] >= 0 and not one["error_code"] for one in partitions)
-
-        await until(there, f"{topic} served again")
+        if there := await left():
+            await client.delete_topics(list(there))
+            await until(gone, f"{sorted(there)} deleted")
+        await create_topics(client, names)
+        await until(served, f"{sorted(names)} served")
 
 
 @asynccontextmanager
@@ -121,13 +135,14 @@ async def admin(bootstrap: str, **more: Any) -> AsyncIterator[AIOKafkaAdminClien
 
 @asynccontextmanager
 async def producer(bootstrap: str, **more: Any) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer that loses nothing."""
+    """An idempotent producer with acks=all. At the end it waits ten seconds for acknowledgements."""
     client = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, **more)
     try:
         await client.start()
         yield client
     finally:
-        await client.stop()
+        async with asyncio.timeout(10):
+            await client.stop()
 
 
 @asynccontextmanager
@@ -141,28 +156,26 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
 
 
 async def append(bootstrap: str, messages: Iterable[Message]) -> list[tuple[str, int, int]]:
-    """Write messages; where each of them is: topic, partition, offset."""
+    """Write messages. Returns topic, partition and offset of each."""
     async with producer(bootstrap) as client:
         return await send(client, messages)
 
 
 async def send(client: AIOKafkaProducer, messages: Iterable[Message]) -> list[tuple[str, int, int]]:
-    """Write messages with a producer that is there."""
+    """Write messages with an existing producer."""
     futures = []
     for one in messages:
-        topic, partition = one.place
-        futures.append(
-            await client.send(topic, value=one.value, key=one.key, partition=partition, headers=list(one.headers))
-        )
+        to, headers = one.target, list(one.headers)
+        futures.append(await client.send(to.topic, value=one.value, key=one.key, partition=to.number, headers=headers))
     written = await asyncio.gather(*futures)
     return [(one.topic, one.partition, one.offset) for one in written]
 
 
-async def ends(bootstrap: str, places: Iterable[tuple[str, int]] = EVENT_PARTITIONS) -> Offsets:
+async def ends(bootstrap: str, partitions: Iterable[Partition] = EVENT_PARTITIONS) -> Vector:
     """The next offset of each partition."""
     async with _consumer(bootstrap) as consumer:
-        found = await consumer.end_offsets([TopicPartition(*place) for place in places])
-        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+        found = await consumer.end_offsets([topic_partition(one) for one in partitions])
+        return Vector({Partition(*tp): offset for tp, offset in found.items()})
 
 
 async def read(bootstrap: str, topic: str, partition: int = 0, start: int = 0) -> list[ConsumerRecord[Any, Any]]:
@@ -179,12 +192,12 @@ async def read(bootstrap: str, topic: str, partition: int = 0, start: int = 0) -
         return records
 
 
-async def begin_at_the_ends(connection: Connection, bootstrap: str) -> Offsets:
+async def begin_at_the_ends(connection: Connection, bootstrap: str) -> Vector:
     """Put the positions of a new database at the ends of the log, where an operator may put them too."""
     found = await ends(bootstrap)
     await connection.executemany(
         "INSERT INTO partition_position (topic, partition, next_offset) VALUES ($1, $2, $3)",
-        [(*place, offset) for place, offset in found.items()],
+        [(one.topic, one.number, offset) for one, offset in found.items()],
     )
     return found
 
@@ -193,10 +206,10 @@ async def counted(
     connection: Connection,
     bootstrap: str,
     seconds: float = 90,
-    places: Iterable[tuple[str, int]] = EVENT_PARTITIONS,
+    partitions: Iterable[Partition] = EVENT_PARTITIONS,
 ) -> None:
     """Wait until every position is at the end of its partition; these are all partitions."""
-    goal = await ends(bootstrap, places)
+    goal = await ends(bootstrap, partitions)
 
     async def at_the_end() -> bool:
         return await next_offsets(connection) == goal

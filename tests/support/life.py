@@ -1,4 +1,4 @@
-"""The life of weeks in a test's hands: facts told and counted, the clock put on, weeks closed, revisions sent."""
+"""Step weeks through their states: write and count facts, set the clock, close weeks, send revisions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 import asyncpg
 
+from schemas.log import Partition
 from schemas.week import ReportingWeek
-from services.aggregator.leases import Partition
-from services.publisher import recovery
+from services.publisher import announcements
+from services.publisher.announcements import Announced
 from services.runtime.settings import Settings
 from tests.support import events, kafka_log
 from tests.support.counting import Counting, counting
@@ -25,7 +26,7 @@ GRACE = timedelta(hours=24)
 WASHOE = "32031"
 
 
-def told(kind: str, number: int, week: ReportingWeek, *, day: Any = 2, **changes: Any) -> Message:
+def detainer(kind: str, number: int, week: ReportingWeek, *, day: Any = 2, **changes: Any) -> Message:
     """One fact that counts in the week."""
     at = (week.begins_at + timedelta(days=day)).isoformat()
     if kind == "issued":
@@ -36,24 +37,24 @@ def told(kind: str, number: int, week: ReportingWeek, *, day: Any = 2, **changes
 
 def both(numbers: Collection[int], week: ReportingWeek, **changes: Any) -> list[Message]:
     """Each of these detainers issued and declined in the week."""
-    return [told(kind, number, week, **changes) for number in numbers for kind in ("issued", "declined")]
+    return [detainer(kind, number, week, **changes) for number in numbers for kind in ("issued", "declined")]
 
 
 @dataclass(slots=True)
 class Life:
-    """A log, a database, and what counts and publishes."""
+    """A log, a database, an aggregator and a publisher."""
 
     settings: Settings
     connection: Connection
     counter: Counting
     publisher: Publisher
-    places: list[tuple[str, int, int]] = field(default_factory=list)
+    addresses: list[tuple[str, int, int]] = field(default_factory=list)
 
-    async def tell(self, *messages: Message, leave: Collection[Partition] = ()) -> list[tuple[str, int, int]]:
-        """Write facts to the log and count them; where they are."""
-        self.places = await kafka_log.append(self.settings.kafka_bootstrap, messages)
+    async def write(self, *messages: Message, leave: Collection[Partition] = ()) -> list[tuple[str, int, int]]:
+        """Write facts to the log and count them. Returns their addresses."""
+        self.addresses = await kafka_log.append(self.settings.kafka_bootstrap, messages)
         await self.counter.count(leave)
-        return self.places
+        return self.addresses
 
     async def halt(self, partition: Partition, reason: str) -> None:
         """Halt a partition, as the aggregator does."""
@@ -65,7 +66,7 @@ class Life:
         )
 
     async def resume(self) -> None:
-        """Let every partition go on, as an operator does."""
+        """Resume every partition, as an operator does."""
         await self.connection.execute("UPDATE partition_position SET halted_reason = NULL")
 
     async def mark_redriven(self, rejected: tuple[str, int, int], again: tuple[str, int, int]) -> None:
@@ -79,16 +80,16 @@ class Life:
         assert done == "UPDATE 1"
 
     def due(self, week: ReportingWeek) -> None:
-        """Put the clock to the week's end and grace."""
+        """Set the clock to the week's end plus grace."""
         self.publisher.clock.now = week.ends_at + GRACE
 
     async def close(self, week: ReportingWeek) -> int:
-        """Close what is due when this week is; how many steps that was."""
+        """Close all weeks that are due when this week is. Returns the number of steps."""
         self.due(week)
         return await self.publisher.steps()
 
     async def send(self) -> int:
-        """A relay's life: start, send all, end. Then what was sent counts as published."""
+        """Start a relay, send all messages, stop it, and mark the weeks as published."""
         now = self.publisher.clock.now
         async with relaying(self.settings, self.publisher.store._connection, now) as relay:
             sent = await relay.run(now)
@@ -122,10 +123,14 @@ class Life:
             assert before["to_state"] == after["from_state"], "no state is left out"
         return [row["to_state"] for row in rows]
 
-    async def announced(self) -> list[recovery.Announced]:
-        """What the topic says of the weeks in this database, in order."""
+    async def announced(self) -> list[Announced]:
+        """The announcements on the topic for the weeks in this database, in order."""
         weeks = {row["week"] for row in await self.connection.fetch("SELECT DISTINCT week FROM report")}
-        return [one async for one in recovery.announced(client(self.settings)) if one.week in weeks]
+        return [
+            one
+            async for one in announcements.read(client(self.settings))
+            if isinstance(one, Announced) and one.week in weeks
+        ]
 
 
 async def newest(connection: Connection, week: ReportingWeek) -> dict[str, Any]:
@@ -142,14 +147,14 @@ def changes(report: dict[str, Any]) -> dict[tuple[str, str], tuple[int | None, i
 
 
 async def prove_chain(connection: asyncpg.Connection[Any]) -> int:
-    """Numbers without gaps, each digest right and naming the one before, none without a changed figure; how many."""
+    """Check revision numbers, digests, their chain and that each revision changes a figure. Returns their number."""
     rows = await connection.fetch("SELECT * FROM report ORDER BY sequence")
     numbers: dict[date, int] = {}
     figures: dict[date, str] = {}
     before = None
-    for place, row in enumerate(rows, start=1):
+    for number, row in enumerate(rows, start=1):
         week = row["week"]
-        assert row["sequence"] == place
+        assert row["sequence"] == number
         assert row["revision"] == numbers.get(week, 0) + 1
         assert row["previous_digest"] == before
         assert row["figures_digest"] != figures.get(week)
@@ -159,7 +164,7 @@ async def prove_chain(connection: asyncpg.Connection[Any]) -> int:
 
 @asynccontextmanager
 async def living(settings: Settings, first: ReportingWeek) -> AsyncIterator[Life]:
-    """A life that begins with the week; its clock stands at the week's begin."""
+    """A new instance with its clock at the start of the week."""
     assert settings.first_week is not None
     async with (
         kafka_log.connected(settings) as connection,

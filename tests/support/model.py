@@ -1,4 +1,4 @@
-"""What must come out, computed from the set of accepted facts alone: plain dicts, one pass, no SQL.
+"""The expected result, computed from the set of accepted facts: plain dicts, one pass, no SQL.
 
 Written from the design, not from the services: it shares no code with them.
 """
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 ZONE = ZoneInfo("America/New_York")
 
 Fact = Mapping[str, Any]
-"""The fields of an accepted fact by name, as the acceptance function answers them."""
+"""The fields of an accepted fact by name, as the acceptance function returns them."""
 
 
 def week_of(instant: datetime) -> date:
@@ -33,7 +33,7 @@ def counted_in(fact: Fact) -> date:
 def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
     """Ledger, history, open conflicts, weekly counters, details of declines and attestations that these facts make."""
     everything = list(facts)
-    said = [fact for fact in everything if fact["kind"] == "attested"]
+    attested = [fact for fact in everything if fact["kind"] == "attested"]
     facts = [fact for fact in everything if fact["kind"] != "attested"]
     versions: dict[tuple[str, str, str], dict[tuple[int, bytes], Fact]] = defaultdict(dict)
     for fact in facts:
@@ -54,12 +54,12 @@ def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
         if identity[0] == "declined":
             declines[identity[1:]] = _details(winner)
     standing: dict[tuple[str, date], tuple[Any, ...]] = {}
-    for fact in said:
-        place = fact["agency"], fact["week"]
-        standing[place] = max(standing.get(place, _numbers(fact)), _numbers(fact), key=lambda numbers: numbers[:2])
+    for fact in attested:
+        key = fact["agency"], fact["week"]
+        standing[key] = max(standing.get(key, _numbers(fact)), _numbers(fact), key=lambda numbers: numbers[:2])
     return {
         "attested": standing,
-        "attestations": {(fact["agency"], fact["week"], *_numbers(fact)[:2]): _numbers(fact)[2:] for fact in said},
+        "attestations": {(fact["agency"], fact["week"], *_numbers(fact)[:2]): _numbers(fact)[2:] for fact in attested},
         "ledger": ledger,
         "history": history,
         "open conflicts": conflicts,
@@ -69,7 +69,7 @@ def outcome(facts: Iterable[Fact]) -> dict[str, Any]:
 
 
 def distinct(facts: Iterable[Fact]) -> int:
-    """How many different facts there are; all others are duplicates."""
+    """The number of distinct facts. All others are duplicates."""
     return len({(str(f["kind"]), f["agency"], f.get("detainer_id"), f["version"], f["fingerprint"]) for f in facts})
 
 

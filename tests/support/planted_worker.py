@@ -1,40 +1,40 @@
-"""A worker whose sessions hold fakes: leases, a log and a writer that do what a test says."""
+"""A worker whose sessions use fakes for the leases, the log and the store."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
-from services.aggregator.leases import Partition
+from schemas.log import Partition, Vector
+from services.aggregator.lease_manager import Lease
 from services.aggregator.reader import Consumer
-from services.aggregator.tenancy import Lease
 from services.aggregator.worker import Worker, _Session
 from services.runtime.settings import Settings
 from tests.support.sessions import ISSUED_0, ISSUED_1, WriterSession, lease, records
 from tests.support.waiting import until
 
 
-class FakeTenancy:
-    """Leases both partitions; counts rounds, and hangs in one when told to."""
+class FakeLeaseManager:
+    """Leases both partitions. Counts renewals; a renewal hangs while `responds` is cleared."""
 
     def __init__(self) -> None:
-        self.rounds = 0
+        self.renewals = 0
         self.halted: dict[Partition, int] = {}
-        self.leases = {partition: lease(partition) for partition in (ISSUED_0, ISSUED_1)}
-        self.answers = asyncio.Event()
-        self.answers.set()
+        self.granted = {partition: lease(partition) for partition in (ISSUED_0, ISSUED_1)}
+        self.responds = asyncio.Event()
+        self.responds.set()
         self.ends: Exception | None = None
         self.halts: list[tuple[Partition, int, str]] = []
 
-    async def round(self, _busy: Collection[Partition]) -> dict[Partition, int]:
-        await self.answers.wait()
-        self.rounds += 1
-        return {partition: one.epoch for partition, one in self.leases.items()}
+    async def renew(self, _busy: Collection[Partition]) -> dict[Partition, int]:
+        await self.responds.wait()
+        self.renewals += 1
+        return {partition: one.epoch for partition, one in self.granted.items()}
 
-    async def held(self) -> dict[Partition, Lease]:
-        return self.leases
+    async def leases(self) -> dict[Partition, Lease]:
+        return self.granted
 
     async def halt(self, partition: Partition, epoch: int, reason: str) -> None:
         self.halts.append((partition, epoch, reason))
@@ -45,14 +45,14 @@ class FakeTenancy:
 
 
 class FakeLog:
-    """A log whose partitions begin at `first` when asked, and are where they were."""
+    """A log whose first records are at `first`, and whose ends equal the positions."""
 
     def __init__(self) -> None:
         self.first: dict[Partition, int] = {}
         self.more: set[Partition] = set()
         self.error: Exception | None = None
 
-    async def begins_at(self, partition: Partition, start: int) -> int | None:
+    async def first_offset(self, partition: Partition, start: int) -> int | None:
         if self.error is not None:
             raise self.error
         return self.first.get(partition, start)
@@ -63,23 +63,26 @@ class FakeLog:
     async def lost(self, _positions: object) -> dict[Partition, str]:
         return {}
 
-    async def ends(self, positions: dict[Partition, int]) -> dict[Partition, int]:
-        return dict(positions)
+    async def ends(self, partitions: Mapping[Partition, int]) -> Vector:
+        return Vector(partitions)
 
 
 class FakeLag:
-    """Shows nothing."""
+    """Reports nothing and finds no open transaction."""
 
-    async def show(self, _positions: object, _ends: object) -> None: ...
+    async def high_watermarks(self, _partitions: object) -> Vector:
+        return Vector()
+
+    async def report(self, _positions: object, _stable: object, _high: object) -> None: ...
 
 
 class Planted(Worker):
-    """A worker whose sessions hold the fakes of a test."""
+    """A worker whose sessions use the fakes."""
 
     def __init__(self) -> None:
         super().__init__(Settings(), {}, self._running)
         self.inner = WriterSession()
-        self.tenancy, self.log = FakeTenancy(), FakeLog()
+        self.lease_manager, self.log = FakeLeaseManager(), FakeLog()
         self.opened = 0
 
     async def _running(self) -> Consumer:
@@ -89,9 +92,9 @@ class Planted(Worker):
         self.opened += 1
         if self.opened > 1:
             self.inner = WriterSession()
-        self.inner.reader.lose_all()
-        tenancy, log, lag = (cast("Any", one) for one in (self.tenancy, self.log, FakeLag()))
-        return _Session(tenancy, self.inner.reader, self.inner.writer, log, lag)
+        self.inner.reader.stop_all()
+        lease_manager, log, lag = (cast("Any", one) for one in (self.lease_manager, self.log, FakeLag()))
+        return _Session(lease_manager, self.inner.reader, self.inner.writer, log, lag)
 
     @property
     def ended(self) -> bool:
@@ -99,7 +102,7 @@ class Planted(Worker):
 
 
 class Running:
-    """A planted worker in the middle of a session, both partitions held from offset 0."""
+    """A planted worker in a session that reads both partitions from offset 0."""
 
     def __init__(self, worker: Planted) -> None:
         self.worker = worker
@@ -115,7 +118,7 @@ class Running:
         await self.worker.take(records(partition, *offsets))
 
     async def failed(self) -> BaseException:
-        """The one error that ended the session."""
+        """The error that ended the session."""
         await asyncio.wait([self.task], timeout=60)
         group = self.task.exception()
         assert isinstance(group, BaseExceptionGroup)

@@ -1,4 +1,4 @@
-"""Positions and what they account for, as the database has them."""
+"""Positions, leases and the accounts of records, as stored in the database."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from schemas.log import Partition, Vector
+
 Connection: TypeAlias = "asyncpg.Connection[Any]"
-Offsets = dict[tuple[str, int], int]
 
 _FACTS = """
 SELECT 'detainer-' || kind::text AS topic, partition::int AS partition, count(*) AS n
@@ -18,45 +19,49 @@ SELECT 'week-attested', partition, count(*) FROM attestation GROUP BY 1, 2
 """
 
 
-async def next_offsets(connection: Connection) -> Offsets:
+async def next_offsets(connection: Connection) -> Vector:
     """The position of each partition."""
     rows = await connection.fetch("SELECT topic, partition, next_offset FROM partition_position")
-    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    return Vector({_partition(row): row["next_offset"] for row in rows})
 
 
-async def owners(connection: Connection) -> dict[tuple[str, int], str | None]:
-    """Who holds each partition."""
+async def owners(connection: Connection) -> dict[Partition, str | None]:
+    """The owner of each partition's lease."""
     rows = await connection.fetch("SELECT topic, partition, owner FROM partition_position")
-    return {(row["topic"], row["partition"]): row["owner"] for row in rows}
+    return {_partition(row): row["owner"] for row in rows}
 
 
-async def halted(connection: Connection) -> dict[tuple[str, int], str]:
-    """The partitions that are halted, and why."""
+async def halted(connection: Connection) -> dict[Partition, str]:
+    """The halted partitions, with their reasons."""
     rows = await connection.fetch("SELECT * FROM partition_position WHERE halted_reason IS NOT NULL")
-    return {(row["topic"], row["partition"]): row["halted_reason"] for row in rows}
+    return {_partition(row): row["halted_reason"] for row in rows}
 
 
-async def accounts(connection: Connection) -> dict[tuple[str, int], dict[str, int]]:
-    """For each partition with records: how many, and how many facts, duplicates and rejects they became."""
-    facts = {(row["topic"], row["partition"]): row["n"] for row in await connection.fetch(_FACTS)}
+async def accounts(connection: Connection) -> dict[Partition, dict[str, int]]:
+    """For each partition with records: the numbers of records, facts, duplicates and rejects."""
+    facts = {_partition(row): row["n"] for row in await connection.fetch(_FACTS)}
     kept = await connection.fetch("SELECT topic, partition, count(*) AS n FROM rejected GROUP BY topic, partition")
-    rejects = {(row["topic"], row["partition"]): row["n"] for row in kept}
+    rejects = {_partition(row): row["n"] for row in kept}
     rows = await connection.fetch("SELECT topic, partition, records, duplicates, rejected FROM partition_position")
     return {
-        (row["topic"], row["partition"]): {
+        partition: {
             "records": row["records"],
-            "facts": facts.get((row["topic"], row["partition"]), 0),
+            "facts": facts.get(partition, 0),
             "duplicates": row["duplicates"],
             "rejected": row["rejected"],
-            "rejects kept": rejects.get((row["topic"], row["partition"]), 0),
+            "rejects kept": rejects.get(partition, 0),
         }
         for row in rows
-        if row["records"] or facts.get((row["topic"], row["partition"]))
+        if facts.get(partition := _partition(row)) or row["records"]
     }
 
 
+def _partition(row: asyncpg.Record) -> Partition:
+    return Partition(row["topic"], row["partition"])
+
+
 async def everything(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows that a batch can change, to compare before and after."""
+    """All rows that a batch can change, for comparison before and after."""
     tables = (
         "ledger_entry",
         "history",

@@ -1,4 +1,4 @@
-"""What a refused request is answered."""
+"""Problem responses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 
 
-def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Check that the answer is problem+json (RFC 9457) with this status and code; its members."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
+def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Check that the response is problem+json (RFC 9457) with this status and code. Returns its members."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
     assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
     assert body["detail"]
     assert body["title"]

@@ -1,8 +1,9 @@
-"""The services as processes of their own, over real HTTP."""
+"""The services as separate processes, over real HTTP."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +20,12 @@ from tests.support.agencies import LAS_VEGAS, key_of
 SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 DRAIN_SECONDS = 30.0
-"""What docker-compose.yml gives a service to end, also while Kafka or PostgreSQL is away."""
+"""The stop timeout of docker-compose.yml, which also applies while Kafka or PostgreSQL is away."""
+
+
+def accept_interrupts() -> None:
+    """For `preexec_fn`: a child of tests that run in the background would inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def service(role: str, state: Path, variables: Mapping[str, str], name: str | None = None) -> Service:
@@ -47,7 +53,7 @@ def started(one: Service) -> Iterator[Service]:
 
 
 def start_unready(one: Service) -> None:
-    """Start a service and return when it answers at all, ready or not."""
+    """Start a service and wait until it responds, ready or not."""
     one.spawn()
     wait_until(lambda: http_ready(one.port, "/livez"), seconds=60, what=one.name, alive=one.running)
 
@@ -66,5 +72,5 @@ async def post(http: httpx.AsyncClient, body: Any, content_type: str = SINGLE, *
 
 
 def batch(values: list[bytes]) -> bytes:
-    """A batch of events as they are."""
+    """A batch of events, unchanged."""
     return b"[" + b",".join(values) + b"]"

@@ -1,4 +1,4 @@
-"""TCP proxies in front of a server that break connections, or let nothing through, where a test wants it."""
+"""TCP proxies that break or block connections on demand."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _COMMIT = b"COMMIT;\0"
 
 
 class Proxy:
-    """Carries everything."""
+    """Forwards everything."""
 
     async def serve(self, client: tuple[asyncio.StreamReader, asyncio.StreamWriter], host: str, port: int) -> None:
-        """Carry one connection."""
+        """Forward one connection."""
         reader, writer = client
         server_reader, server_writer = await asyncio.open_connection(host, port)
         committing = asyncio.Event()
-        asked = asyncio.create_task(self._up(reader, server_writer, committing))
-        answered = asyncio.create_task(self._down(server_reader, writer, committing))
+        upstream = asyncio.create_task(self._up(reader, server_writer, committing))
+        downstream = asyncio.create_task(self._down(server_reader, writer, committing))
         try:
-            await asyncio.wait([asked, answered], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([upstream, downstream], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for side in (writer, server_writer):
                 side.close()
-            for task in (asked, answered):
+            for task in (upstream, downstream):
                 task.cancel()
-        await asyncio.gather(asked, answered, return_exceptions=True)
+        await asyncio.gather(upstream, downstream, return_exceptions=True)
 
     async def _up(self, client: asyncio.StreamReader, server: asyncio.StreamWriter, committing: asyncio.Event) -> None:
         while data := await client.read(65_536):
@@ -49,12 +49,12 @@ class Proxy:
         """Called before data go to the server."""
 
     async def _lets(self, data: bytes, committing: asyncio.Event) -> bool:
-        """Whether data of the server may go to the client; else the connection is cut."""
+        """Whether to forward data of the server to the client; otherwise the connection is cut."""
         return True
 
 
 class CommitCutter(Proxy):
-    """Lets the next `cuts` commits reach the server, and cuts the connection before the client hears of it."""
+    """Forwards the next `cuts` commits to the server, and cuts the connection before the response."""
 
     def __init__(self, cuts: int) -> None:
         self.cuts = cuts
@@ -73,7 +73,7 @@ class CommitCutter(Proxy):
 
 
 class Line(Proxy):
-    """Lets nothing through while `open` is not set, neither way; what was held goes on when it is."""
+    """Blocks both directions while `open` is not set."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -88,7 +88,7 @@ class Line(Proxy):
 
 
 class CopyHeld(Proxy):
-    """Lets the statement of a COPY into `table` reach the server and no row, as if the client stopped between them."""
+    """Forwards a COPY statement into `table` but no rows, as if the client stopped in between."""
 
     def __init__(self, table: str) -> None:
         self._copy = f'COPY "{table}"'.encode()
@@ -113,7 +113,7 @@ _P = TypeVar("_P", bound=Proxy)
 
 @asynccontextmanager
 async def carrying(proxy: Proxy, host: str, port: int) -> AsyncIterator[int]:
-    """The port of 127.0.0.1 from which the proxy carries connections to a server, which may come later."""
+    """The port on 127.0.0.1 from which the proxy forwards connections to a server, which may start later."""
     server = await asyncio.start_server(lambda *client: proxy.serve(client, host, port), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""A publisher whose clock the test holds, and weeks that no other test uses."""
+"""A publisher with a clock that the test sets, and weeks that no other test uses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from schemas.week import ReportingWeek
-from services.publisher.closer import Closer, EndOffsets
+from services.publisher.end_offsets import EndOffsets
+from services.publisher.inputs import ReportInputs, current
+from services.publisher.leader import LeaderSession
+from services.publisher.queries import SQL
 from services.publisher.relay import Relay
-from services.publisher.rules import Rules, current
-from services.publisher.snapshot import SQL
 from services.publisher.store import Store
 from services.runtime import kafka, postgres
 from services.runtime.agencies import AgenciesFile
@@ -22,18 +23,20 @@ from services.runtime.settings import Settings
 from tests.support.batches import CALENDAR
 from tests.support.positions import Connection
 
+ANY_SKEW = timedelta.max
+"""For a publisher whose clock is set by the test, years before those of Kafka and PostgreSQL."""
 _FIRST = date(2010, 1, 2)
 _unused = itertools.count()
 
 
 def new_week() -> ReportingWeek:
-    """A week at least two months away from those of other tests: the topic of reports is one for all tests."""
+    """A week at least two months from those of other tests, because all tests share one topic of reports."""
     return CALENDAR.week(_FIRST + timedelta(days=70 * next(_unused)))
 
 
 @dataclass(slots=True)
 class Hands:
-    """A clock that stands where the test puts it."""
+    """A clock that the test sets."""
 
     now: datetime
 
@@ -43,19 +46,19 @@ class Hands:
 
 @dataclass(slots=True)
 class Publisher:
-    """The closing half of a publisher, stepped by the test."""
+    """The leader session of a publisher; the test calls each step."""
 
-    closer: Closer
+    leader: LeaderSession
     store: Store
     ends: EndOffsets
     clock: Hands
 
     async def step(self) -> bool:
-        """Do what is due."""
-        return await self.closer.step(self.store, self.ends)
+        """Do one step. Returns whether anything was done."""
+        return await self.leader.step(self.store, self.ends)
 
     async def steps(self) -> int:
-        """Do all that is due; how many steps that was."""
+        """Step until nothing is due. Returns the number of steps."""
         for done in itertools.count():
             if not await self.step():
                 return done
@@ -63,12 +66,12 @@ class Publisher:
 
 
 async def all_sent(connection: Connection) -> bool:
-    """Whether no message waits in the outbox."""
+    """Whether the outbox has no unsent message."""
     return bool(await connection.fetchval("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL"))
 
 
-def rules(settings: Settings, *notes: str) -> Rules:
-    """What a report needs besides the log."""
+def report_inputs(settings: Settings, *notes: str) -> ReportInputs:
+    """The inputs of a report from the settings."""
     known = AgenciesFile(settings.agencies_file, time.monotonic).current()
     assert known is not None
     return current(
@@ -87,13 +90,13 @@ def store(settings: Settings, connection: Any) -> Store:
 
 
 def client(settings: Settings) -> dict[str, Any]:
-    """What a Kafka client of the publisher is made with."""
+    """The arguments of the publisher's Kafka clients."""
     return kafka.client(settings, "ddor-test-publisher")
 
 
 @asynccontextmanager
 async def publishing(settings: Settings, now: datetime) -> AsyncIterator[Publisher]:
-    """A publisher that leads, its clock at `now`."""
+    """A publisher that leads, with its clock at `now`."""
     assert settings.first_week is not None
     clock = Hands(now)
     connection = await postgres.connect(settings, "ddor-publisher")
@@ -101,8 +104,10 @@ async def publishing(settings: Settings, now: datetime) -> AsyncIterator[Publish
     try:
         await ends.start()
         assert await connection.fetchval(SQL["try_lead"])
-        closer = Closer(settings, client(settings), settings.first_week, lambda: rules(settings), clock)
-        yield Publisher(closer, store(settings, connection), ends, clock)
+        leader = LeaderSession(
+            settings, client(settings), settings.first_week, lambda: report_inputs(settings), clock, skew=ANY_SKEW
+        )
+        yield Publisher(leader, store(settings, connection), ends, clock)
     finally:
         await ends.stop()
         await connection.close()

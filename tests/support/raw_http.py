@@ -1,4 +1,4 @@
-"""A service's connections, raw: bytes to it and back, over sockets that a test makes narrow."""
+"""Raw connections to a service, over sockets with small buffers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from services.runtime.connections import BoundedProtocol
+from services.runtime.connection_timeouts import BoundedProtocol
 
 HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
 ASKED = HEAD + b"\r\n"
@@ -23,7 +23,7 @@ CHUNK = b"10000\r\n" + PIECE + b"\r\n"
 
 
 class App:
-    """Answers `pieces` pieces when it is let to."""
+    """Responds with `pieces` parts when released."""
 
     def __init__(self, pieces: int = 1) -> None:
         self.pieces = pieces
@@ -49,8 +49,8 @@ class Connection:
         self.reader = reader
         self.writer = writer
 
-    async def answer(self) -> bytes:
-        """The body of a chunked answer."""
+    async def response(self) -> bytes:
+        """The body of a chunked response."""
         await self.reader.readuntil(b"\r\n\r\n")
         body = b""
         while size := int(await self.reader.readuntil(b"\r\n"), 16):
@@ -70,15 +70,15 @@ class Connection:
             await asyncio.sleep(0.01)
 
     async def refused(self) -> tuple[int, str]:
-        """Status and code of the answer with which the connection ends."""
+        """Status and code of the last response on the connection."""
         head, _, body = (await self.reader.read()).partition(b"\r\n\r\n")
         assert b"\r\nconnection: close" in head
         return int(head.split(b" ", 2)[1]), json.loads(body)["code"]
 
 
 @asynccontextmanager
-async def connected(app: App) -> AsyncIterator[Connection]:
-    config = uvicorn.Config(app, log_config=None, lifespan="off")
+async def connected(app: App, keep_alive: int = 5) -> AsyncIterator[Connection]:
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive)
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
@@ -94,7 +94,7 @@ async def connected(app: App) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def narrow(app: App, keep_alive: int = 1) -> AsyncIterator[tuple[socket.socket, ServerState]]:
-    """A client that reads when it is told to, at a server; sockets keep next to nothing between them."""
+    """A client that reads on demand, connected to a server through sockets with small buffers."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive)
     state = ServerState()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Bodies that ingest refuses, and how: for tests of single events, of batches and of lines."""
+"""Bodies that ingest refuses, for tests of single events, batches and lines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _envelope(**changes: Any) -> bytes:
 
 
 def _text(old: str, new: str) -> bytes:
-    """A valid event's text with one piece replaced by what no encoder writes."""
+    """A valid event's text with one part replaced by text that no encoder writes."""
     value = _data(form="I-247D").decode()
     assert old in value
     return value.replace(old, new).encode()
 
 
 GOOD = _data()
-# What is wrong: the event, the status when it comes alone, the code, the place that the answer names.
+# By fault: the event, the status of a single event, the code, and the field in the response.
 REFUSED = {
     "naive timestamp": (_data(issued_at="2017-01-30T12:00:00"), 422, "naive-timestamp", "data.issued_at"),
     "naive envelope time": (_envelope(time="2017-01-30T12:00:00"), 422, "naive-timestamp", "time"),
@@ -36,7 +36,7 @@ REFUSED = {
     "version 0": (_data(version=0), 422, "out-of-range", "data.version"),
     "version 2^53": (_data(version=2**53), 422, "out-of-range", "data.version"),
     "version as text": (_data(version="1"), 422, "wrong-type", "data.version"),
-    "version 1.0": (_text('"version":1', '"version":1.0'), 422, "wrong-type", "data.version"),
+    "version 1.5": (_text('"version":1', '"version":1.5'), 422, "wrong-type", "data.version"),
     "A-number": (_data(facility="A123456789"), 422, "a-number", "data.facility"),
     "A-number of eight": (_data(facility="A12345678"), 422, "a-number", "data.facility"),
     "A-number without A": (_data(facility="12345678"), 422, "a-number", "data.facility"),
@@ -44,7 +44,8 @@ REFUSED = {
     "A-number as event id": (_envelope(id="a123456789"), 422, "a-number", "id"),
     "A-number as a name": (_envelope(A123456789=True), 422, "a-number", None),
     "unknown field": (_data(last_name="Doe"), 422, "unknown-field", "data.last_name"),
-    "unknown field beside the data": (_envelope(traceparent="00-0"), 422, "unknown-field", "traceparent"),
+    "unknown field beside the data": (_envelope(partitionkey="00-0"), 422, "unknown-field", "partitionkey"),
+    "malformed traceparent": (_envelope(traceparent="00-0"), 422, "bad-format", "traceparent"),
     "unknown field in an offense": (
         _data(offenses=[{"category": "90D", "basis": "charged", "note": "x"}]),
         422, "unknown-field", "data.offenses.0.note",
@@ -70,13 +71,13 @@ REFUSED = {
     "20 kB": (_text("I-247D", "I" * 20_000), 413, "too-large", None),
     "text": (b'"an event"', 400, "not-json", None),
 }  # fmt: skip
-# These are no elements of a JSON array, so they come alone only.
+# These cannot be elements of a JSON array, so they are sent as single events only.
 NO_JSON = {
     "broken JSON": (GOOD[:-1], "not-json"),
     "two events": (GOOD + GOOD, "not-json"),
     "a NUL byte": (_text("I-247D", "I-24\x007D"), "not-json"),
     "broken UTF-8": (GOOD.replace(b"event-1", b"event-\xff"), "not-utf8"),
     "UTF-16": (GOOD.decode().encode("utf-16"), "not-utf8"),
-    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, "not-json"),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + GOOD, "not-json"),
     "spaces": (b"   ", "not-json"),
 }

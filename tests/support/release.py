@@ -1,7 +1,7 @@
 """Release the contracts under a number: `python -m tests.support.release 1 detainer-issued detainer-declined`.
 
-Copies today's schemas of these names to schemas/released. For events it also keeps some that are accepted today, with
-their fingerprints. A number that others may have seen is never released again.
+Copies the current schemas of these names to schemas/released, and for events some accepted examples with
+their fingerprints. Never release a published number again.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _GENERATED, _EVERY = 100, 200
 
 
 def digests() -> str:
-    """The content of SHA256SUMS for the files that are there; `sha256sum --check` reads it."""
+    """The content of SHA256SUMS for the existing files, in the format of `sha256sum --check`."""
     paths = sorted(path for path in RELEASED.glob("*/*") if path.is_file())
     lines = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(RELEASED)}\n" for path in paths)
     return "".join(lines)
 
 
 def accepted() -> list[str]:
-    """Lines of events that are accepted now, each with its fingerprint: generated ones and some of the first report."""
-    told = [*islice(_generated(), _GENERATED), *islice(first_week(), 0, None, _EVERY)]
+    """Accepted events with their fingerprints, one per line: generated ones and some of the first report."""
+    events = [*islice(_generated(), _GENERATED), *islice(first_week(), 0, None, _EVERY)]
     reasons = sorted(taxonomy.withdrawal_reasons())
-    for number, event in enumerate(told[::6]):
+    for number, event in enumerate(events[::6]):
         taken_back = event["data"] | {"withdrawn": True, "withdrawn_reason": reasons[number % len(reasons)]}
-        told.append({**event, "data": taken_back})
-    return [_line(event) for event in told]
+        events.append({**event, "data": taken_back})
+    return [_line(event) for event in events]
 
 
 def _generated() -> Iterator[Document]:
@@ -58,7 +58,7 @@ def _generated() -> Iterator[Document]:
             found.append(document)
 
     keep()
-    # The simplest come first, and are much alike.
+    # The first ones are simple and similar.
     yield from found[:: max(1, len(found) // _GENERATED)]
 
 

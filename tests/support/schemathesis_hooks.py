@@ -1,4 +1,4 @@
-"""What schemathesis does not know by itself: how lines are written."""
+"""A serializer for NDJSON, which schemathesis does not have."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 
 import schemathesis
 
-from services.ingest.framing import LINES
+from services.ingest.body.media_types import LINES
 
 
 @schemathesis.serializer(LINES)
 def lines(_: schemathesis.SerializationContext, value: object) -> bytes:
-    """Text as it is, all else as one line of JSON."""
+    """Text unchanged, any other value as one line of JSON."""
     return value.encode() if isinstance(value, str) else json.dumps(value).encode()

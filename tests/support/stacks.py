@@ -1,4 +1,4 @@
-"""The three services as processes, on a Kafka and a database of the test's own."""
+"""The three services as processes, on the test's own Kafka and database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from deploy.local.named import NamedKafka, NamedPostgres
+from deploy.local.external import ExternalKafka, ExternalPostgres
 from deploy.local.parts import KafkaPart
 from deploy.local.stack import Stack
 from tests.support.positions import Connection
@@ -16,11 +16,11 @@ from tests.support.positions import Connection
 
 @contextmanager
 def stack(directory: Path, kafka: KafkaPart, database: str, first_week: str) -> Iterator[Stack]:
-    """A stack that is up. What it runs on belongs to the fixtures and is not ended with it."""
+    """A running stack. Its Kafka and PostgreSQL belong to the fixtures and are not stopped with it."""
     built = Stack(
         directory,
-        NamedKafka(kafka.bootstrap),
-        NamedPostgres(database),
+        ExternalKafka(kafka.bootstrap),
+        ExternalPostgres(database),
         first_week=first_week,
         settings={"DDOR_KAFKA_REPLICATION": "1"},
     )
@@ -34,7 +34,7 @@ def stack(directory: Path, kafka: KafkaPart, database: str, first_week: str) -> 
 
 @asynccontextmanager
 async def looking(database: str) -> AsyncIterator[Connection]:
-    """A connection to read the result with, through the schema's own tables and views."""
+    """A connection to read results from tables and views."""
     connection = await asyncpg.connect(database, server_settings={"search_path": "ddor"})
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""Events that keep coming while something happens to whoever counts them."""
+"""A continuous stream of events while the aggregator is disturbed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka.errors import KafkaError
 
+from schemas.log import Vector
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted
 from tests.support.kafka_log import Message
@@ -15,13 +16,13 @@ from tests.support.positions import Connection, accounts, next_offsets
 from tests.support.waiting import until
 
 _ANSWER_MS = 3_000
-"""After this the producer asks who leads now: a broker that was stopped does not say that it does not."""
+"""The producer refreshes its metadata after this time, because a suspended broker does not report a new leader."""
 
 
 class Stream:
-    """Writes until it is told to end."""
+    """Writes until it is stopped."""
 
-    def __init__(self, bootstrap: str, begin: dict[tuple[str, int], int]) -> None:
+    def __init__(self, bootstrap: str, begin: Vector) -> None:
         self._bootstrap = bootstrap
         self._begin = begin
         self.sent = 0
@@ -42,7 +43,7 @@ class Stream:
             await asyncio.sleep(0.02)
 
     async def more(self, connection: Connection, count: int = 300) -> None:
-        """Wait until so many more events are written and so many more records counted."""
+        """Wait until this many more events are written and records are counted."""
         sent, counted = self.sent, await _records(connection)
 
         async def done() -> bool:
@@ -51,27 +52,27 @@ class Stream:
         await until(done, f"{count} more events")
 
     async def check(self, connection: Connection) -> None:
-        """All is counted, exactly once: the database is the model of the log since the stream began."""
+        """Check that the database equals the model of the log since the start of the stream."""
         await kafka_log.counted(connection, self._bootstrap)
-        told: list[Message] = []
-        for (topic, partition), start in self._begin.items():
-            records = await kafka_log.read(self._bootstrap, topic, partition, start)
-            told += [Message(topic, record.value, record.key, partition) for record in records]
-        assert await database_outcome.outcome(connection) == model.outcome(accepted(told))
-        assert sum(account["records"] for account in (await accounts(connection)).values()) == len(told)
+        messages: list[Message] = []
+        for partition, start in self._begin.items():
+            records = await kafka_log.read(self._bootstrap, partition.topic, partition.number, start)
+            messages += [Message(partition.topic, record.value, record.key, partition.number) for record in records]
+        assert await database_outcome.outcome(connection) == model.outcome(accepted(messages))
+        assert sum(account["records"] for account in (await accounts(connection)).values()) == len(messages)
         assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
 
 
 @asynccontextmanager
 async def streaming(connection: Connection, bootstrap: str) -> AsyncIterator[Stream]:
-    """Events from the positions on; they stop with the block, after which `check` tells."""
+    """Write events, starting at the positions, until the end of the block. Then call `check`."""
     stream = Stream(bootstrap, await next_offsets(connection))
     task = asyncio.create_task(stream.run())
     try:
         yield stream
     finally:
         stream.ending = True  # not cancelled: a client that is cancelled while it connects leaves its sockets open
-        async with asyncio.timeout(120):  # where Kafka is away and a test has failed: it never ends by itself
+        async with asyncio.timeout(120):  # it never ends by itself if a test fails while Kafka is away
             await task
 
 

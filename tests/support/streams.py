@@ -1,20 +1,20 @@
-"""Lines over a bare connection: sending and reading at the same time, or neither, or going away in the middle."""
+"""Streams of lines over a bare connection, which can send, read or disconnect at any time."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from aiokafka import ConsumerRecord
 
 from deploy.local.service import Service
+from schemas.log import Partition, RecordAddress
 from tests.support import events, kafka_log
 from tests.support.agencies import LAS_VEGAS, key_of
 
 LINES = "application/x-ndjson"
-Place = tuple[str, int, int]
 
 
 class Stream:
@@ -24,7 +24,7 @@ class Stream:
         self._reader = reader
         self._writer = writer
         self.complete = False
-        """Whether the answer has come to its end, summary or not."""
+        """Whether the response has ended, with or without a summary."""
 
     @classmethod
     async def open(cls, service: Service, key: str = key_of(LAS_VEGAS), content_type: str = LINES) -> Stream:
@@ -37,7 +37,7 @@ class Stream:
         return stream
 
     async def send(self, data: bytes) -> None:
-        """One chunk of the body; waits while the other side does not read."""
+        """Send one chunk of the body. Waits while the server does not read."""
         self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
         await self._writer.drain()
 
@@ -47,7 +47,7 @@ class Stream:
         await self._writer.drain()
 
     def abort(self) -> None:
-        """Go away at once, with a reset."""
+        """Reset the connection."""
         self._writer.transport.abort()
 
     async def close(self) -> None:
@@ -56,12 +56,12 @@ class Stream:
         await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
 
     async def status(self) -> int:
-        """Read the head of the answer."""
+        """Read the response head."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         return int(head.split(b" ", 2)[1])
 
     async def lines(self) -> AsyncIterator[dict[str, Any]]:
-        """The lines of the answer as they come, until its end or until the connection is cut."""
+        """Yield the lines of the response until its end or until the connection is lost."""
         rest = b""
         try:
             while size := int(await self._reader.readline() or b"0", 16):
@@ -80,19 +80,19 @@ def lines(numbers: Iterable[int]) -> bytes:
 
 
 def value(number: int) -> bytes:
-    """The event of a number, as it is on its line."""
+    """The event of a number, as it appears on its line."""
     return events.encoded(events.envelope("issued", events.issued(number), id=f"event/{number}"))
 
 
-def place(receipt: dict[str, Any]) -> Place:
-    """Where a receipt says that its event is."""
-    return receipt["topic"], receipt["partition"], receipt["offset"]
+def address_of(receipt: dict[str, Any]) -> RecordAddress:
+    """The address in a receipt."""
+    return RecordAddress(Partition(receipt["topic"], receipt["partition"]), receipt["offset"])
 
 
-async def log_since(bootstrap: str, start: dict[tuple[str, int], int]) -> dict[Place, ConsumerRecord[Any, Any]]:
-    """All records behind these offsets, by place."""
+async def log_since(bootstrap: str, start: Mapping[Partition, int]) -> dict[RecordAddress, ConsumerRecord[Any, Any]]:
+    """All records from these offsets on, by address."""
     return {
-        (topic, partition, record.offset): record
-        for (topic, partition), first in start.items()
-        for record in await kafka_log.read(bootstrap, topic, partition, first)
+        RecordAddress(partition, record.offset): record
+        for partition, first in start.items()
+        for record in await kafka_log.read(bootstrap, partition.topic, partition.number, first)
     }

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a limit that stands for no speed: it only ends a test that hangs."""
+"""Wait for a condition. The timeout is no performance requirement; it only ends a test that hangs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-async def until(ask: Callable[[], Awaitable[_T]], what: str, seconds: float = 90) -> _T:
-    """Ask until the answer is true, and give it; fails, saying what was waited for and the last answer."""
+async def until(probe: Callable[[], Awaitable[_T]], what: str, seconds: float = 90) -> _T:
+    """Call a function until its result is true, and return the result. Fails with the last result."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
+    pause = 0.001
     while True:
-        answer = await ask()
-        if answer:
-            return answer
+        result = await probe()
+        if result:
+            return result
         if clock() > deadline:
-            raise AssertionError(f"{what}: not so after {seconds:g} s; the last answer was {answer!r}")
-        await asyncio.sleep(0.05)
+            raise AssertionError(f"{what}: not true after {seconds:g} s; the last result was {result!r}")
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.05)

@@ -1,4 +1,4 @@
-"""The three services as processes of a test's own."""
+"""The three services as processes for one test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import pytest
 
 from deploy.local.parts import KafkaPart
 from deploy.local.stack import Stack
+from tests.support import kafka_log
 from tests.support.stacks import stack
 
 
 @pytest.fixture
 def system(tmp_path: Path, own_kafka: KafkaPart, empty_database: str) -> Iterator[Stack]:
-    """The services, ready. No week of the tests is one that closes by itself."""
+    """The ready services on an empty log and database. Weeks of the tests close only on request."""
+    kafka_log.recreate_topics(own_kafka)
     with stack(tmp_path, own_kafka, empty_database, first_week="2030-01-05") as up:
         yield up

@@ -1,4 +1,4 @@
-"""What must be true of weeks that were lived through, and the table that shows them."""
+"""Assertions about all published weeks, and a table of their revisions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.acceptance import Refused, accept
 from schemas.instant import instant
 from schemas.topics import REPORT_LATEST
 from schemas.week import ReportingWeek
-from services.publisher import recovery
+from services.publisher import announcements
 from tests.support import commands, kafka_log
 from tests.support.batches import CALENDAR
 from tests.support.kafka_log import Message
@@ -25,12 +25,14 @@ from tests.support.publishing import client
 async def prove(
     life: Life, weeks: Sequence[ReportingWeek], facts: Iterable[Message], say: Callable[[str], None]
 ) -> None:
-    """What must be true of all that was published; the first week was restated after it was final."""
+    """Assert the invariants for all revisions. The first week was restated after it was final."""
     first = weeks[0]
     count = await prove_chain(life.connection)
     digests = [row["digest"] for row in await life.connection.fetch("SELECT digest FROM report ORDER BY sequence")]
-    announced = [one async for one in recovery.announced(client(life.settings))]
-    assert [one.digest for one in announced if not one.final] == digests, "each once, in the order of writing"
+    announced = [
+        one async for one in announcements.read(client(life.settings)) if isinstance(one, announcements.Announced)
+    ]
+    assert [one.digest for one in announced if not one.final] == digests, "each revision once, in the order of writing"
     finals = [one.week for one in announced if one.final]
     assert finals == [week.first for week in weeks[: len(finals)]]
     expected = model(facts, weeks)
@@ -48,7 +50,7 @@ async def prove(
 
 
 def model(facts: Iterable[Message], weeks: Iterable[ReportingWeek]) -> dict[date, Counter[str]]:
-    """Totals of each week of all facts told, by plain counting."""
+    """The totals of each week over all facts, by plain counting."""
     best: dict[Any, tuple[Any, Any]] = {}
     for message in facts:
         try:
@@ -70,7 +72,7 @@ async def _latest_is_the_newest(life: Life) -> None:
     last: dict[str, int] = {}
     for event in await _events(life, REPORT_LATEST):
         week, revision = event["subject"], event["data"]["revision"]
-        assert revision == last.get(week, 0) + 1, "the latest never goes back"
+        assert revision == last.get(week, 0) + 1, "revisions only increase"
         last[week] = revision
     rows = await life.connection.fetch("SELECT week::text, max(revision) AS newest FROM report GROUP BY week")
     assert last == {row["week"]: row["newest"] for row in rows}

@@ -1,8 +1,8 @@
-"""Ten weeks of life in minutes: `python -m tests.system.ten_weeks` on a Kafka and a PostgreSQL of its own.
+"""Ten weeks of operation in minutes: `python -m tests.system.ten_weeks` starts its own Kafka and PostgreSQL.
 
-Facts come late, twice, redriven, withdrawn, reassigned and amended; agencies attest; gates hold weeks; a partition
-halts; the publisher is killed; the clock goes back and summer time begins; the database is restored from a backup;
-weeks become final. Everything but the clock is real. At the end every revision is printed and its chain, sums and log
+Facts arrive late, twice, redriven, withdrawn, reassigned and amended; agencies attest; gates hold weeks; a partition
+halts; the publisher is killed; the clock is set back and summer time begins; the database is restored from a backup;
+weeks become final. Only the clock is simulated. At the end every revision is printed and its chain, sums and log
 are verified.
 """
 
@@ -25,17 +25,17 @@ from rich.console import Console
 
 from deploy.local import parts
 from deploy.local.databases import ensure_database
+from schemas.log import Partition
 from schemas.week import ReportingWeek
-from services.aggregator.leases import Partition
 from services.publisher import recovery
+from services.publisher.queries import SQL
 from services.publisher.relay import Relay
-from services.publisher.snapshot import SQL
 from services.runtime.settings import Settings
 from tests.support import commands, events, kafka_log
 from tests.support.agencies import LAS_VEGAS, write_agencies
 from tests.support.batches import CALENDAR
 from tests.support.kafka_log import Message
-from tests.support.life import WASHOE, Life, both, living, told
+from tests.support.life import WASHOE, Life, both, detainer, living
 from tests.support.local_parts import migrated, started
 from tests.support.publisher_lives import session
 from tests.support.publishing import client
@@ -48,7 +48,7 @@ _WITHDRAWN: dict[str, Any] = {"withdrawn": True, "withdrawn_reason": "wrong-pers
 
 
 class TenWeeks:
-    """The story, a method a week. `say` gets a line for each thing that happens."""
+    """The scenario: one method per week. `say` receives a line for each event."""
 
     def __init__(self, life: Life, say: Callable[[str], None]) -> None:
         self.life = life
@@ -59,7 +59,7 @@ class TenWeeks:
             self.weeks.append(CALENDAR.next(self.weeks[-1]))
 
     async def live(self) -> None:
-        """All of it, in order."""
+        """Run all weeks in order."""
         story = (
             self.quiet, self.late, self.withdrawn_and_reassigned, self.conflict, self.halted,
             self.empty, self.summer_time, self.restored, self.redriven, self.after_final,
@@ -69,23 +69,23 @@ class TenWeeks:
             await chapter(self.weeks[number], self.weeks[max(0, number - 1)])
 
     async def tell(self, *messages: Message, leave: Iterable[Partition] = ()) -> None:
-        """Facts that are written and counted."""
+        """Write facts and wait until they are counted."""
         self.facts += messages
-        await self.life.tell(*messages, leave=list(leave))
+        await self.life.write(*messages, leave=list(leave))
 
     async def status(self, week: ReportingWeek) -> tuple[str, int | None, int | None]:
-        """What the newest report says of the one agency that sends, and by how much its own counts differ."""
+        """Status of the agency in the newest report, and the differences of its attested counts."""
         agencies = (await self.life.report(week))["scope"]["agencies"]
         (one,) = [one for one in agencies if one["agency"] == LAS_VEGAS]
         return one["status"], one["missing_issued"], one["missing_declined"]
 
     async def publish(self, week: ReportingWeek) -> None:
-        """Close what is due, and send it."""
+        """Close due weeks and send their reports."""
         await self.life.close(week)
         await self.life.send()
 
     async def quiet(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """A week like any other; its agency attests what was counted."""
+        """An ordinary week. Its agency attests the counted numbers."""
         attested = events.attested(str(week), issued=46, declined=46)
         await self.tell(*both(range(40), week), *both(range(40, 46), week, jurisdiction=WASHOE))
         await self.tell(events.attesting(attested))
@@ -93,24 +93,24 @@ class TenWeeks:
         assert await self.status(week) == ("attested", 0, 0)
 
     async def late(self, week: ReportingWeek, before: ReportingWeek) -> None:
-        """Facts of last week come late and twice; the relay dies before it marks; an agency says it has more."""
+        """Facts of last week arrive late and twice. The relay is killed before marking. An agency attests more."""
         await self.tell(*both(range(100, 130), week), *both([50, 51], before), *both(range(5), before))
         await self.tell(events.attesting(events.attested(str(week), issued=31)))
         await self.life.close(week)
         await session(self.life, 10_000, dies_at="mark_sent")
         await self.life.send()
         assert await self.status(week) == ("differing", 1, None)
-        assert await self.status(before) == ("differing", -2, -2), "two more of each came than it had attested"
+        assert await self.status(before) == ("differing", -2, -2), "two more of each than attested"
 
     async def withdrawn_and_reassigned(self, week: ReportingWeek, before: ReportingWeek) -> None:
-        """Facts are withdrawn, reassigned and amended; the publisher is killed 8 times while it closes."""
+        """Facts are withdrawn, reassigned and amended. The publisher is killed 8 times during the close."""
         await self.tell(
             *both(range(200, 220), week),
-            told("declined", 100, before, version=2, **_WITHDRAWN),
-            told("issued", 101, before, version=2, jurisdiction=WASHOE),
-            told("declined", 102, week, version=2, issued_at=before.begins_at.isoformat()),
-            told("declined", 103, before, version=2, reason="capacity"),
-            told("declined", 1, FIRST, version=2, **_WITHDRAWN),
+            detainer("declined", 100, before, version=2, **_WITHDRAWN),
+            detainer("issued", 101, before, version=2, jurisdiction=WASHOE),
+            detainer("declined", 102, week, version=2, issued_at=before.begins_at.isoformat()),
+            detainer("declined", 103, before, version=2, reason="capacity"),
+            detainer("declined", 1, FIRST, version=2, **_WITHDRAWN),
         )
         self.life.due(week)
         for moment in range(2, 90, 11):
@@ -119,7 +119,7 @@ class TenWeeks:
 
     async def conflict(self, week: ReportingWeek, _: ReportingWeek) -> None:
         """One version with two contents holds the week until an operator releases it."""
-        await self.tell(*both(range(300, 325), week), told("declined", 300, week, reason="capacity"))
+        await self.tell(*both(range(300, 325), week), detainer("declined", 300, week, reason="capacity"))
         await self.life.close(week)
         assert await self.life.state(week) == "held"
         done = await commands.ddor(self.life.settings, "release", str(week), "--by", "Ada", "--note", "asked them")
@@ -128,10 +128,10 @@ class TenWeeks:
         assert [one["by"] for one in (await self.life.report(week))["sign_offs"]] == ["Ada"]
 
     async def halted(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """A halted partition holds the week; its deadline passes and it goes out flagged."""
+        """A halted partition holds the week. After its deadline the week is published with a flag."""
         facts = both(range(400, 430), week)
-        stuck = Partition(*facts[1].place)
-        await self.tell(*facts, told("declined", 300, self.weeks[3], version=2), leave=[stuck])
+        stuck = facts[1].target
+        await self.tell(*facts, detainer("declined", 300, self.weeks[3], version=2), leave=[stuck])
         await self.life.halt(stuck, "TooManyRejects: 201")
         await self.life.close(week)
         assert await self.life.state(week) == "held"
@@ -143,19 +143,19 @@ class TenWeeks:
         await self.life.counter.count()
 
     async def empty(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """Nothing happens in this week, and the clock goes back ten days after it was published."""
+        """A week without facts. The clock is set back ten days after its publication."""
         await self.publish(week)
         self.life.publisher.clock.now -= timedelta(days=10)
         assert await self.life.publisher.steps() == 0
         assert await self.life.send() == 0
 
     async def summer_time(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """Summer time begins (167 hours); events in its first instant, in the first after it, and of next year."""
+        """Summer time begins (167 hours). Events at its first instant, at the first one after it, and of next year."""
         assert week.hours == 167
         await self.tell(
-            told("issued", 500, week, issued_at=week.begins_at.isoformat()),
-            told("issued", 501, week, issued_at=week.ends_at.isoformat()),
-            told("issued", 502, week, issued_at=(week.ends_at + timedelta(days=365)).isoformat()),
+            detainer("issued", 500, week, issued_at=week.begins_at.isoformat()),
+            detainer("issued", 501, week, issued_at=week.ends_at.isoformat()),
+            detainer("issued", 502, week, issued_at=(week.ends_at + timedelta(days=365)).isoformat()),
             *both(range(510, 520), week),
         )
         self.life.publisher.clock.now = week.ends_at + timedelta(hours=24) - timedelta(seconds=1)
@@ -163,12 +163,12 @@ class TenWeeks:
         await self.publish(week)
 
     async def restored(self, week: ReportingWeek, before: ReportingWeek) -> None:
-        """The database is restored from a backup that lacks this week's close; `ddor recover` brings it back."""
+        """The database is restored from a backup without this week's close. `ddor recover` restores it."""
         await self.tell(*both(range(600, 612), week), *both([520], before))
         connection = self.life.connection
-        kept = await connection.fetchval("SELECT max(sequence) FROM report")
+        newest = await connection.fetchval("SELECT max(sequence) FROM report")
         await self.publish(week)
-        await connection.execute("DELETE FROM report WHERE sequence > $1", kept)
+        await connection.execute("DELETE FROM report WHERE sequence > $1", newest)
         await connection.execute("DELETE FROM week_transition WHERE week = $1", week.first)
         await connection.execute("DELETE FROM week_close WHERE week = $1", week.first)
         try:
@@ -181,11 +181,11 @@ class TenWeeks:
         assert done.exit_code == 0, done.output
 
     async def redriven(self, week: ReportingWeek, before: ReportingWeek) -> None:
-        """A reject is redriven; a relay that was stopped goes on after another and writes nothing."""
-        await self.tell(told("declined", 620, before, reason="no-such-reason"))
-        (bad,) = self.life.places
-        await self.tell(told("declined", 620, before), *both(range(700, 710), week))
-        again = next(place for place in self.life.places if place[0] == bad[0])
+        """A reject is redriven. A stopped relay resumes after another one took over, and writes nothing."""
+        await self.tell(detainer("declined", 620, before, reason="no-such-reason"))
+        (bad,) = self.life.addresses
+        await self.tell(detainer("declined", 620, before), *both(range(700, 710), week))
+        again = next(address for address in self.life.addresses if address[0] == bad[0])
         await self.life.mark_redriven(bad, again)
         await self.life.close(week)
         old = Relay(client(self.life.settings), self.life.connection)
@@ -202,7 +202,7 @@ class TenWeeks:
             await old.stop()
 
     async def after_final(self, week: ReportingWeek, _: ReportingWeek) -> None:
-        """The first weeks are final: what comes for them is pending until an operator restates one."""
+        """The first weeks are final. New facts for them are pending until an operator restates one."""
         await self.tell(*both(range(800, 805), week), *both([60], FIRST))
         await self.publish(week)
         self.life.publisher.clock.now += _MINUTE
@@ -219,7 +219,7 @@ class TenWeeks:
 
 @asynccontextmanager
 async def beginning(dsn: str, bootstrap: str, directory: Path) -> AsyncIterator[Life]:
-    """A life on an empty database and empty topics."""
+    """A `Life` on an empty database and empty topics."""
     settings = Settings(
         postgres_dsn=SecretStr(await migrated(dsn)),
         kafka_bootstrap=bootstrap,
@@ -232,7 +232,7 @@ async def beginning(dsn: str, bootstrap: str, directory: Path) -> AsyncIterator[
 
 
 async def run(dsn: str, bootstrap: str, directory: Path, console: Console) -> None:
-    """Live the ten weeks, prove them, print them."""
+    """Run the ten weeks, check them and print them."""
     async with beginning(dsn, bootstrap, directory) as life:
         story = TenWeeks(life, lambda line: console.print(line, highlight=False, soft_wrap=True))
         await story.live()
@@ -241,7 +241,7 @@ async def run(dsn: str, bootstrap: str, directory: Path, console: Console) -> No
 
 
 def main() -> int:
-    """On parts of its own; 0 when all is as it must be."""
+    """Run with its own Kafka and PostgreSQL. Returns 0 if all checks pass."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     console = Console(width=150 if not sys.stdout.isatty() else None)

@@ -1,4 +1,4 @@
-"""The first report's week, streamed through three real processes, closed, and read as a reader would read it."""
+"""The first report's week, streamed through three real processes, closed, and read over HTTP and Kafka."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ async def test_the_first_report(
     _import(system, tmp_path / "once")
     async with looking(empty_database) as connection:
         await kafka_log.counted(connection, own_kafka.bootstrap)
-        assert (await reader.get("/v1/reports")).json() == {"reports": []}, "importing publishes nothing by itself"
+        assert (await reader.get("/v1/reports")).json() == {"reports": []}, "an import publishes nothing"
         assert (await reader.get("/v1/reports/latest")).status_code == 404
         assert await kafka_log.read(own_kafka.bootstrap, REPORT_READY) == []
 
-        said = system.run("close", WEEK)
-        assert "issued 3,083" in said
-        assert "declined 206" in said
+        output = system.run("close", WEEK)
+        assert "issued 3,083" in output
+        assert "declined 206" in output
         document = (await reader.get(f"/v1/reports/{WEEK}.json")).json()
         _is_the_first_report(document)
         _csv_agrees((await reader.get(f"/v1/reports/{WEEK}.csv")).text, document)
@@ -63,8 +63,8 @@ async def test_the_first_report(
             assert after[table] == before[table], table
         for account in (await accounts(connection)).values():
             assert account["records"] == account["facts"] + account["duplicates"]
-            assert account["facts"] == account["duplicates"], "each record came twice"
-        assert "issued 3,083" in system.run("close", WEEK), "a week that is closed is shown, not closed again"
+            assert account["facts"] == account["duplicates"], "each record was sent twice"
+        assert "issued 3,083" in system.run("close", WEEK), "a closed week is shown, not closed again"
         assert (await reader.get(f"/v1/reports/{WEEK}.json")).json() == document
         await _one_message(own_kafka, document)
         status = json.loads(system.run("status", "--json"))
@@ -112,7 +112,7 @@ async def _one_message(kafka: KafkaPart, document: dict[str, Any]) -> None:
 
     await until(sent, "the report on its topic")
     [message] = await kafka_log.read(kafka.bootstrap, REPORT_READY)
-    told = json.loads(message.value or b"")
-    assert told["subject"] == WEEK
-    assert told["data"]["digest"] == document["digest"]
-    assert told["data"]["totals"] == document["totals"]
+    event = json.loads(message.value or b"")
+    assert event["subject"] == WEEK
+    assert event["data"]["digest"] == document["digest"]
+    assert event["data"]["totals"] == document["totals"]

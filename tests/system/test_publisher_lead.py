@@ -1,4 +1,4 @@
-"""Two publishers: one leads, the other serves; a leader that is stopped is cut off and cannot write when it goes on."""
+"""Two publishers: one leads, the other serves. A stopped leader loses the lead and cannot write after it resumes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.positions import Connection
 from tests.support.stacks import looking
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.real_kafka("is not asked to fence processes that were stopped")
+pytestmark = pytest.mark.real_kafka("is not used to fence stopped processes")
 
 WEEKS = ("2017-01-28", "2017-02-04", "2017-02-11")
 
 
 async def _leader(connection: Connection) -> int | None:
-    """The session that has the lead: the one that the leader's row names and that lives."""
+    """The process id of the leading session: named in the leader's row, and alive."""
     pid: int | None = await connection.fetchval(
         "SELECT backend_pid FROM publisher_leader JOIN pg_stat_activity ON pid = backend_pid"
     )
@@ -33,7 +33,7 @@ async def _digests(kafka: KafkaPart, topic: str) -> list[tuple[str, str]]:
     return [(event["subject"], event["data"]["digest"]) for event in events]
 
 
-async def test_a_stopped_leader_is_cut_off_and_writes_nothing_when_it_goes_on(
+async def test_a_stopped_leader_loses_the_lead_and_writes_nothing_when_it_resumes(
     system: Stack, own_kafka: KafkaPart, empty_database: str
 ) -> None:
     first = system.services["publisher"]
@@ -42,19 +42,19 @@ async def test_a_stopped_leader_is_cut_off_and_writes_nothing_when_it_goes_on(
         led_first = await until(lambda: _leader(connection), "a leader")
         await asyncio.to_thread(second.start)
         await asyncio.to_thread(system.run, "close", WEEKS[0])
-        assert await _leader(connection) == led_first, "the second serves and waits"
+        assert await _leader(connection) == led_first, "the second serves and does not lead"
 
         first.pause()
         try:
-            said = await asyncio.to_thread(system.run, "close", WEEKS[1])
-            assert "issued 0, declined 0" in said
+            output = await asyncio.to_thread(system.run, "close", WEEKS[1])
+            assert "issued 0, declined 0" in output
             led_second = await _leader(connection)
             assert led_second not in (None, led_first)
         finally:
             first.resume()
         await asyncio.to_thread(first.wait_ready)
         await asyncio.to_thread(system.run, "close", WEEKS[2])
-        assert await _leader(connection) == led_second, "the first goes on as one that waits"
+        assert await _leader(connection) == led_second, "the first resumes without the lead"
 
         rows = await connection.fetch("SELECT week::text, digest FROM report ORDER BY sequence")
         written = [(row["week"], row["digest"]) for row in rows]

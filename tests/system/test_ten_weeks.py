@@ -1,4 +1,4 @@
-"""Ten weeks of life with all that can happen to a week; see `tests.system.ten_weeks` for the story."""
+"""Ten weeks of operation with every kind of incident. `tests.system.ten_weeks` describes them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from deploy.local.parts import KafkaPart
 from tests.system import ten_weeks
 
 
-@pytest.mark.real_kafka("is not asked to fence and to recover")
+@pytest.mark.long("a long scenario; other tests show its parts")
+@pytest.mark.real_kafka("is not used for fencing and recovery")
 async def test_ten_weeks(own_kafka: KafkaPart, empty_database: str, tmp_path: Path) -> None:
     await ten_weeks.run(empty_database, own_kafka.bootstrap, tmp_path, Console(width=150))

@@ -1,4 +1,4 @@
-"""Ingest's door without a Kafka, and a client at it."""
+"""The events endpoint with a fake producer, and a client of it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.ingest.routes import Door
-from tests.unit import sample_door
-from tests.unit.sample_door import Producer
+from services.ingest.endpoint import EventsEndpoint
+from tests.unit import sample_endpoint
+from tests.unit.sample_endpoint import Producer
 
 
 @pytest.fixture
 def producer() -> Producer:
-    """What the door stores with."""
+    """The fake producer of the endpoint."""
     return Producer()
 
 
 @pytest.fixture
-def door(tmp_path: Path, producer: Producer) -> Door:
-    """A door for the agencies of `tests.support.agencies`."""
-    return sample_door.door(tmp_path, producer)
+def endpoint(tmp_path: Path, producer: Producer) -> EventsEndpoint:
+    """An endpoint for the agencies of `tests.support.agencies`."""
+    return sample_endpoint.endpoint(tmp_path, producer)
 
 
 @pytest.fixture
-async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
-    """A client at the door, with the key of an agency."""
-    async with sample_door.connected(door) as client:
+async def client(endpoint: EventsEndpoint) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of an agency."""
+    async with sample_endpoint.connected(endpoint) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Events of every shape that is valid, and what may be done to one: to its JSON, to its instants, to its bytes."""
+"""Valid events of every shape, and changes to their JSON, instants and bytes."""
 
 from __future__ import annotations
 
@@ -54,9 +54,17 @@ OPTIONAL = {
 }
 
 
+ATTRIBUTES = {
+    "traceparent": maybe(st.sampled_from(["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None])),
+    "tracestate": maybe(st.sampled_from(["rojo=00f067aa0ba902b7", "a=1,b@c=2;3", None])),
+    "datacontenttype": maybe(st.sampled_from(["application/json", "application/json; charset=utf-8", None])),
+    "partitionkey": maybe(st.none()),
+}
+
+
 @st.composite
 def valid(draw: st.DrawFn) -> Document:
-    """A valid event of any shape that an agency would send; instants of a decline are in order."""
+    """A valid event of any shape. The instants of a decline are in order."""
     kind = draw(st.sampled_from(["issued", "declined"]))
     jurisdiction, operator = draw(st.sampled_from(PLACES))
     data: dict[str, Any] = {
@@ -78,11 +86,14 @@ def valid(draw: st.DrawFn) -> Document:
         "subject": data["detainer_id"],
         "data": {name: value for name, value in data.items() if value is not ...},
     }
-    return shuffled(document, draw(st.randoms(use_true_random=False)))
+    document |= {name: draw(values) for name, values in ATTRIBUTES.items()}
+    return shuffled(
+        {name: value for name, value in document.items() if value is not ...}, draw(st.randoms(use_true_random=False))
+    )
 
 
 def shuffled(document: Document, rng: random.Random) -> Document:
-    """The same members, those of the data too, in another order."""
+    """The same event with its members, and those of its data, reordered."""
     data = list(document["data"].items())
     rng.shuffle(data)
     members = list((document | {"data": dict(data)}).items())
@@ -97,7 +108,7 @@ def laid_out(document: Document, separators: tuple[str, str]) -> bytes:
     return json.dumps(document, separators=separators).encode()
 
 
-# Instants: the fast path looks them up in tables, so their edges are tried one by one.
+# Instants: the fast path uses lookup tables, so their bounds are tested one by one.
 DATES = [*DAYS, "2017-02-29", "2100-02-29", "2000-02-30", "1899-12-31", "2200-01-01", "0000-01-01", "0001-01-01",
          "1500-06-01", "1600-01-01", "1739-12-31", "9999-12-31", "2017-13-01", "2017-00-10", "2017-1-1", "20170130",
          "2017-W05-1", "2017-030"]  # fmt: skip
@@ -108,26 +119,40 @@ TAILS = [*ZONES, "", "z", "+24:00", "-99:99", "+05:60", "+5:00", "+0500", "+05",
          "Z\\n"]  # fmt: skip
 
 
-# Changes of the JSON: members written twice, taken out, renamed, given other values.
+# Changes of the JSON: members duplicated, removed, renamed, or with other values.
 ODD: list[Any] = [
-    None, True, False, 0, 1, -1, 1.0, 2**53, 2**64, 10**400, -(10**30), "", " ", "x", "é", "\u2028", "\x00",
-    "A12345678", "12345678", "123456789", "1234567890", "A123-456-789", "see A12345678", [], {}, [None],
-    {"a": 1}, [[]], "Z", "US", "32003", "1" * 200, [{"category": "90D", "basis": "charged"}] * 33,
+    None, True, False, 0, 1, -1, 1.0, 2.5, 1e3, 1e300, 2**53, 2**64, 10**400, -(10**30), "", " ", "x", "é",
+    "\u2028", "\x00", "A12345678", "12345678", "123456789", "1234567890", "A123-456-789", "see A12345678", [], {},
+    [None], {"a": 1}, [[]], "Z", "US", "32003", "1" * 200, [{"category": "90D", "basis": "charged"}] * 33,
     [{"category": "90D"}], [{}], "I-247D", "charged",
 ]  # fmt: skip
-NAMES = ["x", "redriveof", "withdrawn_reason", "reason", "declined_at", "data_base64", "", "é", "A12345678", "Data"]
+NAMES = [
+    "x",
+    "redriveof",
+    "traceparent",
+    "tracestate",
+    "datacontenttype",
+    "withdrawn_reason",
+    "reason",
+    "declined_at",
+    "data_base64",
+    "",
+    "é",
+    "A12345678",
+    "Data",
+]
 
 
-def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def paths_of(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The path of each member and element."""
     members: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, member in members:
         yield (*path, name)
-        yield from places(member, (*path, name))
+        yield from paths_of(member, (*path, name))
 
 
 class Twice(dict[str, Any]):
-    """An object that writes some members twice: `json.dumps` asks for its items alone."""
+    """An object that duplicates some members in `json.dumps`, which reads only its items."""
 
     def __init__(self, members: dict[str, Any], again: list[tuple[str, Any]]) -> None:
         super().__init__(members or {"": 0})
@@ -138,8 +163,8 @@ class Twice(dict[str, Any]):
 
 
 def altered(document: Document, rng: random.Random) -> tuple[Document, bool]:
-    """One change at one place, and whether another may follow: what is written twice is not looked into again."""
-    path = rng.choice(list(places(document)))
+    """One change at one path, and whether another may follow. Duplicated members are not changed again."""
+    path = rng.choice(list(paths_of(document)))
     *parents, last = path
     holder: Any = document
     for name in parents:

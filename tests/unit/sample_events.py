@@ -1,4 +1,4 @@
-"""Events to test with: the two examples beside the schemas, whole or with a member changed."""
+"""Sample events: the two examples in schemas/golden, complete or with a changed member."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, settings
-
 from schemas.acceptance import Refused, accept
 from schemas.export import GOLDEN
 from schemas.fact import Fact
 
 Document = dict[str, Any]
 _ABSENT = object()
-
-quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Enough examples to find what is there to find, few enough for a suite that runs at each save."""
 
 
 def _example(kind: str) -> Document:
@@ -42,29 +37,29 @@ def changed(document: Document, path: str, value: object = _ABSENT) -> Document:
     """A copy with the member at a dotted path replaced, or removed when no value is given."""
     result = copy.deepcopy(document)
     *parents, last = path.split(".")
-    place: Any = result
+    parent: Any = result
     for name in parents:
-        place = place[int(name)] if isinstance(place, list) else place[name]
-    key = int(last) if isinstance(place, list) else last
+        parent = parent[int(name)] if isinstance(parent, list) else parent[name]
+    key = int(last) if isinstance(parent, list) else last
     if value is _ABSENT:
-        del place[key]
+        del parent[key]
     else:
-        place[key] = value
+        parent[key] = value
     return result
 
 
 def encoded(document: object) -> bytes:
-    """The event as an agency would send it."""
+    """The event as JSON bytes."""
     return json.dumps(document).encode()
 
 
 def fact(kind: str = "issued", **data: object) -> Fact:
-    """What the example with these data is read as."""
+    """The fact of the example with these data."""
     return accept(encoded(event(kind, **data)))
 
 
 def refusal(value: bytes | None, topic: str | None = None) -> Refused:
-    """The refusal of these bytes; AssertionError when they are accepted."""
+    """The refusal of these bytes. Raises AssertionError if they are accepted."""
     try:
         accept(value, topic)
     except Refused as refused:

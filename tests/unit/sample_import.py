@@ -1,4 +1,4 @@
-"""An import of a few rows, an ingest that answers it, and what its journal holds."""
+"""An import of a few rows, a fake ingest, and the contents of the journal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REJECTED_BY_THE_PROFILE = 7
 
 
 def rows() -> Iterator[Row]:
-    """Rows of an issued and a declined event each; one has none and says why."""
+    """Rows with an issued and a declined event each, and one rejected row."""
     for number in range(1, ROWS + 1):
         if number == REJECTED_BY_THE_PROFILE:
             yield Row(number, (), Reject(number, "Facility", "unknown-facility", "column Facility"))
@@ -29,29 +29,29 @@ def rows() -> Iterator[Row]:
             yield Row(number, (Event("issued", data), Event("declined", data)), None)
 
 
-def answered(*lines: dict[str, Any]) -> httpx.Response:
-    """The answer to a stream."""
+def responded(*lines: dict[str, Any]) -> httpx.Response:
+    """The response to a stream."""
     return httpx.Response(207, content=b"".join(json.dumps(line).encode() + b"\n" for line in lines))
 
 
 class Ingest:
-    """Answers as ingest does; `answers` are given first, and `stored` are ids in the order of arrival."""
+    """Responds as ingest does. `responses` are used first; `stored` has the ids in the order of arrival."""
 
     def __init__(self) -> None:
         self.stored: list[str] = []
         self.requests: list[httpx.Request] = []
-        self.answers: list[httpx.Response | Exception] = []
+        self.responses: list[httpx.Response | Exception] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        if self.answers:
-            answer = self.answers.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+        if self.responses:
+            response = self.responses.pop(0)
+            if isinstance(response, Exception):
+                raise response
+            return response
         events = [json.loads(line) for line in request.content.splitlines()]
         receipts = [self._receipt(line, one) for line, one in enumerate(events, start=1)]
-        return answered(*receipts, {"summary": {"lines": len(receipts)}})
+        return responded(*receipts, {"summary": {"lines": len(receipts)}})
 
     def _receipt(self, line: int, one: dict[str, Any]) -> dict[str, Any]:
         number = int(one["subject"].removeprefix("id-"))
@@ -63,14 +63,14 @@ class Ingest:
 
 
 def begun(directory: Path, agency: str = "demo", dataset: str = "set", profile: str = "cloudevents") -> Journal:
-    """The journal of an import, begun or gone on with."""
+    """The journal of an import, created or opened."""
     return Journal(directory, agency, dataset, profile)
 
 
 async def send(
     ingest: Ingest, directory: Path, counts: list[int] | None = None, file: Callable[[], Iterator[Row]] = rows
 ) -> Journal:
-    """The import of these rows, gone on with where it was; `counts` are what it says of how it gets on."""
+    """Run or continue the import of these rows. `counts` collects its progress."""
     journal = begun(directory)
     async with httpx.AsyncClient(transport=httpx.MockTransport(ingest), base_url="http://ingest") as client:
         sender = Sender(sending.Ingest(client, "key"), Envelopes("demo", "set"))
@@ -83,5 +83,5 @@ async def send(
 
 
 def files(journal: Journal) -> dict[str, str]:
-    """All that the journal holds, by name."""
+    """The contents of the journal's files, by name."""
     return {path.name: path.read_text() for path in sorted(journal.receipts_file.parent.iterdir())}

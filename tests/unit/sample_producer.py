@@ -1,4 +1,4 @@
-"""aiokafka's producers without a Kafka, as far as ingest uses them."""
+"""A fake of aiokafka's producer, with the methods that ingest uses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import pytest
 from aiokafka.errors import OutOfOrderSequenceNumber
 
-from services.ingest import lanes, producing
+from schemas.log import Partition
 from services.ingest.intake import Accepted
-from services.ingest.producing import EventProducer
+from services.ingest.kafka import producer as producing
+from services.ingest.kafka.producer import EventProducer
 from services.ingest.receipts import Receipt
 
 BATCH_BYTES = 1_000
@@ -32,7 +33,7 @@ class Batch:
         return object()
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Written:
 
 
 class Kafka:
-    """Acknowledges batches, but where one `holds` it up; partitions in `errors` take none, in `refusals` fail later."""
+    """Acknowledges batches. By partition: `holds` delay, `errors` fail on send, `refusals` fail after it."""
 
     def __init__(self) -> None:
         self.log: dict[int, list[bytes]] = defaultdict(list)
@@ -62,7 +63,7 @@ class Kafka:
 
 
 class Client:
-    """One producer of aiokafka. A batch that it has taken and that fails leaves a gap, as with a real broker."""
+    """One producer. A failed batch leaves a gap in the sequence, like with a real broker."""
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
@@ -84,7 +85,7 @@ class Client:
         await self.dies
 
     async def set_topics(self, _: object) -> None:
-        """Nothing to ask for."""
+        """Does nothing."""
 
     def partitions_for_topic(self, _: str) -> set[int]:
         return {0, 1, 2}
@@ -99,7 +100,7 @@ class Client:
         return Batch()
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Written]:
-        """Returns when the batch before has left, as aiokafka does."""
+        """Returns when the previous batch has been sent, like aiokafka."""
         kafka = self._kafka
         kafka.waiting += 1
         await kafka.away.wait()
@@ -129,7 +130,7 @@ class Client:
 
 
 def event(line: int, partition: int = 0, size: int = 10) -> Accepted:
-    return Accepted(line, f"e/{line}", "detainer-issued", partition, b"key", b"%d" % line + b"." * size)
+    return Accepted(line, f"e/{line}", Partition("detainer-issued", partition), b"key", b"%d" % line + b"." * size)
 
 
 async def waiting(kafka: Kafka, batches: int = 1) -> bool:
@@ -137,19 +138,19 @@ async def waiting(kafka: Kafka, batches: int = 1) -> bool:
 
 
 def assert_true(kafka: Kafka, events: list[Accepted], receipts: list[Receipt]) -> None:
-    """Each receipt that says so names the place where its event is."""
+    """Each receipt with the status `accepted` has the offset of its event."""
     for one, receipt in zip(events, receipts, strict=True):
         assert (receipt.line, receipt.id) == (one.line, one.event_id)
         if receipt.status == "accepted":
-            assert receipt.partition == one.partition
+            assert receipt.partition == one.partition.number
             assert receipt.offset is not None
-            assert kafka.log[one.partition][receipt.offset] == one.value
+            assert kafka.log[one.partition.number][receipt.offset] == one.value
 
 
 def in_place_of_aiokafkas(monkeypatch: pytest.MonkeyPatch) -> Kafka:
-    """A Kafka whose clients ingest takes for aiokafka's, with a short deadline."""
+    """Replace aiokafka's producer by the fake, with a short deadline."""
     kafka = Kafka()
-    monkeypatch.setattr(lanes, "AIOKafkaProducer", lambda **_: Client(kafka))
+    monkeypatch.setattr(producing, "AIOKafkaProducer", lambda **_: Client(kafka))
     monkeypatch.setattr(producing, "DEADLINE_SECONDS", 0.3)
     return kafka
 

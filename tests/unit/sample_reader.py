@@ -1,4 +1,4 @@
-"""The publisher's routes over a database that has one report."""
+"""The publisher's routes over a database with one report."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import asyncpg
 import httpx
 from starlette.applications import Starlette
 
+from services.publisher.queries import SQL
 from services.publisher.routes import Reports
-from services.publisher.snapshot import SQL
 from tests.unit.sample_reports import CALENDAR, report, snapshot
 
 REPORT = report(snapshot({"32003": 118}, {"32003": 51}))
 ROW: dict[str, Any] = {
     "week": date(2017, 1, 28),
     "revision": 1,
+    "cause": "initial",
     "digest": REPORT.digest,
     "figures": REPORT.model_dump(mode="json") | {"digest": REPORT.digest},
     "published_at": datetime(2017, 2, 5, 5, tzinfo=UTC),
@@ -27,15 +28,17 @@ ROW: dict[str, Any] = {
     "demonstration": False,
     "state": "published",
     "newest": 1,
+    "row_version": "7",
     "now": {"issued": 121, "declined": 51},
 }
 
 
 class Pool:
-    """Answers one report, and remembers what it was asked."""
+    """Returns one report and records the arguments of each query."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[object, ...]] = []
+        self.queries: list[tuple[object, ...]] = []
+        self.documents = 0
         self.row: dict[str, Any] | None = ROW
         self.broken: Exception | None = None
 
@@ -57,8 +60,11 @@ class Pool:
             raise self.broken
         if statement == "SELECT 1":
             return [{}]
-        assert statement in (SQL["reports"], SQL["report"])
-        self.asked.append(arguments)
+        assert statement in [SQL[name] for name in ("reports", "newest_revisions", "shown_revision", "document")]
+        if statement == SQL["document"]:
+            self.documents += 1
+        else:
+            self.queries.append(arguments)
         return [self.row] if self.row else []
 
 
@@ -69,7 +75,7 @@ def routes(pool: Pool) -> Reports:
 
 @asynccontextmanager
 async def reading(pool: Pool) -> AsyncIterator[httpx.AsyncClient]:
-    """A reader of what is published."""
+    """An HTTP client of the routes."""
     reports = routes(pool)
     async with reports.connected():
         app = Starlette(routes=reports.routes)

@@ -1,4 +1,4 @@
-"""Snapshots and reports to test with."""
+"""SnapshotReader and reports for tests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from schemas.detainer import Kind
+from schemas.log import Partition, Vector
 from schemas.report import Report
 from schemas.week import ReportingCalendar
 from services.publisher import report as reporting
-from services.publisher.report import Snapshot, Standing
-from services.publisher.rules import Rules, current
+from services.publisher.inputs import ReportInputs, current
+from services.publisher.report import RevisionMetadata, Snapshot
 from services.runtime import agencies
 from services.runtime.agencies import Agencies
 
 CALENDAR = ReportingCalendar(ZoneInfo("America/New_York"))
 WEEK = CALENDAR.week(date(2017, 1, 28))
-VECTOR = {"detainer-issued": {"0": 7}, "detainer-declined": {"0": 3}}
+VECTOR = Vector({Partition("detainer-issued", 0): 7, Partition("detainer-declined", 0): 3})
 
 
 @dataclass(frozen=True)
 class Declined:
-    """One decline, as the report reads it."""
+    """One decline in a snapshot."""
 
     offenses: Sequence[str] | None = ()
     reason: str | None = "policy"
@@ -36,7 +37,7 @@ class Declined:
 
 
 def listed(*rows: tuple[str, str, str]) -> Agencies:
-    """An agencies file of these names, kinds and jurisdictions, the last two each parted by blanks."""
+    """Agencies from tuples of name, kinds and jurisdictions; kinds and jurisdictions are separated by blanks."""
     tables = []
     for name, kinds, jurisdictions in rows:
         key = hashlib.sha256(name.encode()).hexdigest()
@@ -50,8 +51,8 @@ def listed(*rows: tuple[str, str, str]) -> Agencies:
 EVERYWHERE = listed(("everywhere", "issued declined", "*"))
 
 
-def rules(known: Agencies = EVERYWHERE, *, notes: tuple[str, ...] = ()) -> Rules:
-    """Rules with these agencies; a demonstration when there are notes."""
+def report_inputs(known: Agencies = EVERYWHERE, *, notes: tuple[str, ...] = ()) -> ReportInputs:
+    """Inputs with these agencies. With notes, they are those of a demonstration."""
     return current(CALENDAR, known, demonstration=bool(notes), notes=list(notes))
 
 
@@ -66,7 +67,7 @@ def snapshot(
     withdrawn: int = 0,
     rejected: int = 0,
 ) -> Snapshot:
-    """A snapshot with these counters; everybody was heard unless `heard` says otherwise."""
+    """A snapshot with these counters. By default, every agency was heard."""
     counters = {(code, Kind.ISSUED): n for code, n in (issued or {}).items()}
     counters |= {(code, Kind.DECLINED): n for code, n in (declined or {}).items()}
     return Snapshot(
@@ -81,6 +82,8 @@ def snapshot(
     )
 
 
-def report(seen: Snapshot, used: Rules | None = None, revision: int = 1, previous: str | None = None) -> Report:
+def report(seen: Snapshot, used: ReportInputs | None = None, revision: int = 1, previous: str | None = None) -> Report:
     """The report of the sample week."""
-    return reporting.build(reporting.draft(WEEK, seen, used or rules()), Standing(revision, "initial", previous))
+    return reporting.build(
+        reporting.draft(WEEK, seen, used or report_inputs()), RevisionMetadata(revision, "initial", previous)
+    )

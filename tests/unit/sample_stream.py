@@ -1,4 +1,4 @@
-"""Both ends of a stream of lines: a log that stores when it is let to, a client that sends and reads when told to."""
+"""Both ends of a stream of lines: a log and a client that tests can pause."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from services.ingest import spool, streaming
-from services.ingest.framing import inflator
+from schemas.log import Partition
+from services.ingest.body.compression import inflator
 from services.ingest.intake import Accepted, Judged, Rejected
 from services.ingest.receipts import Receipt
-from services.ingest.spool import Shelf, Spool
-from services.ingest.windows import WINDOW, Turn
+from services.ingest.stream import receipt_buffer
+from services.ingest.stream.receipt_buffer import DiskBudget, ReceiptBuffer
+from services.ingest.stream.response import respond
+from services.ingest.stream.windows import WINDOW, WindowContext
+
+PARTITION = Partition("detainer-issued", 0)
 
 
 def judge(line: int, value: bytes) -> Judged:
-    """Lines that begin with 'bad' are refused."""
+    """Lines that begin with 'bad' are rejected."""
     if value.startswith(b"bad"):
         return refused(line, "not-json")
-    return Accepted(line, None, "detainer-issued", 0, b"key", value)
+    return Accepted(line, f"e/{line}", PARTITION, b"key", value)
 
 
 def refused(line: int, code: str) -> Rejected:
-    """A line that is refused with a code."""
+    """A line that is rejected with a code."""
     return Rejected(Receipt(line, "rejected", False, None, code, "x"), None)
 
 
 class Log:
-    """Stores windows when it is let to; knows how many wait."""
+    """Stores windows while `open` is set, and counts the waiting ones."""
 
     def __init__(self) -> None:
         self.stored: list[bytes] = []
@@ -39,9 +43,9 @@ class Log:
         self.open.set()
         self.error: Exception | None = None
 
-    async def begin(self) -> Turn:
-        """Windows as large as may be."""
-        return Turn(WINDOW, judge, self.store)
+    async def begin(self) -> WindowContext:
+        """A context with the largest window."""
+        return WindowContext(WINDOW, judge, self.store)
 
     async def store(self, judged: list[Judged]) -> list[Receipt]:
         self.waiting += 1
@@ -64,7 +68,7 @@ class Log:
 
 
 class Client:
-    """Sends pieces when told to, and reads when told to."""
+    """Sends the pieces in `pieces`, and reads while `reads` is set."""
 
     def __init__(self) -> None:
         self.pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -75,7 +79,7 @@ class Client:
         self._ended = False
 
     async def body(self) -> AsyncIterator[bytes]:
-        """What has not been taken yet."""
+        """The pieces that have not been read yet."""
         while not self._ended:
             piece = await self.pieces.get()
             self.taken += 1
@@ -101,12 +105,12 @@ class Client:
         return [json.loads(line) for line in text.splitlines()]
 
 
-def start(client: Client, log: Log, encoding: str = "", limit: int = spool.LIMIT_BYTES) -> asyncio.Task[None]:
-    kept, body, rest = Spool(Shelf(), limit), client.body(), client.body()
-    return asyncio.create_task(streaming.answer(body, inflator(encoding), log.begin, kept, client.send, rest=rest))
+def start(client: Client, log: Log, encoding: str = "", limit: int = receipt_buffer.LIMIT_BYTES) -> asyncio.Task[None]:
+    receipts, body, rest = ReceiptBuffer(DiskBudget(), limit), client.body(), client.body()
+    return asyncio.create_task(respond(body, inflator(encoding), log.begin, receipts, client.send, rest=rest))
 
 
-async def answered(client: Client, log: Log, *pieces: bytes | Exception | None, encoding: str = "") -> None:
+async def respond_to(client: Client, log: Log, *pieces: bytes | Exception | None, encoding: str = "") -> None:
     client.put(*pieces)
     await asyncio.wait_for(start(client, log, encoding), 60)
 

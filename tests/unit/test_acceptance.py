@@ -1,4 +1,4 @@
-"""schemas.acceptance: what an event is read as, and that no refusal tells what was sent."""
+"""schemas.acceptance: the fact of a valid event; a refusal never quotes the event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.acceptance import Refused, accept
 from schemas.detainer import Kind
 from schemas.instant import instant, microseconds
-from tests.unit.sample_events import changed, encoded, event, fact, quick, refusal
+from tests.unit.sample_events import changed, encoded, event, fact, refusal
 
 ISSUED, DECLINED = event("issued"), event("declined")
 
@@ -37,7 +37,8 @@ STRING_FIELDS = [
 
 
 @pytest.mark.parametrize(
-    "number", ["A12345678", "a012345678", "12345678", "012345678", "A012-345-678", "id:A012345678;"]
+    "number",
+    ["A12345678", "a012345678", "12345678", "012345678", "A012-345-678", "id:A012345678;", "A1234567", "2017A12345678"],
 )
 @pytest.mark.parametrize("path", STRING_FIELDS)
 def test_no_string_may_be_shaped_like_an_alien_registration_number(path: str, number: str) -> None:
@@ -47,7 +48,7 @@ def test_no_string_may_be_shaped_like_an_alien_registration_number(path: str, nu
 
 
 @pytest.mark.parametrize(
-    "value", ["1234567", "1234567890", "A1234567", "AB12345678", "A012-345-6789", "2017-01-28/1", "import-2017012812"]
+    "value", ["1234567", "1234567890", "A123456", "AB12345678", "A012-345-6789", "2017-01-28/1", "import-2017012812"]
 )
 def test_other_numbers_are_no_alien_registration_numbers(value: str) -> None:
     accept(encoded(changed(ISSUED, "id", value)))
@@ -58,17 +59,17 @@ def test_a_uuid_and_an_instant_may_hold_eight_digits() -> None:
 
 
 def test_an_unknown_field_is_named_before_any_other_problem() -> None:
-    """It may hold personal data, and what says so is not kept."""
+    """An unknown field may contain personal data, so the event is not stored."""
     refused = refusal(encoded(event("issued", version="x", form="x", first_name="Jane")))
     assert (refused.code, refused.field) == ("unknown-field", "data.first_name")
     assert refused.detail.endswith("(and 2 more)")
 
 
-def test_what_a_refusal_names_stands_on_one_line() -> None:
+def test_the_name_in_a_refusal_is_on_one_line() -> None:
     assert refusal(b'{"x\\n": 1, "x\\n": 1}').field == "(a name of 2 characters)"
 
 
-def test_an_example_is_read_as_what_it_says() -> None:
+def test_an_example_gives_its_fact() -> None:
     declined = accept(encoded(DECLINED), "detainer-declined")
     assert declined.kind is Kind.DECLINED
     assert declined.agency == "ice-las-vegas"
@@ -83,26 +84,26 @@ def test_an_example_is_read_as_what_it_says() -> None:
     assert (issued.declined_us, issued.recorded_us, issued.version) == (None, None, 1)
 
 
-def test_offenses_not_known_and_none_recorded_are_different() -> None:
+def test_unknown_offenses_differ_from_no_offenses() -> None:
     assert fact(offenses=...).offenses is None
     assert fact(offenses=[]).offenses == ()
 
 
-def test_a_code_that_is_no_longer_valid_stays_as_sent() -> None:
+def test_a_code_that_is_no_longer_valid_is_unchanged() -> None:
     assert fact(jurisdiction="46113", location="46113").jurisdiction == "46113"
     assert fact(jurisdiction="09001").jurisdiction == "09001"
 
 
-def test_digits_finer_than_microseconds_are_cut() -> None:
+def test_digits_below_microseconds_are_truncated() -> None:
     assert fact(issued_at="2017-01-30T09:15:00.9999999Z").issued_us % 1_000_000 == 999_999
 
 
-def test_each_operator_answers_for_its_own_kind_of_place() -> None:
+def test_each_operator_fits_its_own_kind_of_jurisdiction() -> None:
     for jurisdiction, operator in (("32003", "city"), ("32", "state"), ("US", "federal"), ("2430", "tribal")):
         assert fact(jurisdiction=jurisdiction, operator=operator).operator == operator
 
 
-# What is inserted is unlike any rule's own words: letters that no code, field or message has side by side.
+# The inserted text consists of letter pairs that appear in no code, field or message.
 secrets = st.text(string.ascii_uppercase + "é \u2028", min_size=12, max_size=40).map(lambda text: f"Qx {text} xQ")
 
 
@@ -110,7 +111,6 @@ secrets = st.text(string.ascii_uppercase + "é \u2028", min_size=12, max_size=40
     path=st.sampled_from([*STRING_FIELDS, "type", "data", "data.version", "data.withdrawn", "data.offenses.1"]),
     secret=secrets,
 )
-@quick
 def test_a_refusal_never_quotes_a_value(path: str, secret: str) -> None:
     refused = refusal(encoded(changed(DECLINED if path != "data.offenses.1" else ISSUED, path, secret)))
     assert secret not in f"{refused}{refused.code}{refused.field}{refused.detail}{refused!r}"
@@ -121,10 +121,7 @@ def test_a_refusal_never_quotes_a_value(path: str, secret: str) -> None:
     where=st.sampled_from(["", "data.", "data.offenses.0."]),
     number=st.sampled_from(["", " A012345678"]),
 )
-@quick
-def test_a_refusal_never_quotes_the_name_of_a_field_that_could_be_a_persons(
-    secret: str, where: str, number: str
-) -> None:
+def test_a_refusal_never_quotes_a_field_name_that_could_be_personal_data(secret: str, where: str, number: str) -> None:
     name = f"{secret} {number}"
     for bad in (encoded(changed(DECLINED, where + name, 1)), encoded({name: 1})[:-1] + encoded({name: 1})[1:]):
         refused = refusal(bad)
@@ -132,7 +129,6 @@ def test_a_refusal_never_quotes_the_name_of_a_field_that_could_be_a_persons(
 
 
 @given(st.binary(max_size=300))
-@quick
 def test_any_bytes_are_accepted_or_refused(value: bytes) -> None:
     with pytest.raises(Refused):
         accept(value)
@@ -153,7 +149,6 @@ anything = st.recursive(
         max_size=3,
     ),
 )
-@quick
 def test_any_json_is_accepted_or_refused(kind: str, changes: dict[str, object]) -> None:
     document = event(kind)
     for path in sorted(changes, reverse=True):

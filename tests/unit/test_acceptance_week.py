@@ -1,4 +1,4 @@
-"""services.importer.acceptance_week: the first report's week, exactly as it was told, and the same at every run."""
+"""services.importer.acceptance_week: the exact figures of the first report's week, the same in every run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ import deploy
 from schemas.acceptance import accept
 from schemas.fact import Fact
 from schemas.instant import instant
-from schemas.week import ReportingCalendar
+from schemas.week import ReportingCalendar, Weekday
 from services.importer import acceptance_week
+from services.importer.files import InputFile
 from services.importer.rows import NotThisFileError, Row
 from tests.unit.sample_events import encoded, event
 
 FILE = Path(deploy.__path__[0]) / "demo" / "2017-01-28.csv"
-ZONE = ZoneInfo("America/New_York")
-WEEK = ReportingCalendar(ZONE).week(date(2017, 1, 28))
+CALENDAR = ReportingCalendar(ZoneInfo("America/New_York"))
+WEEK = CALENDAR.week(date(2017, 1, 28))
 OUTSIDE = 2 * 10
 ISSUED_BEFORE = 206 + OUTSIDE
-"""Each declined detainer was issued before, those declined outside the week too."""
+"""Each declined detainer was issued before, including those declined outside the week."""
 TOP = {
     "32003": 51,
     "36059": 38,
@@ -42,7 +43,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @cache
 def rows(agency: str = "demo", dataset: str = "first-week") -> list[Row]:
-    return list(acceptance_week.read(FILE, agency, dataset, ZONE))
+    return list(acceptance_week.read(InputFile(FILE), agency, dataset, CALENDAR))
 
 
 @cache
@@ -70,7 +71,7 @@ def issued_before() -> list[Fact]:
 
 
 def test_the_same_file_gives_the_same_events() -> None:
-    assert list(acceptance_week.read(FILE, "demo", "first-week", ZONE)) == rows()
+    assert list(acceptance_week.read(InputFile(FILE), "demo", "first-week", CALENDAR)) == rows()
 
 
 def test_another_agency_or_data_set_has_other_identities() -> None:
@@ -85,7 +86,7 @@ def test_rows_are_numbered_from_one_and_none_is_rejected() -> None:
     assert all(row.reject is None for row in rows())
 
 
-def test_in_the_week_are_3083_issued_and_206_declined() -> None:
+def test_the_week_has_3083_issued_and_206_declined() -> None:
     assert (len(inside("issued")), len(inside("declined"))) == (3_083, 206)
 
 
@@ -95,7 +96,7 @@ def test_the_first_ten_jurisdictions_declined_157() -> None:
     assert sum(TOP.values()) == 157
 
 
-def test_the_other_49_are_of_many_jurisdictions_with_few_each() -> None:
+def test_the_other_49_declines_are_spread_over_many_jurisdictions() -> None:
     declined = Counter(fact.jurisdiction for fact in inside("declined"))
     others = {code: n for code, n in declined.items() if code not in TOP}
     assert sum(others.values()) == 49
@@ -103,7 +104,7 @@ def test_the_other_49_are_of_many_jurisdictions_with_few_each() -> None:
     assert max(others.values()) < 5
 
 
-def test_names_that_were_once_confused_are_told_apart_by_code() -> None:
+def test_namesakes_are_distinguished_by_code() -> None:
     assert {"19069", "36033", "42055", "19137", "24031", "39049"} <= {fact.jurisdiction for fact in facts()}
 
 
@@ -142,27 +143,23 @@ def test_each_declined_detainer_was_issued_before_and_that_does_not_count_in_the
             assert (issued.issued_us, issued.jurisdiction) == (fact.issued_us, fact.jurisdiction)
 
 
-def test_offenses_of_the_declined_go_from_impaired_driving_to_homicide() -> None:
+def test_offenses_of_declines_range_from_impaired_driving_to_homicide() -> None:
     categories = {category for fact in inside("declined") for category, _ in fact.offenses or ()}
     assert {"90D", "13A", "09A"} <= categories
 
 
-def test_some_offenses_are_not_known_and_some_people_have_several() -> None:
+def test_some_offenses_are_unknown_and_some_people_have_several() -> None:
     declined = inside("declined")
     assert any(fact.offenses is None for fact in declined)
     assert any(fact.offenses == () for fact in declined)
     assert any(len(fact.offenses or ()) > 1 for fact in declined)
 
 
-def test_not_all_custody_is_a_countys() -> None:
+def test_not_all_custody_is_by_counties() -> None:
     assert {fact.operator for fact in facts()} == {"county", "city", "state", "federal"}
 
 
-def test_the_count_of_figures_is_known_beforehand() -> None:
-    assert acceptance_week.count_rows(FILE) == 97
-
-
-def test_the_files_own_words_say_that_it_is_a_demonstration() -> None:
+def test_the_header_note_names_a_demonstration() -> None:
     note = acceptance_week.header_note(FILE)
     assert note.startswith("Demonstration data")
     assert "synthetic" in note
@@ -179,11 +176,11 @@ def write(path: Path, *lines: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "lines", "said"),
+    ("name", "lines", "expected"),
     [
-        ("figures.csv", [HEADER, LINE], "week's first day"),
+        ("figures.csv", [HEADER, LINE], "first day of the week"),
         ("2017-01-29.csv", [HEADER, LINE], "weeks start on Saturday"),
-        ("9999-12-25.csv", [HEADER, LINE], "too near an end of the calendar"),
+        ("9999-12-25.csv", [HEADER, LINE], "too close to the end of the calendar"),
         ("2017-02-31.csv", [HEADER, LINE], "day is out of range"),
         ("2017-01-28.csv", [LINE], "the first line"),
         ("2017-01-28.csv", [], "the first line"),
@@ -192,15 +189,31 @@ def write(path: Path, *lines: str) -> Path:
         ("2017-01-28.csv", [HEADER, "32003,Clark County"], "row 1"),
     ],
 )
-def test_another_kind_of_file_is_refused(tmp_path: Path, name: str, lines: list[str], said: str) -> None:
-    with pytest.raises(NotThisFileError, match=said):
-        list(acceptance_week.read(write(tmp_path / name, *lines), "demo", "x", ZONE))
+def test_another_kind_of_file_is_refused(tmp_path: Path, name: str, lines: list[str], expected: str) -> None:
+    with pytest.raises(NotThisFileError, match=expected):
+        list(acceptance_week.read(InputFile(write(tmp_path / name, *lines)), "demo", "x", CALENDAR))
 
 
 def test_a_week_of_another_year_works_too(tmp_path: Path) -> None:
     path = write(tmp_path / "2023-03-11.csv", "# a comment", HEADER, LINE)
-    found = list(acceptance_week.read(path, "demo", "x", ZONE))
+    found = list(acceptance_week.read(InputFile(path), "demo", "x", CALENDAR))
     assert len(found) == 3 + 4 + 3
     assert found[0].events[0].data["issued_at"] == "2023-03-11T05:00:00Z"
     declined = [row.events[0].data for row in found if row.events[0].kind == "declined"]
     assert datetime.fromisoformat(str(declined[-1]["recorded_at"])) == datetime(2023, 3, 18, 4, tzinfo=UTC)
+
+
+def test_the_week_is_one_of_the_calendar_of_the_settings(tmp_path: Path) -> None:
+    monday = tmp_path / "2017-01-30.csv"
+    monday.write_bytes(FILE.read_bytes())
+    berlin = ReportingCalendar(ZoneInfo("Europe/Berlin"), Weekday.MONDAY)
+    week = berlin.week(date(2017, 1, 30))
+    issued = [
+        datetime.fromisoformat(str(row.events[0].data["issued_at"]))
+        for row in acceptance_week.read(InputFile(monday), "demo", "x", berlin)
+        if row.events[0].kind == "issued"
+    ]
+    assert sum(one in week for one in issued) == 3083
+    assert min(one for one in issued if one in week) == week.begins_at
+    with pytest.raises(NotThisFileError, match="weeks start on Monday"):
+        list(acceptance_week.read(InputFile(FILE), "demo", "x", berlin))

@@ -1,4 +1,4 @@
-"""services.runtime.agencies: the file is read again when it changes, and a bad edit changes nothing."""
+"""services.runtime.agencies: a changed file is read again, and an invalid one is ignored."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from services.ingest.framing import LINES
+import structlog.testing
+
+from services.ingest.body.media_types import LINES
 from services.runtime.agencies import AgenciesFile
 from tests.support.processes import post
-from tests.unit import sample_door
-from tests.unit.sample_door import Producer, Time
+from tests.unit import sample_endpoint
+from tests.unit.sample_endpoint import Producer, Time
 from tests.unit.sample_events import encoded, event
 from tests.unit.test_agencies import BEYOND_ARITHMETIC, table
 
@@ -18,7 +20,7 @@ GOOD = encoded(event())
 
 
 class Clock:
-    """Seconds, as the test says."""
+    """A monotonic clock that the test sets."""
 
     now = 100.0
 
@@ -43,19 +45,19 @@ def test_the_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     file = AgenciesFile(path, clock)
     assert names(file) == ["vegas"]
     rewrite(path, table("paris"), 2)
-    assert names(file) == ["vegas"], "looked at less than a second ago"
+    assert names(file) == ["vegas"], "checked less than a second ago"
     clock.now += 1
     assert names(file) == ["paris"]
     assert file.problem is None
 
 
-def test_the_last_valid_content_stays_while_the_file_is_bad(tmp_path: Path) -> None:
+def test_the_last_valid_content_applies_while_the_file_is_invalid(tmp_path: Path) -> None:
     path, clock = tmp_path / "agencies.toml", Clock()
     rewrite(path, table("vegas"), 1)
     file = AgenciesFile(path, clock)
     assert names(file) == ["vegas"]
     worse = [table("reno", more=line) for line in BEYOND_ARITHMETIC]
-    for number, text in enumerate(("[[", "agency = 5", *worse, None), start=2):
+    for number, text in enumerate(("[[", "agency = 5", "", "# none\n", *worse, None), start=2):
         path.unlink() if text is None else rewrite(path, text, number)
         clock.now += 1
         assert names(file) == ["vegas"]
@@ -66,12 +68,26 @@ def test_the_last_valid_content_stays_while_the_file_is_bad(tmp_path: Path) -> N
     assert file.problem is None
 
 
-async def test_with_a_bad_edit_the_door_goes_on_with_the_last_valid_content(tmp_path: Path, producer: Producer) -> None:
+async def test_keys_remain_valid_while_the_file_is_empty(tmp_path: Path, producer: Producer) -> None:
+    """A save that is not atomic empties the file first. 401 would be final for a client."""
     time = Time()
-    door = sample_door.door(tmp_path, producer, time)
+    endpoint = sample_endpoint.endpoint(tmp_path, producer, time)
+    path = tmp_path / "agencies.toml"
+    async with sample_endpoint.connected(endpoint) as client:
+        assert (await post(client, GOOD)).status_code == 202
+        rewrite(path, "", 2)
+        time.now += timedelta(seconds=1)
+        assert (await post(client, GOOD)).status_code == 202
+
+
+async def test_after_an_invalid_edit_the_endpoint_uses_the_last_valid_content(
+    tmp_path: Path, producer: Producer
+) -> None:
+    time = Time()
+    endpoint = sample_endpoint.endpoint(tmp_path, producer, time)
     path = tmp_path / "agencies.toml"
     valid = path.read_text()
-    async with sample_door.connected(door) as client:
+    async with sample_endpoint.connected(endpoint) as client:
         for number, line in enumerate(BEYOND_ARITHMETIC, start=2):
             assert (await post(client, GOOD)).status_code == 202
             rewrite(path, valid + table("new", "US", more=line), number)
@@ -80,7 +96,7 @@ async def test_with_a_bad_edit_the_door_goes_on_with_the_last_valid_content(tmp_
             assert (await post(client, GOOD + b"\n", LINES)).status_code == 207
 
 
-def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
     path, clock = tmp_path / "agencies.toml", Clock()
     rewrite(path, table("vegas"), 1)
     file = AgenciesFile(path, clock)
@@ -89,7 +105,7 @@ def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     assert file.current() is before
 
 
-def test_a_bad_file_stays_a_problem_however_often_it_is_looked_at(tmp_path: Path) -> None:
+def test_an_invalid_file_remains_a_problem_on_each_check(tmp_path: Path) -> None:
     path, clock = tmp_path / "agencies.toml", Clock()
     rewrite(path, table("vegas"), 1)
     file = AgenciesFile(path, clock)
@@ -101,8 +117,25 @@ def test_a_bad_file_stays_a_problem_however_often_it_is_looked_at(tmp_path: Path
         assert file.problem is not None
 
 
-def test_without_a_file_nobody_is_known(tmp_path: Path) -> None:
+def test_without_a_file_no_key_is_valid(tmp_path: Path) -> None:
     file = AgenciesFile(tmp_path / "missing.toml", Clock())
     assert file.problem is not None
     assert file.current() is None
     assert "missing.toml" in (file.problem or "")
+
+
+def test_an_invalid_edit_is_logged_once_with_the_setting_and_the_rule(tmp_path: Path) -> None:
+    path, clock = tmp_path / "agencies.toml", Clock()
+    rewrite(path, table("vegas"), 1)
+    file = AgenciesFile(path, clock)
+    file.current()
+    with structlog.testing.capture_logs() as logged:
+        for number, text in enumerate(("agency = 5", "agency = 5", "[["), start=2):
+            rewrite(path, text, number)
+            for _ in range(3):
+                clock.now += 1
+                file.current()
+    wrong = f"DDOR_AGENCIES_FILE: {path}: agencies file: write [[agency]], once for each agency"
+    assert [one["event"] for one in logged] == ["agencies-file-refused"] * 2
+    assert logged[0]["reason"] == wrong
+    assert file.problem == logged[1]["reason"]

@@ -1,4 +1,4 @@
-"""schemas.attestation: what an agency says that it sent of a week."""
+"""schemas.attestation: an agency's own count of a week."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from schemas.attestation import Attestation
 from schemas.detainer import Kind
 from schemas.fact import Fact
 from schemas.instant import microseconds
+from schemas.log import Partition
 from schemas.topics import WEEK_ATTESTED
 from schemas.week import WeekIndex
-from services.aggregator import tally
-from services.aggregator.leases import Partition
+from services.aggregator import decoding
+from services.aggregator.decoding import AttestationRecord
 from services.aggregator.spans import Span
-from services.aggregator.tally import Attested
 from services.ingest import intake
 from services.ingest.intake import Accepted, Judged, Rejected
 from tests.support import events
@@ -37,27 +37,27 @@ def document(week: str = "2017-01-28", version: int = 1, **counts: int) -> Docum
     return events.envelope("issued", events.attested(week, version, **counts), **changes)
 
 
-def read(told: Document) -> Attestation:
-    found = accept_any(encoded(told), WEEK_ATTESTED)
+def read(attestation: Document) -> Attestation:
+    found = accept_any(encoded(attestation), WEEK_ATTESTED)
     assert isinstance(found, Attestation)
     return found
 
 
-def test_it_is_read_as_a_fact_with_a_version() -> None:
+def test_an_attestation_is_a_fact_with_a_version() -> None:
     found = read(document(version=7, issued=118, declined=0))
     assert (found.agency, found.week, found.version) == ("ice-las-vegas", date(2017, 1, 28), 7)
     assert (found.issued, found.declined, found.kinds) == (118, 0, {Kind.ISSUED, Kind.DECLINED})
     assert read(document(issued=1)).kinds == {Kind.ISSUED}
-    assert read(document()).kinds == set(), "a version without counts takes the one before back"
+    assert read(document()).kinds == set(), "a version without counts withdraws the previous one"
 
 
-def test_a_retry_with_another_envelope_has_the_same_fingerprint_and_another_number_has_not() -> None:
-    told = document(issued=1)
-    again = changed(changed(told, "id", "retry"), "time", "2031-01-01T00:00:00Z")
-    assert read(again).fingerprint == read(told).fingerprint
+def test_the_fingerprint_depends_on_the_counts_and_not_on_the_envelope() -> None:
+    attestation = document(issued=1)
+    again = changed(changed(attestation, "id", "retry"), "time", "2031-01-01T00:00:00Z")
+    assert read(again).fingerprint == read(attestation).fingerprint
     others = [document(issued=2), document(declined=1), document(version=2, issued=1), document(), document(issued=0)]
-    assert len({read(one).fingerprint for one in [told, *others]}) == 6
-    assert read(document("2017-02-04", issued=1)).fingerprint != read(told).fingerprint
+    assert len({read(one).fingerprint for one in [attestation, *others]}) == 6
+    assert read(document("2017-02-04", issued=1)).fingerprint != read(attestation).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_a_retry_with_another_envelope_has_the_same_fingerprint_and_another_numb
         ("type", "detainer-issued", "wrong-topic", "type"),
     ],
 )
-def test_it_is_refused_with_a_code(path: str, value: object, code: str, field: str) -> None:
+def test_an_invalid_attestation_is_refused_with_a_code(path: str, value: object, code: str, field: str) -> None:
     with pytest.raises(Refused) as refused:
         read(changed(document(issued=1), path, value))
     assert (refused.value.code, refused.value.field) == (code, field)
 
 
-def test_the_door_reads_either_and_where_only_detainers_are_meant_it_is_refused() -> None:
+def test_accept_any_reads_attestations_and_accept_refuses_them() -> None:
     assert isinstance(accept_any_fast(encoded(document(issued=1))), Attestation)
     assert isinstance(accept_any_fast(encoded(event())), Fact)
     for topic in (None, "detainer-issued", WEEK_ATTESTED):
@@ -93,14 +93,14 @@ def test_the_door_reads_either_and_where_only_detainers_are_meant_it_is_refused(
         assert refused.value.code == "wrong-topic"
 
 
-def judged(told: Document, agency: Any = BOTH, now: datetime = SUNDAY) -> Judged:
-    return intake.judge(1, encoded(told), agency, microseconds(now), CALENDAR)
+def judged(attestation: Document, agency: Any = BOTH, now: datetime = SUNDAY) -> Judged:
+    return intake.judge(1, encoded(attestation), agency, microseconds(now), CALENDAR)
 
 
-def test_at_the_door_it_goes_to_its_topic_by_its_week() -> None:
+def test_ingest_stores_an_attestation_in_its_topic_by_its_week() -> None:
     found = judged(document(issued=1))
     assert isinstance(found, Accepted)
-    assert (found.topic, found.partition, found.key) == (WEEK_ATTESTED, 0, b"2017-01-28")
+    assert (found.partition, found.key) == (Partition(WEEK_ATTESTED, 0), b"2017-01-28")
 
 
 def _code(found: Judged) -> str | None:
@@ -108,25 +108,27 @@ def _code(found: Judged) -> str | None:
     return found.receipt.code
 
 
-def test_at_the_door_only_weeks_that_are_over_and_kinds_of_the_agency_are_attested() -> None:
+def test_ingest_accepts_only_past_weeks_and_kinds_of_the_agency() -> None:
     assert _code(judged(document("2017-01-27", issued=1))) == "not-a-week"
     assert _code(judged(document(issued=1), now=datetime(2017, 2, 4, 3, tzinfo=UTC))) == "in-the-future"
     assert isinstance(judged(document(issued=1), now=datetime(2017, 2, 4, 4, tzinfo=UTC)), Accepted), "an hour of skew"
+    assert _code(judged(document("1999-12-18", issued=1))) == "before-2000", "no fact can be in it"
+    assert isinstance(judged(document("1999-12-25", issued=1)), Accepted)
     assert _code(judged(document(declined=1), ISSUED)) == "kind-not-allowed"
     assert isinstance(judged(document(issued=1), ISSUED), Accepted)
     assert _code(judged(changed(document(issued=1), "source", "/agencies/another"))) == "source-not-allowed"
 
 
-def test_the_aggregator_reads_it_beside_the_detainers_and_rejects_what_is_no_week() -> None:
-    told = [document(issued=1), document("2017-01-27"), event()]
-    records = [Record(WEEK_ATTESTED, 0, offset, None, encoded(one)) for offset, one in enumerate(told)]
+def test_the_aggregator_reads_attestations_and_rejects_invalid_weeks() -> None:
+    documents = [document(issued=1), document("2017-01-27"), event()]
+    records = [Record(WEEK_ATTESTED, 0, offset, None, encoded(one)) for offset, one in enumerate(documents)]
     detainers = [Record("detainer-issued", 3, 0, None, encoded(event()))]
     spans = [
         Span(Partition("detainer-issued", 3), 1, 0, 1, detainers),
         Span(Partition(WEEK_ATTESTED, 0), 1, 0, 3, records),
     ]
-    batch = tally.batch(spans, WEEKS)
-    assert batch.attested == (Attested(read(document(issued=1)), 0, 0),)
-    assert [(one.offset, one.reason) for one in batch.rejects] == [(1, "not-a-week"), (2, "wrong-topic")]
+    batch = decoding.decode(spans, WEEKS)
+    assert batch.attestations == (AttestationRecord(read(document(issued=1)), 0, 0),)
+    assert [(one.address.offset, one.reason) for one in batch.rejects] == [(1, "not-a-week"), (2, "wrong-topic")]
     assert len(batch.winners) == 1
     assert [(claim.records, claim.rejected) for claim in batch.claims] == [(1, 0), (3, 2)]

@@ -1,4 +1,4 @@
-"""services.publisher.closing: the whole life of weeks, with a clock that the test moves."""
+"""services.publisher.closing: the states of weeks, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from schemas.log import Partition, Vector
 from services.publisher import closing
-from services.publisher.closing import CaptureBarrier, Close, Drain, Known, Offsets, Publish, State, Step, Wait
+from services.publisher.closing import CaptureBarrier, Close, Drain, Publish, Schedule, State, Step, Wait
 from tests.support.batches import CALENDAR
 
 GRACE = timedelta(hours=24)
@@ -17,23 +18,24 @@ SECOND = date(2017, 2, 4)
 DUE = datetime(2017, 2, 5, 5, tzinfo=UTC)
 """When the first week has ended and grace has passed."""
 
-EMPTY: Offsets = {"detainer-issued": {"0": 0, "1": 0}, "detainer-declined": {"0": 0}}
-READ: Offsets = {"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 3}}
+ISSUED_0, DECLINED_0 = Partition("detainer-issued", 0), Partition("detainer-declined", 0)
+EMPTY = Vector.from_json({"detainer-issued": {"0": 0, "1": 0}, "detainer-declined": {"0": 0}})
+READ = Vector.from_json({"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 3}})
 WEEK = timedelta(days=7)
 
 
 @dataclass
 class Life:
-    """A publisher without a database: it does what each step says, and remembers in which order."""
+    """A publisher without a database. It performs each step and records the order."""
 
-    ends: Offsets = field(default_factory=lambda: READ)
-    positions: Offsets = field(default_factory=lambda: READ)
+    ends: Vector = field(default_factory=lambda: READ)
+    positions: Vector = field(default_factory=lambda: READ)
     closes: dict[date, Close] = field(default_factory=dict)
-    halted: tuple[str, ...] = ()
+    halted: tuple[Partition, ...] = ()
     done: list[str] = field(default_factory=list)
 
     def step(self, now: datetime) -> Step:
-        found = closing.next_step(Known(CALENDAR, FIRST, GRACE, self.closes), self.positions, self.halted, now)
+        found = closing.next_step(Schedule(CALENDAR, FIRST, GRACE, self.closes), self.positions, self.halted, now)
         match found:
             case CaptureBarrier(week):
                 self.done.append(f"barrier {week}")
@@ -73,21 +75,21 @@ def test_a_week_of_summer_time_is_due_by_local_midnight() -> None:
 
 
 def test_grace_is_real_hours() -> None:
-    found = closing.next_step(Known(CALENDAR, date(2017, 3, 4), GRACE, {}), EMPTY, (), DUE)
-    assert found == Wait(datetime(2017, 3, 12, 5, tzinfo=UTC)), "clocks change in the hours of grace"
+    found = closing.next_step(Schedule(CALENDAR, date(2017, 3, 4), GRACE, {}), EMPTY, (), DUE)
+    assert found == Wait(datetime(2017, 3, 12, 5, tzinfo=UTC)), "clocks change during grace"
 
 
 def test_it_waits_until_every_position_has_reached_the_barrier() -> None:
-    life = Life(positions={"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 1}})
-    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {"detainer-issued/0": 1, "detainer-declined/0": 2})
-    life.positions = {"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 2}}
-    assert life.run(DUE + GRACE) == Drain(CALENDAR.week(FIRST), {"detainer-declined/0": 1})
+    life = Life(positions=Vector.from_json({"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 1}}))
+    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {DECLINED_0: 2, ISSUED_0: 1})
+    life.positions = Vector.from_json({"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 2}})
+    assert life.run(DUE + GRACE) == Drain(CALENDAR.week(FIRST), {DECLINED_0: 1})
     life.positions = READ
     assert isinstance(life.step(DUE + GRACE), Publish)
 
 
 def test_positions_beyond_the_barrier_are_evidence_too() -> None:
-    life = Life(positions={"detainer-issued": {"0": 99, "1": 5}, "detainer-declined": {"0": 3}})
+    life = Life(positions=Vector.from_json({"detainer-issued": {"0": 99, "1": 5}, "detainer-declined": {"0": 3}}))
     life.run(DUE)
     assert life.done[-1] == "publish 2017-01-28"
 
@@ -95,26 +97,26 @@ def test_positions_beyond_the_barrier_are_evidence_too() -> None:
 def test_the_barrier_is_captured_once_though_the_log_grows() -> None:
     life = Life(positions=EMPTY)
     life.run(DUE)
-    life.ends = {"detainer-issued": {"0": 1_000, "1": 1_000}, "detainer-declined": {"0": 1_000}}
+    life.ends = Vector.from_json({"detainer-issued": {"0": 1_000, "1": 1_000}, "detainer-declined": {"0": 1_000}})
     life.run(DUE + GRACE)
     assert life.done == ["barrier 2017-01-28"]
     life.positions = READ
     assert isinstance(life.step(DUE + GRACE), Publish)
 
 
-def test_partitions_without_data_hold_nothing_up() -> None:
+def test_partitions_without_data_do_not_delay_the_close() -> None:
     life = Life(ends=EMPTY, positions=EMPTY)
     life.run(DUE)
     assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
 
 
-def test_a_partition_that_nobody_has_a_position_of_holds_up() -> None:
-    life = Life(positions={"detainer-issued": {"0": 10, "1": 0}})
-    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {"detainer-declined/0": 3})
+def test_a_partition_without_a_position_delays_the_close() -> None:
+    life = Life(positions=Vector.from_json({"detainer-issued": {"0": 10, "1": 0}}))
+    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {DECLINED_0: 3})
 
 
-def test_a_partition_at_zero_that_nobody_has_a_position_of_holds_nothing_up() -> None:
-    assert closing.shortfall(EMPTY, {}) == {}
+def test_an_empty_partition_without_a_position_does_not_delay_the_close() -> None:
+    assert EMPTY.shortfall(Vector()) == {}
 
 
 def test_weeks_close_in_order_and_empty_ones_too() -> None:
@@ -124,7 +126,7 @@ def test_weeks_close_in_order_and_empty_ones_too() -> None:
     assert life.done == [f"{step} {week}" for week in weeks for step in ("barrier", "publish")]
 
 
-def test_a_week_that_cannot_close_holds_up_the_next() -> None:
+def test_a_week_that_cannot_close_delays_the_next() -> None:
     life = Life(positions=EMPTY)
     assert isinstance(life.run(DUE + 3 * WEEK), Drain)
     assert life.done == ["barrier 2017-01-28"]
@@ -148,73 +150,73 @@ def test_a_clock_that_is_set_back_while_draining_keeps_the_barrier() -> None:
     assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
 
 
-def test_weeks_before_the_first_close_only_when_asked_for() -> None:
+def test_weeks_before_the_first_close_only_on_request() -> None:
     life = Life()
-    asked = FIRST - 4 * WEEK
-    life.closes[asked] = Close(State.REQUESTED)
+    requested = FIRST - 4 * WEEK
+    life.closes[requested] = Close(State.REQUESTED)
     life.run(DUE - WEEK)
-    assert life.done == [f"barrier {asked}", f"publish {asked}"], "and without grace"
+    assert life.done == [f"barrier {requested}", f"publish {requested}"], "and without grace"
     life.run(DUE)
     assert life.done[2:] == ["barrier 2017-01-28", "publish 2017-01-28"]
 
 
-def test_asked_weeks_go_first_oldest_first() -> None:
+def test_requested_weeks_close_first_oldest_first() -> None:
     life = Life(closes={FIRST - WEEK: Close(State.REQUESTED), FIRST - 5 * WEEK: Close(State.REQUESTED)})
     life.run(DUE)
     published = [one for one in life.done if one.startswith("publish")]
     assert published == [f"publish {FIRST - 5 * WEEK}", f"publish {FIRST - WEEK}", f"publish {FIRST}"]
 
 
-def test_an_asked_week_that_has_not_ended_waits_for_its_end_and_holds_up_no_other() -> None:
-    """A part of a week would pass for the whole, for ever."""
+def test_a_requested_week_waits_for_its_end_without_delaying_others() -> None:
+    """The report would permanently cover only a part of the week."""
     ends_at = DUE - GRACE
     earlier = FIRST - WEEK
-    known = Known(CALENDAR, SECOND, GRACE, {FIRST: Close(State.REQUESTED), earlier: Close(State.REQUESTED)})
+    known = Schedule(CALENDAR, SECOND, GRACE, {FIRST: Close(State.REQUESTED), earlier: Close(State.REQUESTED)})
     step = closing.next_step(known, READ, (), ends_at - timedelta(microseconds=1))
     assert step == CaptureBarrier(CALENDAR.week(earlier))
-    known = Known(CALENDAR, SECOND, GRACE, {FIRST: Close(State.REQUESTED)})
+    known = Schedule(CALENDAR, SECOND, GRACE, {FIRST: Close(State.REQUESTED)})
     assert closing.next_step(known, READ, (), ends_at - timedelta(microseconds=1)) == Wait(DUE + WEEK)
     assert closing.next_step(known, READ, (), ends_at) == CaptureBarrier(CALENDAR.week(FIRST))
 
 
-def test_an_asked_week_needs_the_same_evidence() -> None:
+def test_a_requested_week_needs_the_same_evidence() -> None:
     life = Life(positions=EMPTY, closes={FIRST - WEEK: Close(State.REQUESTED)})
     assert isinstance(life.run(DUE), Drain)
     assert life.done == [f"barrier {FIRST - WEEK}"]
 
 
-def test_asking_for_a_week_that_closes_by_itself_does_not_close_it_early() -> None:
+def test_a_request_does_not_close_a_scheduled_week_early() -> None:
     life = Life(closes={FIRST: Close(State.REQUESTED), SECOND: Close(State.REQUESTED)})
     assert life.run(DUE - timedelta(seconds=1)) == Wait(DUE)
     life.run(DUE)
     assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
 
 
-def test_an_earlier_first_week_closes_what_was_left_out() -> None:
+def test_an_earlier_first_week_closes_the_omitted_weeks() -> None:
     life = Life(closes={SECOND: Close(State.PUBLISHED, EMPTY)})
     life.run(DUE + WEEK)
     assert life.done == ["barrier 2017-01-28", "publish 2017-01-28"]
 
 
 @pytest.mark.parametrize(
-    ("ends", "gone"),
+    ("ends", "lost"),
     [
         (READ, []),
-        ({"detainer-issued": {"0": 11, "1": 5}, "detainer-declined": {"0": 3}}, []),
-        ({"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 3}}, ["detainer-issued/0"]),
-        ({"detainer-issued": {"0": 10, "1": 0}}, ["detainer-declined/0"]),
-        ({}, ["detainer-issued/0", "detainer-declined/0"]),
+        (Vector.from_json({"detainer-issued": {"0": 11, "1": 5}, "detainer-declined": {"0": 3}}), []),
+        (Vector.from_json({"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 3}}), [ISSUED_0]),
+        (Vector.from_json({"detainer-issued": {"0": 10, "1": 0}}), [DECLINED_0]),
+        (Vector(), [DECLINED_0, ISSUED_0]),
     ],
 )
-def test_a_log_that_ends_below_the_barrier_is_lost(ends: Offsets, gone: list[str]) -> None:
-    assert closing.lost(READ, ends) == gone
+def test_a_log_that_ends_below_the_barrier_is_lost(ends: Vector, lost: list[Partition]) -> None:
+    assert list(READ.shortfall(ends)) == lost
 
 
-def test_a_halted_partition_is_waited_for_no_longer_and_its_week_is_put_to_the_gates() -> None:
-    life = Life(positions={"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 1}})
-    life.halted = ("detainer-declined/0",)
-    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {"detainer-issued/0": 1})
-    life.positions = {"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 1}}
+def test_a_halted_partition_does_not_delay_the_gates() -> None:
+    life = Life(positions=Vector.from_json({"detainer-issued": {"0": 9, "1": 0}, "detainer-declined": {"0": 1}}))
+    life.halted = (DECLINED_0,)
+    assert life.run(DUE) == Drain(CALENDAR.week(FIRST), {ISSUED_0: 1})
+    life.positions = Vector.from_json({"detainer-issued": {"0": 10, "1": 0}, "detainer-declined": {"0": 1}})
     assert isinstance(life.step(DUE), Publish)
 
 
@@ -234,19 +236,19 @@ def test_a_gate_holds_until_it_is_released_or_its_deadline_passes(close: Close, 
     assert close.holds(now) == holds
 
 
-def test_a_held_week_of_the_past_lets_the_others_pass() -> None:
+def test_a_held_past_week_does_not_delay_others() -> None:
     past = FIRST - 4 * WEEK
     life = Life(closes={past: Close(State.HELD, READ, UNTIL), FIRST - WEEK: Close(State.REQUESTED)})
     assert life.step(DUE) == CaptureBarrier(CALENDAR.week(FIRST - WEEK))
     assert life.step(DUE) == Publish(CALENDAR.week(FIRST - WEEK))
     assert life.step(DUE) == CaptureBarrier(CALENDAR.week(FIRST))
     assert life.step(DUE) == Publish(CALENDAR.week(FIRST))
-    assert life.step(DUE) == Publish(CALENDAR.week(past)), "nothing else is due: its gates are asked again"
+    assert life.step(DUE) == Publish(CALENDAR.week(past)), "nothing else is due: its gates are checked again"
     life.closes[past] = Close(State.HELD, READ, UNTIL)
     assert life.step(UNTIL) == Publish(CALENDAR.week(past))
 
 
-def test_a_held_week_holds_up_the_next() -> None:
+def test_a_held_week_delays_the_next() -> None:
     life = Life(closes={FIRST: Close(State.HELD, READ, DUE + 3 * WEEK)})
     assert life.step(DUE + 2 * WEEK) == Publish(CALENDAR.week(FIRST))
 
@@ -259,17 +261,17 @@ def test_a_written_week_is_done(state: State) -> None:
 @pytest.mark.parametrize("first", [FIRST, date(2017, 10, 14), date(2017, 2, 25)])
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(seconds=40), timedelta(hours=9)])
 @pytest.mark.parametrize("later", [timedelta(0), timedelta(seconds=3), timedelta(days=2)])
-def test_a_week_is_restated_by_exactly_the_closes_of_its_provisional_time(
+def test_exactly_the_closes_in_its_provisional_time_restate_a_week(
     first: date, late: timedelta, later: timedelta
 ) -> None:
-    """However late its own close was and the last one is, and whether the clocks changed in between."""
+    """Neither the delay of its own close or of the latest one nor a change to summer time matters."""
     week = CALENDAR.week(first)
     published_at = week.ends_at + GRACE + late
     closes = {week.first: Close(State.PUBLISHED)}
     restated = 0
     for _ in range(12):
         week = CALENDAR.next(week)
-        known = Known(CALENDAR, first, GRACE, closes)
+        known = Schedule(CALENDAR, first, GRACE, closes)
         assert known.due == week.ends_at + GRACE
         since = closing.provisional_since(known, 8 * WEEK, known.due + later)
         restated += published_at >= since
@@ -279,7 +281,7 @@ def test_a_week_is_restated_by_exactly_the_closes_of_its_provisional_time(
 
 def test_a_week_is_final_as_soon_as_its_time_is_over_and_not_while_a_close_is_due() -> None:
     closes = {FIRST: Close(State.PUBLISHED)}
-    known = Known(CALENDAR, FIRST, GRACE, closes)
+    known = Schedule(CALENDAR, FIRST, GRACE, closes)
     assert closing.provisional_since(known, WEEK, DUE) == DUE - WEEK
     assert closing.provisional_since(known, WEEK, DUE + WEEK) == DUE
     assert closing.provisional_since(known, WEEK, DUE + 5 * WEEK) == DUE, "the close of the next week is due first"

@@ -1,4 +1,4 @@
-"""services.runtime.errors: what waiting can mend."""
+"""services.runtime.errors: which errors are transient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.runtime.errors import CallerError, ConfigurationError, InvariantEr
 
 
 def postgres(sqlstate: str) -> asyncpg.PostgresError:
-    """The error as it is made of the server's answer."""
+    """The error that asyncpg creates from a server message."""
     error = asyncpg.PostgresError.new({"C": sqlstate, "M": "planted"})
     assert isinstance(error, asyncpg.PostgresError)
     return error
@@ -35,7 +35,7 @@ def postgres(sqlstate: str) -> asyncpg.PostgresError:
         ("25P04", "transaction time-out"),
     ],
 )
-def test_waiting_mends_a_database_that_is_away_or_busy(sqlstate: str, what: str) -> None:
+def test_an_unavailable_or_busy_database_is_transient(sqlstate: str, what: str) -> None:
     assert is_transient(postgres(sqlstate)), what
 
 
@@ -56,11 +56,11 @@ def test_waiting_mends_a_database_that_is_away_or_busy(sqlstate: str, what: str)
         ("", "unknown"),
     ],
 )
-def test_waiting_does_not_mend_what_is_wrong(sqlstate: str, what: str) -> None:
+def test_wrong_settings_and_statements_are_not_transient(sqlstate: str, what: str) -> None:
     assert not is_transient(postgres(sqlstate)), what
 
 
-def test_an_error_without_a_state_is_not_mended() -> None:
+def test_an_error_without_a_state_is_not_transient() -> None:
     assert not is_transient(asyncpg.PostgresError("planted"))
 
 
@@ -83,7 +83,7 @@ def test_an_error_without_a_state_is_not_mended() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_waiting_mends_a_broken_connection(error: Exception) -> None:
+def test_a_broken_connection_is_transient(error: Exception) -> None:
     assert is_transient(error)
 
 
@@ -100,10 +100,10 @@ def test_waiting_mends_a_broken_connection(error: Exception) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_waiting_does_not_mend_a_mistake(error: Exception) -> None:
+def test_a_defect_is_not_transient(error: Exception) -> None:
     assert not is_transient(error)
 
 
-def test_a_configuration_is_the_callers_and_an_invariant_is_ours() -> None:
+def test_configuration_errors_are_the_callers_and_invariant_errors_are_defects() -> None:
     assert issubclass(ConfigurationError, CallerError)
     assert not issubclass(InvariantError, CallerError)

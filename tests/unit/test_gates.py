@@ -1,4 +1,4 @@
-"""services.publisher.gates: each finding fires, and does not fire just short of it."""
+"""services.publisher.gates: each gate has a finding at its limit and none just below."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from schemas.log import Partition
 from services.publisher import gates
 from services.publisher.gates import Evidence, Thresholds
 
@@ -72,8 +73,11 @@ def test_one_open_conflict_is_enough() -> None:
     assert found(open_conflicts=1) == [("open-conflicts", "facts")]
 
 
-def test_a_halted_partition_is_told_with_its_reason() -> None:
-    halted = {"detainer-issued/3": "TooManyRejects: 201", "detainer-declined/0": "PositionLost: gone"}
+def test_a_halted_partition_is_reported_with_its_reason() -> None:
+    halted = {
+        Partition("detainer-issued", 3): "TooManyRejects: 201",
+        Partition("detainer-declined", 0): "PositionLost: gone",
+    }
     flags = gates.flags(replace(QUIET, halted=halted), Thresholds())
     assert [(flag.gate, flag.subject, flag.detail) for flag in flags] == [
         ("halted-partition", "detainer-declined/0", "PositionLost: gone"),
@@ -81,9 +85,9 @@ def test_a_halted_partition_is_told_with_its_reason() -> None:
     ]
 
 
-def test_all_findings_stand_in_a_fixed_order() -> None:
+def test_all_findings_are_in_a_fixed_order() -> None:
     seen = found(
-        declines=100, old_declines=99, unissued_declines=99, open_conflicts=2, halted={"a/0": "x"},
+        declines=100, old_declines=99, unissued_declines=99, open_conflicts=2, halted={Partition("a", 0): "x"},
         by_agency={"z": 60, "a": 60}, weeks_before={"z": [1], "a": [1]},
     )  # fmt: skip
     gates_only = [gate for gate, _ in seen]

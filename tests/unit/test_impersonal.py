@@ -1,4 +1,4 @@
-"""schemas.acceptance: of a refused event only what cannot hold a person's data is called impersonal."""
+"""schemas.acceptance: a refused event is impersonal only if it cannot contain personal data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.sample_events import Document, changed, encoded, event, refusal
 DECLINED = event("declined")
 NAME = "Jane Doe"
 
-# One rule each that is broken by what is absent, or by a value that has the form of its field.
+# Each breaks one rule by an absent field, or by a value that has the form of its field.
 WELL_FORMED: dict[str, tuple[str, object]] = {
     "missing-field": ("data.version", ...),
     "unexpected-field": ("data.withdrawn_reason", "wrong-person"),
@@ -29,14 +29,14 @@ def broken(document: Document, code: str) -> Document:
     return changed(document, path) if value is ... else changed(document, path, value)
 
 
-def places(document: Any, path: str = "") -> Iterator[str]:
-    """The dotted path of every value, objects and lists too."""
+def paths_of(document: Any, path: str = "") -> Iterator[str]:
+    """The dotted path of every value, including objects and lists."""
     members = document.items() if isinstance(document, dict) else enumerate(document)
     for name, value in members:
         at = f"{path}.{name}" if path else str(name)
         yield at
         if isinstance(value, dict | list):
-            yield from places(value, at)
+            yield from paths_of(value, at)
 
 
 @pytest.mark.parametrize("code", WELL_FORMED)
@@ -47,18 +47,18 @@ def test_values_that_have_the_form_of_their_fields_are_impersonal(code: str) -> 
 
 @pytest.mark.parametrize("code", [None, *WELL_FORMED])
 @pytest.mark.parametrize("value", [NAME, [NAME], {"name": NAME}])
-def test_a_name_anywhere_is_not_whatever_else_is_wrong(code: str | None, value: object) -> None:
+def test_an_event_with_a_name_is_never_impersonal(code: str | None, value: object) -> None:
     document = DECLINED if code is None else broken(DECLINED, code)
-    paths = list(places(document))
+    paths = list(paths_of(document))
     assert "data.offenses.0.category" in paths
     kept = [path for path in paths if refusal(encoded(changed(document, path, value))).impersonal]
     assert kept == []
 
 
 @pytest.mark.parametrize("value", [None, b"", b"Jane Doe", b'"Jane Doe"', b"\xff", b'{"a":1,"a":"Jane Doe"}'])
-def test_what_cannot_be_read_to_its_end_is_not(value: bytes | None) -> None:
+def test_an_incomplete_event_is_never_impersonal(value: bytes | None) -> None:
     assert not refusal(value).impersonal
 
 
-def test_the_event_that_is_spoilt_here_is_in_order() -> None:
+def test_the_unchanged_event_is_valid() -> None:
     assert accept(encoded(DECLINED)).agency

@@ -1,4 +1,4 @@
-"""services.ingest.intake: what becomes of an event at the door."""
+"""services.ingest.intake: accepts or rejects one event."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from schemas.instant import microseconds
 from services.ingest import intake
 from services.ingest.intake import CLOCK_SKEW_US, Accepted, Judged, Rejected
 from services.ingest.receipts import Receipt, Summary, encode, encode_lines
-from services.ingest.routes import _FRAMING_CODES
+from services.ingest.responses import _FRAMING_CODES
 from services.runtime.agencies import Agency
-from tests.unit.sample_events import Document, changed, encoded, event, quick
+from tests.unit.sample_events import Document, changed, encoded, event
 from tests.unit.sample_reports import CALENDAR, listed
 
 (VEGAS,) = listed(("ice-las-vegas", "issued", "32* 36*")).listed
@@ -36,9 +36,9 @@ def judged(document: Document, agency: Agency = VEGAS) -> Judged:
 
 
 def shown(receipt: Receipt) -> dict[str, Any]:
-    """What the agency is told."""
-    told: dict[str, Any] = json.loads(encode(receipt))
-    return told
+    """The receipt as JSON."""
+    document: dict[str, Any] = json.loads(encode(receipt))
+    return document
 
 
 def refused(found: Judged) -> Rejected:
@@ -53,13 +53,13 @@ def rejected(document: Document, agency: Agency = VEGAS) -> Receipt:
     return receipt
 
 
-def test_an_event_is_handed_on_with_its_own_bytes_and_its_place() -> None:
+def test_an_accepted_event_has_its_bytes_and_partition() -> None:
     value = json.dumps(event(), indent=3).encode()
     accepted = judge(7, value, VEGAS)
     assert isinstance(accepted, Accepted)
     assert (accepted.line, accepted.event_id, accepted.value) == (7, "example/1/issued", value)
     assert (accepted.topic, accepted.key) == ("detainer-issued", ID.encode())
-    assert accepted.partition == zlib.crc32(ID.encode()) % 12
+    assert accepted.partition.number == zlib.crc32(ID.encode()) % 12
 
 
 def test_the_key_is_the_lower_case_of_the_uuid() -> None:
@@ -75,7 +75,7 @@ def test_a_decline_goes_to_its_own_topic() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "code", "said"),
+    ("document", "code", "detail"),
     [
         (changed(event(), "source", "/agencies/other"), "source-not-allowed", "/agencies/ice-las-vegas"),
         (event("declined"), "kind-not-allowed", "type:"),
@@ -87,19 +87,19 @@ def test_a_decline_goes_to_its_own_topic() -> None:
         (event(issued_at="2017-02-01T01:00:00.000001Z"), "in-the-future", "data.issued_at:"),
     ],
 )
-def test_what_an_agency_may_not_send_is_rejected_with_a_code(document: Document, code: str, said: str) -> None:
+def test_events_that_an_agency_may_not_send_are_rejected(document: Document, code: str, detail: str) -> None:
     receipt = rejected(document)
     assert (receipt.code, receipt.id) == (code, "example/1/" + document["type"].split("-")[1])
     assert receipt.detail is not None
-    assert said in receipt.detail
+    assert detail in receipt.detail
 
 
-def test_where_the_building_stands_decides_nothing() -> None:
+def test_the_location_does_not_affect_the_scope() -> None:
     assert isinstance(judged(event(location="06037")), Accepted)
 
 
-def test_what_counts_may_be_an_hour_ahead_of_our_clock_and_no_more() -> None:
-    """The instant that counts: issued of an issued, recorded of a declined detainer, which is the latest of its own."""
+def test_an_event_may_be_an_hour_ahead_of_the_clock() -> None:
+    """Checks `issued_at` of an issued and `recorded_at` of a declined detainer."""
     for kind, name in (("issued", "issued_at"), ("declined", "recorded_at")):
         assert isinstance(judged(event(kind, **{name: "2017-02-01T01:00:00Z"}), BOTH), Accepted)
         late = rejected(event(kind, **{name: "2017-02-01T01:00:00.000001Z"}), BOTH)
@@ -115,7 +115,7 @@ def test_the_first_instant_of_2000_is_early_enough() -> None:
     assert rejected(event("declined", issued_at="1999-12-31T23:59:59Z"), BOTH).code == "before-2000"
 
 
-def test_another_agencys_source_is_told_before_its_scope() -> None:
+def test_the_source_is_checked_before_the_scope() -> None:
     assert rejected(changed(event(jurisdiction="06037"), "source", "/agencies/x")).code == "source-not-allowed"
 
 
@@ -142,8 +142,8 @@ def test_another_agencys_source_is_told_before_its_scope() -> None:
         (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "id": "x"}', None),
     ],
 )
-def test_an_id_is_echoed_only_where_it_can_be_read_and_keeps_the_rules(value: bytes, event_id: str | None) -> None:
-    """One that is refused may be personal, and an answer may be logged anywhere."""
+def test_only_a_valid_id_is_echoed(value: bytes, event_id: str | None) -> None:
+    """Any other id may be personal data, and responses may be logged."""
     assert refused(judge(1, value, VEGAS)).receipt.id == event_id
 
 
@@ -160,14 +160,13 @@ def test_an_id_is_echoed_only_where_it_can_be_read_and_keeps_the_rules(value: by
         (b"x", None),
     ],
 )
-def test_the_topic_of_what_is_refused_is_known_where_its_type_is(value: bytes, topic: str | None) -> None:
+def test_a_rejected_event_has_the_topic_of_its_type(value: bytes, topic: str | None) -> None:
     found = refused(judge(1, value, VEGAS))
     assert found.topic == topic
     assert found.receipt.topic is None
 
 
 @given(st.binary(max_size=200))
-@quick
 def test_any_bytes_get_a_receipt(value: bytes) -> None:
     assert shown(refused(judge(1, value, VEGAS)).receipt)["status"] == "rejected"
 
@@ -193,7 +192,7 @@ def test_receipts_have_the_members_of_the_contract() -> None:
         "id": "example/1/issued",
         "status": "unavailable",
         "code": "not-acknowledged",
-        "detail": "not acknowledged in time; send it again, it cannot count twice",
+        "detail": "not acknowledged in time; send the event again, it never counts twice",
         "retryable": True,
     }
     assert shown(refused(judge(3, b"x", VEGAS)).receipt) == {
@@ -210,7 +209,7 @@ def test_offset_0_and_partition_0_are_shown() -> None:
     assert (shown(receipt)["partition"], shown(receipt)["offset"]) == (0, 0)
 
 
-def test_a_line_that_was_not_kept_has_a_receipt_that_says_how_long_one_may_be() -> None:
+def test_the_receipt_of_a_line_that_is_too_long_names_the_limit() -> None:
     receipt = intake.too_long(9, MAX_EVENT_BYTES).receipt
     assert (receipt.line, receipt.status, receipt.code, receipt.retryable) == (9, "rejected", "too-large", False)
     assert str(MAX_EVENT_BYTES) in (receipt.detail or "")
@@ -224,7 +223,7 @@ def test_a_summary_adds_up() -> None:
     assert json.loads(encode(summary)) == {"lines": 4, "accepted": 2, "rejected": 1, "unavailable": 1}
 
 
-def test_receipts_as_lines_are_each_ended_by_a_line_break() -> None:
+def test_each_receipt_ends_with_a_line_break() -> None:
     receipts = [accepted().stored(1), accepted().unavailable()]
     lines = encode_lines(receipts).split(b"\n")
     assert lines.pop() == b""
@@ -237,3 +236,36 @@ def test_codes_of_framing_are_those_of_the_acceptance_function() -> None:
         "not-utf8",
     }
     assert {"not-json", "not-utf8"} <= _FRAMING_CODES
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("/schemas/other/9", "/schemas/detainer-issued/2", "/schemas/detainer-declined/1"),
+        "/schemas/detainer-issued/10",
+        *("https://example.org/schemas/detainer-issued/2", "https://example.org/mine", "urn:x"),
+        "schemas/detainer-issued/1",
+        *("/schemas/other/9?/schemas/detainer-issued/1", "/schemas/other/9/schemas/detainer-issued/1"),
+        "https://example.org/schemas/other/9/schemas/detainer-issued/1",
+    ],
+)  # fmt: skip
+def test_an_event_of_another_schema_is_refused(address: str) -> None:
+    """Events of another schema may have another meaning."""
+    receipt = rejected(changed(event("issued"), "dataschema", address))
+    assert (receipt.code, receipt.retryable) == ("unknown-schema", False)
+    assert "dataschema: must be /schemas/detainer-issued/1" in (receipt.detail or "")
+
+
+@pytest.mark.parametrize("server", ["", "https://ddor.example.org", "http://127.0.0.1:8081/detainers"])
+def test_a_schema_may_have_the_address_of_a_server(server: str) -> None:
+    address = f"{server}/schemas/detainer-issued/1"
+    assert isinstance(judged(changed(event("issued"), "dataschema", address)), Accepted)
+
+
+def test_redriveof_is_refused() -> None:
+    receipt = rejected(event("issued") | {"redriveof": "detainer-issued/1/1"})
+    assert (receipt.code, receipt.detail) == (
+        "unexpected-field",
+        "redriveof: is set only by `ddor rejected redrive`",
+    )
+    assert isinstance(judged(event("issued") | {"redriveof": None}), Accepted)

@@ -1,4 +1,4 @@
-"""services.importer.journal: nothing lost or noted twice, wherever it is interrupted and whatever file is given."""
+"""services.importer.journal: no row is lost or recorded twice after an interruption, and another file is refused."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from services.runtime.errors import CallerError
 from tests.unit.sample_import import REJECTED_BY_THE_PROFILE, ROWS, Ingest, begun, files, rows, send
 
 
-class Interrupted(Exception):  # noqa: N818  # stands for kill -9
-    """The process ends here."""
+class Interrupted(Exception):  # noqa: N818  # simulates kill -9
+    """The process is killed here."""
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Three rows a request, and no waiting between attempts."""
+    """Three rows per request, and no delay between attempts."""
     monkeypatch.setattr(sending, "ROWS_PER_REQUEST", 3)
     with stamina.set_testing(True, attempts=20):
         yield
@@ -38,7 +38,7 @@ def ingest() -> Ingest:
     return Ingest()
 
 
-async def test_an_import_notes_every_row_and_every_receipt(ingest: Ingest, tmp_path: Path) -> None:
+async def test_an_import_records_every_row_and_every_receipt(ingest: Ingest, tmp_path: Path) -> None:
     counts: list[int] = []
     journal = await send(ingest, tmp_path / "journal", counts)
     assert counts == [3, 3, 3, 1]
@@ -54,7 +54,7 @@ async def test_an_import_notes_every_row_and_every_receipt(ingest: Ingest, tmp_p
     ]
 
 
-async def test_an_import_that_is_done_sends_nothing_more(ingest: Ingest, tmp_path: Path) -> None:
+async def test_a_complete_import_sends_nothing_more(ingest: Ingest, tmp_path: Path) -> None:
     before = files(await send(ingest, tmp_path / "journal"))
     ingest.requests.clear()
     assert files(await send(ingest, tmp_path / "journal")) == before
@@ -62,12 +62,13 @@ async def test_an_import_that_is_done_sends_nothing_more(ingest: Ingest, tmp_pat
 
 
 STEPS = [
-    "before it is sent", "stored, not answered", "answered", "receipts written", "rejects written", "progress written",
+    "before sending", "stored, no response", "response received",
+    "receipts written", "rejects written", "progress written",
 ]  # fmt: skip
 
 
 def interrupt(step: str, batch: int, ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process end at a step of one batch (counted from 0)."""
+    """Kill the process at a step of one batch (counted from 0)."""
     calls = 0
 
     def ends(*_: object, **__: object) -> None:
@@ -87,15 +88,15 @@ def interrupt(step: str, batch: int, ingest: Ingest, monkeypatch: pytest.MonkeyP
         original = Ingest.__call__
 
         def receive(self: Ingest, request: httpx.Request) -> httpx.Response:
-            answer = original(self, request) if step == STEPS[1] else None
+            response = original(self, request) if step == STEPS[1] else None
             ends()
-            return answer or original(self, request)
+            return response or original(self, request)
 
         monkeypatch.setattr(Ingest, "__call__", receive)
-    elif step == "answered":
+    elif step == "response received":
         monkeypatch.setattr(Journal, "note", before(Journal.note))
     elif step == "receipts written":
-        calls = -1  # the heading of the rejects is the first
+        calls = -1  # the header of the rejects is the first call
         monkeypatch.setattr(Journal, "_append_rejects", before(Journal._append_rejects))
     elif step == "rejects written":
         monkeypatch.setattr(Path, "write_text", before(Path.write_text))
@@ -105,7 +106,7 @@ def interrupt(step: str, batch: int, ingest: Ingest, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("batch", range(4))
 @pytest.mark.parametrize("step", STEPS)
-async def test_an_interrupted_import_goes_on_where_it_was(
+async def test_an_interrupted_import_continues(
     ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, batch: int
 ) -> None:
     once = Ingest()
@@ -122,7 +123,7 @@ async def test_an_interrupted_import_goes_on_where_it_was(
     assert set(ingest.stored) == set(once.stored)
 
 
-async def test_what_was_half_written_is_cut_off(ingest: Ingest, tmp_path: Path) -> None:
+async def test_incomplete_lines_are_cut_off(ingest: Ingest, tmp_path: Path) -> None:
     whole = files(await send(ingest, tmp_path / "journal"))
     for name in ("receipts.ndjson", "rejects.csv"):
         with (tmp_path / "journal" / name).open("a") as file:
@@ -130,46 +131,44 @@ async def test_what_was_half_written_is_cut_off(ingest: Ingest, tmp_path: Path) 
     assert files(await send(ingest, tmp_path / "journal")) == whole
 
 
-async def test_a_journal_belongs_to_one_data_set_of_one_agency_read_in_one_way(ingest: Ingest, tmp_path: Path) -> None:
+async def test_a_journal_belongs_to_one_data_set_agency_and_profile(ingest: Ingest, tmp_path: Path) -> None:
     await send(ingest, tmp_path / "journal")
     for other in ({"agency": "other"}, {"dataset": "other"}, {"profile": "other"}):
         with pytest.raises(CallerError, match="choose another --journal"):
             begun(tmp_path / "journal", **other)
 
 
-async def test_a_journal_that_does_not_know_its_file_is_refused_and_left_as_it_is(
-    ingest: Ingest, tmp_path: Path
-) -> None:
+async def test_a_journal_without_a_digest_is_refused_and_not_changed(ingest: Ingest, tmp_path: Path) -> None:
     kept = await send(ingest, tmp_path / "journal")
     file = tmp_path / "journal" / "progress.json"
     known = json.loads(file.read_text())
     file.write_text(json.dumps({name: known[name] for name in known if name not in {"digest", "profile"}}))
     before = files(kept)
-    with pytest.raises(CallerError, match="an earlier version kept it; choose another --journal for the same"):
+    with pytest.raises(CallerError, match="an earlier version and does not identify its file"):
         await send(ingest, tmp_path / "journal")
     assert files(kept) == before
 
 
 def given(*changes: tuple[int, Row | None], of: Callable[[], Iterator[Row]] = rows) -> Callable[[], Iterator[Row]]:
-    """A file like `of` in which some rows, by their number, are others or are not there."""
+    """A file like `of`, with some rows replaced or, if None, removed, by their number."""
     return lambda: (row for one in of() if (row := dict(changes).get(one.number, one)) is not None)
 
 
 def further() -> Iterator[Row]:
-    """The file with three rows more."""
+    """The file with three more rows."""
     data: list[dict[str, object]] = [{"detainer_id": f"id-{ROWS + more}"} for more in (1, 2, 3)]
     yield from rows()
     yield from (Row(ROWS + more, (Event("issued", one),), None) for more, one in enumerate(data, start=1))
 
 
 def wholes() -> Iterator[Row]:
-    """A file of whole events."""
+    """A file of complete events."""
     for number in range(1, ROWS + 1):
         yield Row(number, (), None, b'{"id": "%d", "subject": "id-%d", "type": "detainer-issued"}' % (number, number))
 
 
 def changed(number: int, **more: object) -> Row:
-    """A row of the file with another issued event."""
+    """A row of the file with a different issued event."""
     data: dict[str, object] = {"detainer_id": f"id-{number}", "jurisdiction": "32003"}
     return Row(number, (Event("issued", data | more), Event("declined", data)), None)
 
@@ -179,13 +178,13 @@ NO_EVENT = Row(3, (), Reject(3, "Facility", "unknown-facility", "column Facility
 OTHERS = {
     "another value": given((2, changed(2, jurisdiction="32005"))),
     "another member": given((ROWS, changed(ROWS, form="I-247D"))),
-    "an event less": given((1, Row(1, SAME[0].events[:1], None))),
+    "one event fewer": given((1, Row(1, SAME[0].events[:1], None))),
     "events of other kinds": given((1, Row(1, (SAME[0].events[1], SAME[0].events[0]), None))),
-    "a row that was rejected and is mended": given((REJECTED_BY_THE_PROFILE, changed(REJECTED_BY_THE_PROFILE))),
+    "a rejected row that is corrected": given((REJECTED_BY_THE_PROFILE, changed(REJECTED_BY_THE_PROFILE))),
     "a row that is now rejected": given((3, NO_EVENT)),
-    "a row less": given((ROWS, None)),
+    "one row fewer": given((ROWS, None)),
     "no rows": given(*((number, None) for number in range(1, ROWS + 1))),
-    "a row less and others behind": given((5, None), of=further),
+    "one row fewer and others after it": given((5, None), of=further),
     "other rows, and more": lambda: (changed(number, jurisdiction="06037") for number in range(1, 30)),
     "a row moved in the file": given((1, Row(2, SAME[0].events, None))),
     "whole events": wholes,
@@ -193,7 +192,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-async def test_another_file_under_the_same_name_is_refused_and_nothing_of_it_is_sent(
+async def test_another_file_under_the_same_name_is_refused_and_nothing_is_sent(
     ingest: Ingest, tmp_path: Path, name: str
 ) -> None:
     before = files(await send(ingest, tmp_path / "journal"))
@@ -214,7 +213,7 @@ async def test_another_file_under_the_same_name_is_refused_and_nothing_of_it_is_
         given((4, Row(4, (), None, (WHOLE[3].whole or b"") + (WHOLE[4].whole or b""))), (5, None), of=wholes),
     ],
 )
-async def test_whole_events_are_compared_byte_for_byte(
+async def test_complete_events_are_compared_byte_for_byte(
     ingest: Ingest, tmp_path: Path, other: Callable[[], Iterator[Row]]
 ) -> None:
     await send(ingest, tmp_path / "journal", file=wholes)
@@ -225,7 +224,7 @@ async def test_whole_events_are_compared_byte_for_byte(
     assert ingest.requests == []
 
 
-async def test_a_file_that_has_grown_goes_on_behind_what_was_answered(
+async def test_a_file_that_has_grown_continues_after_the_acknowledged_rows(
     ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "_PIECE", 4)
@@ -234,12 +233,12 @@ async def test_a_file_that_has_grown_goes_on_behind_what_was_answered(
     ingest.requests.clear()
     counts: list[int] = []
     grown = await send(ingest, tmp_path / "journal", counts, further)
-    assert counts == [4, 4, 2, 3], "what was answered before is passed over first"
+    assert counts == [4, 4, 2, 3], "rows with receipts are skipped first"
     assert [request.content.count(b"\n") for request in ingest.requests] == [3]
     assert files(grown) == whole
 
 
-async def test_what_has_no_answer_yet_may_change(ingest: Ingest, tmp_path: Path) -> None:
+async def test_rows_without_a_receipt_may_change(ingest: Ingest, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         await send(ingest, tmp_path / "journal", file=_until_row_5)
     assert begun(tmp_path / "journal").progress.rows == 3
@@ -252,7 +251,7 @@ def _until_row_5() -> Iterator[Row]:
     raise Interrupted
 
 
-def test_rows_that_are_passed_over_are_not_kept(tmp_path: Path) -> None:
+def test_skipped_rows_are_not_in_memory(tmp_path: Path) -> None:
     """A file may have millions of rows."""
 
     def many() -> Iterator[Row]:
@@ -261,7 +260,7 @@ def test_rows_that_are_passed_over_are_not_kept(tmp_path: Path) -> None:
     kept, digest = begun(tmp_path / "journal"), RowsDigest()
     for row in many():
         digest.add(row)
-    kept.note(20_000, digest, [], [])
+    kept.note(list(many()), digest, [], [])
     tracemalloc.start()
     try:
         assert sum(kept.pass_over(many(), RowsDigest())) == 20_000

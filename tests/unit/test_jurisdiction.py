@@ -1,4 +1,4 @@
-"""The registry: which codes exist, what they name, and who may answer for them."""
+"""The registry: its codes, their meaning, and the operators that fit them."""
 
 import csv
 from collections import defaultdict
@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from schemas.jurisdiction import Jurisdiction, Kind, Operator, Registry, registry
+from schemas.jurisdiction import Jurisdiction, JurisdictionKind, Operator, Registry, registry
 
 
 @pytest.mark.parametrize(
@@ -85,28 +85,28 @@ def test_an_operator_fits_its_own_kind_alone(code: str, operators: set[Operator]
     assert {operator for operator in Operator if registry().fits(operator, code)} == operators
 
 
-def test_the_registry_is_whole() -> None:
-    by_kind: defaultdict[Kind, list[Jurisdiction]] = defaultdict(list)
+def test_the_registry_is_complete() -> None:
+    by_kind: defaultdict[JurisdictionKind, list[Jurisdiction]] = defaultdict(list)
     for entry in registry():
         by_kind[entry.kind].append(entry)
     assert len(registry()) == sum(map(len, by_kind.values()))
-    assert len(by_kind[Kind.STATE]) == 56
-    assert [entry.code for entry in by_kind[Kind.FEDERAL]] == ["US"]
-    assert len([entry for entry in by_kind[Kind.COUNTY] if "2022" in entry.editions]) == 3235
-    assert len([entry for entry in by_kind[Kind.COUNTY] if entry.state == "CT"]) == 8 + 9
-    assert all(len(entry.code) == 5 and entry.state for entry in by_kind[Kind.COUNTY])
-    assert all(len(entry.code) == 4 and not entry.state for entry in by_kind[Kind.TRIBAL])
+    assert len(by_kind[JurisdictionKind.STATE]) == 56
+    assert [entry.code for entry in by_kind[JurisdictionKind.FEDERAL]] == ["US"]
+    assert len([entry for entry in by_kind[JurisdictionKind.COUNTY] if "2022" in entry.editions]) == 3235
+    assert len([entry for entry in by_kind[JurisdictionKind.COUNTY] if entry.state == "CT"]) == 8 + 9
+    assert all(len(entry.code) == 5 and entry.state for entry in by_kind[JurisdictionKind.COUNTY])
+    assert all(len(entry.code) == 4 and not entry.state for entry in by_kind[JurisdictionKind.TRIBAL])
 
 
 def test_names_with_their_state_are_unique_within_an_edition() -> None:
     for year in ("2000", "2010", "2015", "2020", "2022"):
-        labels = [e.label for e in registry() if e.kind is Kind.COUNTY and year in e.editions]
+        labels = [e.label for e in registry() if e.kind is JurisdictionKind.COUNTY and year in e.editions]
         assert len(labels) == len(set(labels))
 
 
-def test_our_table_decides_each_code_that_addfips_names_twice() -> None:
-    ours = (files("schemas") / "data" / "counties.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in ours.splitlines() if not line.startswith("#"))
+def test_the_tables_name_is_used_where_addfips_has_two() -> None:
+    table = (files("schemas") / "data" / "counties.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in table.splitlines() if not line.startswith("#"))
     decided = {row["code"] for row in rows}
     for year in ("2000", "2010", "2015", "2020"):
         names: defaultdict[str, set[str]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""services.runtime.kafka: what every client of Kafka needs."""
+"""services.runtime.kafka: safe starts and stops of Kafka clients."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from services.runtime import kafka
 
 
 class Consumer:
-    """A consumer whose own task was cancelled, or that fails, while it stops."""
+    """A consumer whose own task is cancelled, or that fails, while it stops."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
     async def stop(self) -> None:
-        """End by the error."""
+        """Raise the error."""
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
@@ -29,11 +29,11 @@ async def stop(error: BaseException | None) -> None:
     await kafka.stop(cast("AIOKafkaConsumer", Consumer(error)))
 
 
-async def test_a_cancellation_of_a_consumers_own_task_does_not_come_out_of_its_end() -> None:
+async def test_a_cancellation_of_the_consumers_own_task_is_not_raised_by_stop() -> None:
     await stop(asyncio.CancelledError())
     await stop(None)
 
 
-async def test_what_else_fails_at_its_end_is_raised() -> None:
+async def test_other_errors_of_stop_are_raised() -> None:
     with pytest.raises(KafkaError):
         await stop(KafkaError())

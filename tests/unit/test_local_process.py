@@ -1,4 +1,4 @@
-"""deploy.local.process: found again, ended, and never another process in its place."""
+"""deploy.local.process: find and stop a process, but never another one with its id."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def process(tmp_path: Path) -> Iterator[BackgroundProcess]:
 
 @pytest.fixture
 def bystander() -> Iterator[psutil.Process]:
-    """A process that is not ours to end."""
+    """A process that must not be stopped."""
     with subprocess.Popen(SLEEP) as child:
         yield psutil.Process(child.pid)
         child.kill()
@@ -89,14 +89,14 @@ def test_a_paused_process_is_alive_and_can_be_stopped(process: BackgroundProcess
     assert process.stop(seconds=60)
 
 
-def test_one_that_does_not_hear_is_killed_after_the_time_limit(process: BackgroundProcess) -> None:
+def test_a_process_that_ignores_sigterm_is_killed_after_the_timeout(process: BackgroundProcess) -> None:
     process.spawn(STUBBORN)
-    wait_until(lambda: "deaf" in process.log.read_text(), seconds=60, what="a process that does not hear")
+    wait_until(lambda: "deaf" in process.log.read_text(), seconds=60, what="a process that ignores SIGTERM")
     assert not process.stop(signal.SIGTERM, seconds=0.2)
     assert not process.alive()
 
 
-def test_kill_takes_the_children_along(process: BackgroundProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_includes_the_children(process: BackgroundProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.local.process._ORPHANS_SECONDS", 0.1)
     process.spawn(PARENT)
     wait_until(lambda: "born" in process.log.read_text(), seconds=60, what="a child")
@@ -109,7 +109,7 @@ def test_kill_takes_the_children_along(process: BackgroundProcess, monkeypatch: 
     )
 
 
-def test_a_program_that_ended_by_itself_is_not_alive(process: BackgroundProcess) -> None:
-    process.spawn([sys.executable, "-c", "print('said')"])
+def test_a_program_that_exited_is_not_alive(process: BackgroundProcess) -> None:
+    process.spawn([sys.executable, "-c", "print('output')"])
     wait_until(lambda: not process.alive(), seconds=60, what="its end")
-    assert process.log.read_text() == "said\n"
+    assert process.log.read_text() == "output\n"

@@ -1,16 +1,18 @@
-"""deploy.local.stack with a stand-in for the project's command line and parts that are somewhere else."""
+"""deploy.local.stack with a fake command line and external parts."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
+from deploy.local import stack as stacks
 from deploy.local.errors import PartFailedError
-from deploy.local.named import NamedKafka, NamedPostgres
+from deploy.local.external import ExternalKafka, ExternalPostgres
 from deploy.local.stack import Stack
 from deploy.local.state import State
 
@@ -37,22 +39,22 @@ main(sys.argv[1:])
 """
 
 
-class Somewhere(NamedKafka):
-    """A Kafka that is always there."""
+class Somewhere(ExternalKafka):
+    """A Kafka that is always running."""
 
     def start(self) -> None:
         pass
 
 
-class SomewhereElse(NamedPostgres):
-    """A PostgreSQL that is always there."""
+class SomewhereElse(ExternalPostgres):
+    """A PostgreSQL that is always running."""
 
     def start(self) -> None:
         pass
 
 
 class Builder:
-    """Stacks on one state directory, all ended at the end."""
+    """Stacks with one state directory, which are all stopped at the end."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "state"
@@ -81,7 +83,7 @@ def stack(tmp_path: Path) -> Iterator[Builder]:
     builder().down(delete=True)
 
 
-def test_up_makes_schema_and_topics_and_then_starts_the_services(stack: Builder) -> None:
+def test_up_creates_schema_and_topics_and_then_starts_the_services(stack: Builder) -> None:
     built = stack()
     built.up()
     assert stack.calls()[:2] == ["migrate", "topics apply"]
@@ -90,7 +92,7 @@ def test_up_makes_schema_and_topics_and_then_starts_the_services(stack: Builder)
     assert sum("is ready at" in line for line in stack.lines) == 3
 
 
-def test_a_second_up_finds_it_running(stack: Builder) -> None:
+def test_a_second_up_finds_the_stack_running(stack: Builder) -> None:
     first, second = stack(), stack()
     first.up()
     second.up()
@@ -99,13 +101,52 @@ def test_a_second_up_finds_it_running(stack: Builder) -> None:
         assert second.services[name].process.find() == service.process.find()
 
 
-def test_ports_key_and_week_are_those_of_the_last_time(stack: Builder) -> None:
+def test_ports_key_and_week_are_reused(stack: Builder) -> None:
     first = stack()
     first.up()
     first.down()
     second = stack()
     second.up()
     assert second.variables() == first.variables()
+
+
+@pytest.mark.parametrize(
+    ("calendar", "now", "week"),
+    [
+        ({}, datetime(2017, 1, 28, 5, 0, tzinfo=UTC), "2017-01-28"),  # Saturday 00:00 in New York
+        ({}, datetime(2017, 1, 28, 4, 59, tzinfo=UTC), "2017-01-21"),
+        ({}, datetime(2017, 7, 1, 4, 0, tzinfo=UTC), "2017-07-01"),  # summer time
+        ({"ZONE": "Europe/Berlin", "WEEK_STARTS_ON": "monday"}, datetime(2017, 1, 29, 23, tzinfo=UTC), "2017-01-30"),
+        ({"WEEK_STARTS_ON": "SUNDAY"}, datetime(2017, 1, 28, 12, tzinfo=UTC), "2017-01-22"),
+    ],
+)
+def test_the_first_week_is_the_current_one_of_the_calendar_of_the_settings(
+    stack: Builder, monkeypatch: pytest.MonkeyPatch, calendar: dict[str, str], now: datetime, week: str
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return now.astimezone(tz)
+
+    monkeypatch.setattr(stacks, "datetime", Clock)
+    for name, value in calendar.items():
+        monkeypatch.setenv(f"DDOR_{name}", value)
+    built = stack()
+    built.prepare()
+    assert built.variables()["DDOR_FIRST_WEEK"] == week
+    with monkeypatch.context() as shell:
+        for name in calendar:
+            shell.delenv(f"DDOR_{name}")
+        next_time = stack()
+        next_time.prepare()
+        again = next_time.variables()
+    assert again == built.variables(), "the same stack from a shell without these settings"
+    assert {name: again[f"DDOR_{name}"] for name in calendar} == calendar
+
+
+def test_an_invalid_calendar_setting_is_named(stack: Builder) -> None:
+    with pytest.raises(PartFailedError, match="DDOR_ZONE=Mars and DDOR_WEEK_STARTS_ON=SATURDAY are not a time zone"):
+        stack(ZONE="Mars").prepare()
 
 
 def test_the_env_file_has_what_a_client_and_the_commands_need(stack: Builder) -> None:
@@ -117,7 +158,7 @@ def test_the_env_file_has_what_a_client_and_the_commands_need(stack: Builder) ->
     assert env["DDOR_POSTGRES_DSN"] == "postgresql://db.example/x"
     assert env["DDOR_AGENCY"] == "demo"
     assert env["DDOR_GRACE"] == "1s"
-    assert "DDOR_KAFKA_REPLICATION" not in env  # somebody else's Kafka may have three brokers
+    assert "DDOR_KAFKA_REPLICATION" not in env  # an external Kafka may have three brokers
 
 
 def test_a_service_can_be_killed_and_started_again_alone(stack: Builder) -> None:
@@ -142,19 +183,19 @@ def test_another_aggregator_runs_beside_the_first_and_ends_with_the_stack(stack:
     assert not any(service.running() for service in built.services.values())
 
 
-def test_down_is_the_same_once_and_twice(stack: Builder) -> None:
+def test_down_is_idempotent(stack: Builder) -> None:
     stack().up()
     stack().down()
     stack().down()
 
 
 @pytest.mark.parametrize("broken", ["migrate", "topics", "ingest"])
-def test_what_breaks_is_named_with_the_end_of_its_log(stack: Builder, broken: str) -> None:
+def test_a_failed_part_is_named_with_the_end_of_its_log(stack: Builder, broken: str) -> None:
     with pytest.raises(PartFailedError, match=rf"(?s){broken}.*it broke"):
         stack(BREAKS=broken).up()
 
 
-def test_the_environment_is_ours_with_the_settings_over_it(stack: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_override_the_environment(stack: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOR_POSTGRES_DSN", "postgresql://stale.example/")
     built = stack()
     built.prepare()

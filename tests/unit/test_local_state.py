@@ -1,16 +1,15 @@
-"""deploy.local.state: what stays in the state directory."""
+"""deploy.local.state: the files in the state directory."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
 import tomllib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from deploy.local.state import Record, State, current_week
+from deploy.local.state import Record, State
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def test_secrets_are_readable_by_their_owner_alone(state: State) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_agency_has_one_key_for_ever_and_the_file_its_hash(state: State) -> None:
+def test_the_agencys_key_is_reused_and_the_file_has_its_hash(state: State) -> None:
     key = state.agency_key()
     assert State(state.directory).agency_key() == key
     (agency,) = tomllib.loads(state.agencies_file.read_text())["agency"]
@@ -46,14 +45,14 @@ def test_the_agency_has_one_key_for_ever_and_the_file_its_hash(state: State) -> 
     assert key not in state.agencies_file.read_text()
 
 
-def test_the_record_comes_back(state: State) -> None:
+def test_the_record_is_read_as_written(state: State) -> None:
     assert state.read_record() is None
     record = Record("native", "docker", "2026-11-21", {"ingest": 8081})
     state.write_record(record)
     assert State(state.directory).read_record() == record
 
 
-def test_only_what_is_ours_is_deleted(state: State) -> None:
+def test_only_the_stacks_own_files_are_deleted(state: State) -> None:
     state.agency_key()
     state.write_env({})
     state.write_record(Record("native", "native", "2026-11-21"))
@@ -64,16 +63,3 @@ def test_only_what_is_ours_is_deleted(state: State) -> None:
     (state.directory / "somebody's.txt").unlink()
     state.delete()
     assert not state.directory.exists()
-
-
-@pytest.mark.parametrize(
-    ("now", "week"),
-    [
-        (datetime(2017, 1, 28, 5, 0, tzinfo=UTC), "2017-01-28"),  # Saturday 00:00 in New York
-        (datetime(2017, 1, 28, 4, 59, tzinfo=UTC), "2017-01-21"),
-        (datetime(2017, 2, 4, 4, 59, tzinfo=UTC), "2017-01-28"),
-        (datetime(2017, 7, 1, 4, 0, tzinfo=UTC), "2017-07-01"),  # summer time
-    ],
-)
-def test_the_current_week_begins_on_a_saturday_in_new_york(now: datetime, week: str) -> None:
-    assert current_week(now).isoformat() == week

@@ -1,83 +1,69 @@
-"""services.aggregator.log: when reading on would skip or repeat records."""
+"""Partitions, record addresses and vectors."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import NoReturn
-
 import pytest
-from aiokafka.errors import KafkaTimeoutError
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.aggregator import log as module
-from services.aggregator.log import Log, Position, position_lost, theirs
-from services.runtime import kafka
-from tests.support.sessions import ISSUED_0
+from schemas.log import AddressError, Partition, RecordAddress, Vector
 
-READ, OTHER = b"digest of the record that was read", b"digest of another record"
+_PARTITIONS = st.builds(Partition, st.sampled_from(["detainer-issued", "detainer-declined"]), st.integers(0, 40))
+_VECTORS = st.builds(Vector, st.dictionaries(_PARTITIONS, st.integers(0, 2**53)))
 
-
-@pytest.mark.parametrize(
-    ("next_offset", "last_offset", "start", "end", "found", "why"),
-    [
-        (0, None, 0, 0, None, None),
-        (0, None, 0, 9, None, None),
-        (9, 8, 0, 9, READ, None),
-        (9, 8, 8, 9, READ, None),
-        (5, 4, 0, 9, READ, None),
-        (9, 6, 0, 9, READ, None),
-        (9, 6, 7, 9, None, None),
-        (9, 8, 9, 9, None, None),
-        (0, None, 1, 9, None, "log starts at 1"),
-        (5, 4, 6, 9, None, "log starts at 6"),
-        (9, 8, 0, 8, None, "log ends at 8"),
-        (9, 8, 0, 0, None, "log ends at 0"),
-        (9, 8, 0, 9, OTHER, "made anew"),
-        (9, 8, 0, 20, OTHER, "made anew"),
-        (9, 6, 0, 9, None, "made anew"),
-    ],
-    ids=[
-        "nothing read, log empty",
-        "nothing read",
-        "at the end",
-        "only the last record left",
-        "in the middle",
-        "behind a gap",
-        "the last record was deleted in time",
-        "all that was read was deleted in time",
-        "the first record was deleted before it was read",
-        "records were deleted before they were read",
-        "the log is one record short",
-        "the topic was made anew and is empty",
-        "another record stands there",
-        "the topic was made anew and has grown beyond",
-        "no record stands there",
-    ],
-)
-def test_a_position_is_lost_when_the_log_is_not_the_one_that_was_read(
-    next_offset: int, last_offset: int | None, start: int, end: int, found: bytes | None, why: str | None
-) -> None:
-    position = Position(ISSUED_0, next_offset, last_offset, None if last_offset is None else READ)
-    reason = position_lost(position, start, end, found)
-    assert (reason is None) if why is None else (reason is not None and why in reason)
+ISSUED_3 = Partition("detainer-issued", 3)
+DECLINED_0 = Partition("detainer-declined", 0)
 
 
-def test_a_partition_has_the_client_librarys_name() -> None:
-    assert theirs(ISSUED_0) == ("detainer-issued", 0)
-    assert str(ISSUED_0) == "detainer-issued/0"
+@given(_PARTITIONS, st.integers(-(10**17), 10**17))
+def test_an_address_is_read_as_it_is_written(partition: Partition, offset: int) -> None:
+    assert Partition.parse(str(partition)) == partition
+    address = RecordAddress(partition, offset)
+    assert RecordAddress.parse(str(address)) == address
 
 
-async def test_brokers_that_do_not_answer_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client asks one broker after another, each for as long as a request may take."""
+@pytest.mark.parametrize("text", ["", "detainer-issued", "detainer-issued/3/4", "detainer-issued/x", "A/1", "a/123456"])
+def test_a_partition_that_cannot_be_read_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(AddressError, match="such as detainer-issued/3"):
+        Partition.parse(text)
 
-    async def silent(*_: object) -> NoReturn:
-        await asyncio.Event().wait()
-        raise AssertionError
 
-    monkeypatch.setattr(module, "_PATIENCE", 0.01)
-    monkeypatch.setattr(kafka, "partitions", silent)
-    log = Log({})
-    try:
-        with pytest.raises(KafkaTimeoutError):
-            await log.partitions()
-    finally:
-        await log.stop()
+@pytest.mark.parametrize("text", ["", "detainer-issued/3", "detainer-issued/3/", "detainer-issued/3/4/5", "a/1/1e3"])
+def test_a_record_address_that_cannot_be_read_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(AddressError, match="such as detainer-issued/3/1742"):
+        RecordAddress.parse(text)
+
+
+@given(_VECTORS)
+def test_the_json_form_of_a_vector_gives_the_same_vector(vector: Vector) -> None:
+    assert Vector.from_json(vector.to_json()) == vector
+
+
+def test_the_json_form_names_topic_and_partition() -> None:
+    vector = Vector({ISSUED_3: 1742, DECLINED_0: 0})
+    assert vector.to_json() == {"detainer-declined": {"0": 0}, "detainer-issued": {"3": 1742}}
+
+
+@pytest.mark.parametrize("value", [{"detainer-issued": {"x": 1}}, {"detainer-issued": {"1": "x"}}])
+def test_a_vector_with_other_values_than_integers_is_refused(value: dict[str, dict[str, object]]) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        Vector.from_json(value)
+
+
+def test_a_vector_covers_the_records_below_it() -> None:
+    vector = Vector({ISSUED_3: 10})
+    assert vector.covers(ISSUED_3, 9)
+    assert not vector.covers(ISSUED_3, 10)
+    assert not vector.covers(DECLINED_0, 0)
+    assert vector.covers(DECLINED_0, -1)
+
+
+def test_the_shortfall_names_only_partitions_that_lack_offsets() -> None:
+    barrier = Vector({ISSUED_3: 10, DECLINED_0: 4})
+    assert barrier.shortfall(Vector({ISSUED_3: 7, DECLINED_0: 9})) == {ISSUED_3: 3}
+    assert barrier.shortfall(Vector()) == {ISSUED_3: 10, DECLINED_0: 4}
+
+
+@given(_VECTORS)
+def test_a_vector_lacks_nothing_of_itself(vector: Vector) -> None:
+    assert vector.shortfall(vector) == {}

@@ -1,4 +1,4 @@
-"""services.runtime.logs: one event a line, and never a local variable, whatever fails."""
+"""services.runtime.logs: one event per line, without local variables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "planted-secret-5e7f"
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Logging is the process's: leave it as it was."""
+    """Restore the logging configuration of the process."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     levels = {name: logging.getLogger(name).level for name in ("uvicorn.access", "aiokafka", "faststream", "httpx")}
@@ -43,7 +43,7 @@ def written(monkeypatch: pytest.MonkeyPatch, log_format: str) -> io.StringIO:
 
 
 def fail() -> None:
-    """Fails with a secret in a local variable of two frames and in an argument."""
+    """Fails with a secret in local variables of two frames and in an argument."""
     key = SECRET
 
     def deeper(password: str) -> None:
@@ -101,7 +101,7 @@ def test_a_row_that_postgresql_quotes_is_not_shown(
     assert "violates check constraint" in stream.getvalue()
 
 
-def test_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_has_one_object_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = written(monkeypatch, "json")
     logs.get("tests").info("batch-written", records=5)
     logging.getLogger("uvicorn.error").warning("%s of %s", "one", 2)
@@ -127,27 +127,29 @@ def test_a_failure_is_one_line_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(line)["exception"][0]["exc_type"] == "RuntimeError"
 
 
-def test_what_a_client_says_again_and_again_is_shown_once_in_ten_seconds() -> None:
+def test_repeated_messages_of_a_client_library_are_shown_every_ten_seconds() -> None:
     clock = [0.0]
-    seldom = logs.Seldom(lambda: clock[0])
+    seldom = logs.RateLimitFilter(lambda: clock[0])
 
     def shown(name: str, words: str, *arguments: object) -> bool:
         return seldom.filter(logging.LogRecord(name, logging.ERROR, "", 0, words, arguments, None))
 
-    said = "Unable connect to node with id %s"
-    assert shown("aiokafka", said, 1)
-    assert not any(shown("aiokafka", said, node) for node in range(1_000))
+    message = "Unable connect to node with id %s"
+    assert shown("aiokafka", message, 1)
+    assert not any(shown("aiokafka", message, node) for node in range(1_000))
     assert shown("aiokafka", "Unable to update metadata from %s", [1])
-    assert shown("aiokafka.consumer.fetcher", said, 1)
-    assert all(shown("services.runtime.supervise", "session-ended") for _ in range(3)), "ours is always shown"
+    assert shown("aiokafka.consumer.fetcher", message, 1)
+    assert all(shown("services.runtime.supervise", "session-ended") for _ in range(3)), (
+        "the project's own messages are always shown"
+    )
     clock[0] = 10.0
-    assert shown("aiokafka", said, 1)
+    assert shown("aiokafka", message, 1)
     for number in range(1_000):
         assert shown("aiokafka", f"never the same: {number}")
-    assert len(seldom._said_at) <= 100
+    assert len(seldom._shown_at) <= 100
 
 
-def test_clients_do_not_chatter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verbose_client_messages_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = written(monkeypatch, "json")
     for name in ("aiokafka", "faststream", "httpx", "uvicorn.access"):
         logging.getLogger(name).info("chatter")

@@ -1,4 +1,4 @@
-"""deploy.migrations: numbered without gaps, never changed once applied, never behind the database."""
+"""services.runtime.migrations: files have consecutive numbers, never change once applied, and match the database."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from deploy import migrations
-from deploy.migrations import Migration, _missing
+from services.runtime import migrations
 from services.runtime.errors import ConfigurationError
+from services.runtime.migrations import Migration, _missing
 
 
 def migration(number: int) -> Migration:
@@ -33,7 +33,7 @@ def test_files_are_numbered_from_one_without_a_gap() -> None:
     assert len({one.name for one in found}) == len(found)
 
 
-def test_each_file_says_what_it_is_for_and_is_known_by_its_digest() -> None:
+def test_each_file_has_a_purpose_and_a_digest() -> None:
     for one in migrations.migrations():
         assert one.sql.startswith("--"), one.name
         assert one.sha256 == hashlib.sha256(one.sql.encode()).hexdigest()
@@ -43,20 +43,20 @@ def test_a_new_database_lacks_all(three: list[Migration]) -> None:
     assert _missing({}) == three
 
 
-def test_what_is_applied_is_not_applied_again(three: list[Migration]) -> None:
+def test_an_applied_file_is_not_applied_again(three: list[Migration]) -> None:
     assert _missing(applied(three[0])) == three[1:]
     assert _missing(applied(*three)) == []
 
 
-def test_what_was_left_out_is_applied_in_order(three: list[Migration]) -> None:
+def test_missing_files_are_applied_in_order(three: list[Migration]) -> None:
     assert _missing(applied(three[1])) == [three[0], three[2]]
 
 
-def test_a_file_that_was_changed_after_it_was_applied_stops_everything(three: list[Migration]) -> None:
+def test_an_applied_file_that_changed_stops_the_command(three: list[Migration]) -> None:
     with pytest.raises(ConfigurationError, match=r"0002_step_2\.sql was changed after it was applied"):
         _missing(applied(*three[:1]) | {2: "0" * 64})
 
 
 def test_a_newer_database_is_refused(three: list[Migration]) -> None:
-    with pytest.raises(ConfigurationError, match=r"migration 0007, which this program does not know"):
+    with pytest.raises(ConfigurationError, match=r"migration 0007, which this release does not have"):
         _missing(applied(*three) | {7: "0" * 64})

@@ -1,4 +1,4 @@
-"""The OpenAPI documents: as committed, complete, and with examples that do what they say."""
+"""The OpenAPI documents are up to date and complete, and their examples work."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ import pytest
 from markupsafe import escape
 
 from services import openapi as written
-from services.ingest import framing
-from services.ingest.openapi import document as ingest_document
-from services.ingest.routes import Door
+from services.ingest.body import media_types
+from services.ingest.docs.openapi import document as ingest_document
+from services.ingest.endpoint import EventsEndpoint
 from services.publisher.openapi import document as publisher_document
 from services.publisher.routes import Reports
 from services.runtime import http, openapi
-from tests.unit import sample_door
+from tests.unit import sample_endpoint
 
 DOCUMENTS = {"ingest": ingest_document(), "publisher": publisher_document()}
 both = pytest.mark.parametrize("name", DOCUMENTS)
 
 
 @pytest.fixture
-async def client(door: Door) -> AsyncIterator[httpx.AsyncClient]:
-    async with sample_door.connected(door, openapi.routes(DOCUMENTS["ingest"])) as client:
+async def client(endpoint: EventsEndpoint) -> AsyncIterator[httpx.AsyncClient]:
+    async with sample_endpoint.connected(endpoint, openapi.routes(DOCUMENTS["ingest"])) as client:
         yield client
 
 
@@ -38,7 +38,7 @@ def test_the_committed_documents_are_up_to_date() -> None:
     assert written.main(["--check"]) == 0
 
 
-def test_a_document_that_differs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_that_differs_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(written, "DIRECTORY", tmp_path / "openapi")
     assert written.main(["--check"]) == 1
     assert written.main([]) == 0
@@ -46,7 +46,7 @@ def test_a_document_that_differs_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def parts(value: object) -> Iterator[dict[str, Any]]:
-    """Each object in a document."""
+    """All objects in a document."""
     if isinstance(value, dict):
         yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -54,7 +54,7 @@ def parts(value: object) -> Iterator[dict[str, Any]]:
 
 
 @both
-def test_every_reference_is_to_something(name: str) -> None:
+def test_every_reference_resolves(name: str) -> None:
     schemas = DOCUMENTS[name]["components"]["schemas"]
     for part in parts(DOCUMENTS[name]):
         if isinstance(reference := part.get("$ref"), str):
@@ -66,7 +66,7 @@ def test_every_reference_is_to_something(name: str) -> None:
 
 
 @both
-def test_every_operation_has_a_summary_and_answers_and_its_path_parameters(name: str) -> None:
+def test_every_operation_has_a_summary_responses_and_path_parameters(name: str) -> None:
     for path, _, operation in openapi.operations(DOCUMENTS[name]):
         assert operation["summary"].endswith((".", "?"))
         assert all(response["description"] for response in operation["responses"].values())
@@ -74,12 +74,12 @@ def test_every_operation_has_a_summary_and_answers_and_its_path_parameters(name:
         assert named == set(re.findall(r"{(\w+)}", path))
 
 
-def test_every_route_is_described_and_nothing_else(door: Door) -> None:
+def test_every_route_is_described_and_nothing_else(endpoint: EventsEndpoint) -> None:
     async def ready() -> str | None:
         return None
 
     reports = Reports(cast("Any", None), cast("Any", None))
-    for name, routes in (("ingest", door.routes), ("publisher", reports.routes)):
+    for name, routes in (("ingest", endpoint.routes), ("publisher", reports.routes)):
         app = http.application(routes, ready, cast("http.Lifespan", None))
         served = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
         described = {(path, method.upper()) for path, method, _ in openapi.operations(DOCUMENTS[name])}
@@ -88,7 +88,7 @@ def test_every_route_is_described_and_nothing_else(door: Door) -> None:
 
 def test_the_media_types_of_a_body_are_those_that_ingest_reads() -> None:
     body = DOCUMENTS["ingest"]["paths"]["/v1/events"]["post"]["requestBody"]["content"]
-    assert set(body) == {framing.SINGLE, framing.BATCH, framing.LINES, framing.BINARY}
+    assert set(body) == {media_types.SINGLE, media_types.BATCH, media_types.LINES, media_types.BINARY}
 
 
 EXAMPLES = {
@@ -99,26 +99,26 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_an_example_is_answered_as_is_said_and_as_is_described(client: httpx.AsyncClient, name: str) -> None:
+async def test_an_example_gets_the_documented_response(client: httpx.AsyncClient, name: str) -> None:
     media_type, example = EXAMPLES[name]
     post = DOCUMENTS["ingest"]["paths"]["/v1/events"]["post"]
     headers = {"Content-Type": media_type}
-    if media_type == framing.BINARY:
+    if media_type == media_types.BINARY:
         headers |= {one["name"]: one["example"] for one in post["parameters"] if one["name"].startswith("ce-")}
     value = example["value"]
-    answer = await client.post(
+    response = await client.post(
         "/v1/events", content=value if isinstance(value, str) else json.dumps(value), headers=headers
     )
-    assert answer.status_code == example["x-status"], answer.text
-    described = post["responses"][str(answer.status_code)]["content"][answer.headers["content-type"]]
-    if media_type == framing.LINES:
-        *receipts, last = map(json.loads, answer.text.splitlines())
+    assert response.status_code == example["x-status"], response.text
+    described = post["responses"][str(response.status_code)]["content"][response.headers["content-type"]]
+    if media_type == media_types.LINES:
+        *receipts, last = map(json.loads, response.text.splitlines())
         for receipt in receipts:
             validate(receipt, openapi.reference("Receipt"))
         validate(last["summary"], openapi.reference("Summary"))
         assert [one["status"] for one in receipts] == ["accepted", "accepted", "rejected"]
     else:
-        validate(answer.json(), described["schema"])
+        validate(response.json(), described["schema"])
 
 
 def validate(value: object, schema: dict[str, Any]) -> None:
@@ -128,15 +128,15 @@ def validate(value: object, schema: dict[str, Any]) -> None:
 
 async def test_the_document_and_a_page_of_it_are_served(client: httpx.AsyncClient) -> None:
     assert (await client.get("/openapi.json")).json() == DOCUMENTS["ingest"]
-    answer = await client.get("/docs")
-    assert answer.headers["content-type"].startswith("text/html")
-    (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    response = await client.get("/docs")
+    assert response.headers["content-type"].startswith("text/html")
+    (style,) = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert f"'sha256-{digest}'" in answer.headers["content-security-policy"]
+    assert f"'sha256-{digest}'" in response.headers["content-security-policy"]
 
 
 @both
-def test_the_page_tells_all_and_needs_nothing_from_elsewhere(name: str) -> None:
+def test_the_page_is_complete_and_self_contained(name: str) -> None:
     page = openapi.page(DOCUMENTS[name])
     assert not re.search(r"<script|src=|@import|https?://|<link", re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL))
     for path, _, operation in openapi.operations(DOCUMENTS[name]):

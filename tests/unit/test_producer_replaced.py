@@ -1,4 +1,4 @@
-"""services.ingest.producing: a producer of which a batch has failed is replaced, and what that costs whom."""
+"""services.ingest.kafka.producer: a producer with a failed batch is replaced while other partitions are served."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from aiokafka.errors import (
     UnknownError,
 )
 
-from services.ingest import producing
 from services.ingest.intake import Accepted
-from services.ingest.producing import EventProducer
+from services.ingest.kafka import producer as producing
+from services.ingest.kafka.producer import EventProducer
 from tests.support.sessions import turns
 from tests.support.waiting import until
 from tests.unit.sample_producer import Kafka, assert_true, event, in_place_of_aiokafkas, running, waiting
@@ -50,7 +50,7 @@ def all_stored(producer: EventProducer) -> Callable[[], Awaitable[bool]]:
 
 
 def at_work(kafka: Kafka, *numbers: int) -> Callable[[], Awaitable[bool]]:
-    """Whether of all producers that there were just these are left."""
+    """Whether exactly these producers are not stopped."""
 
     async def ask() -> bool:
         return kafka.at_work == [kafka.producers[number] for number in numbers if number < len(kafka.producers)]
@@ -69,20 +69,18 @@ def at_work(kafka: Kafka, *numbers: int) -> Callable[[], Awaitable[bool]]:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_batch_that_failed_behind_the_senders_back_costs_a_producer_and_no_partition(
-    producer: EventProducer, kafka: Kafka, error: Exception
-) -> None:
-    """The sequence of the partition has a gap from then on; only another producer can write to it."""
+async def test_a_failed_batch_replaces_the_producer(producer: EventProducer, kafka: Kafka, error: Exception) -> None:
+    """The partition's sequence then has a gap, so only a new producer can write to it."""
     kafka.refusals[1] = error
     assert await statuses(producer, ON_ALL) == BUT_ONE
     kafka.refusals.clear()
-    await until(all_stored(producer), "all partitions take events", 20)
-    await until(at_work(kafka, 1), "the first producer has ended", 20)
+    await until(all_stored(producer), "events stored in all partitions", 20)
+    await until(at_work(kafka, 1), "the first producer stopped", 20)
     events = [event(line, partition=1) for line in range(20)]
     assert_true(kafka, events, await producer.store(events))
 
 
-async def test_who_waits_behind_a_batch_that_failed_is_told_at_once(
+async def test_requests_queued_after_a_failed_batch_fail_at_once(
     producer: EventProducer, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "DEADLINE_SECONDS", 60)
@@ -91,16 +89,16 @@ async def test_who_waits_behind_a_batch_that_failed_is_told_at_once(
     first = asyncio.create_task(producer.store([event(1, partition=1)]))
     await turns()
     kafka.away.clear()
-    behind = [asyncio.create_task(producer.store([event(line, partition=1)])) for line in (2, 3)]
-    await until(lambda: waiting(kafka), "a batch that waits to be sent")
+    later = [asyncio.create_task(producer.store([event(line, partition=1)])) for line in (2, 3)]
+    await until(lambda: waiting(kafka), "a batch waiting to be sent")
     kafka.holds[1].set()
     async with asyncio.timeout(30):
-        receipts = await asyncio.gather(first, *behind)
+        receipts = await asyncio.gather(first, *later)
     assert [one.status for [one] in receipts] == ["unavailable"] * 3
     kafka.away.set()
 
 
-async def test_what_other_partitions_have_on_its_way_is_waited_for(
+async def test_the_failed_producer_settles_batches_of_other_partitions(
     producer: EventProducer, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "DEADLINE_SECONDS", 60)
@@ -117,10 +115,10 @@ async def test_what_other_partitions_have_on_its_way_is_waited_for(
     receipts = await storing
     assert {one.status for one in receipts} == {"accepted"}
     assert_true(kafka, events, receipts)
-    await until(at_work(kafka, 1), "the first producer has ended", 20)
+    await until(at_work(kafka, 1), "the first producer stopped", 20)
 
 
-async def test_while_no_other_producer_starts_all_other_partitions_are_served(
+async def test_other_partitions_are_served_while_no_new_producer_starts(
     producer: EventProducer, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "_RENEW_EVERY", 0.05)
@@ -130,15 +128,15 @@ async def test_while_no_other_producer_starts_all_other_partitions_are_served(
     kafka.refusals.clear()
     await until(lambda: _made(kafka, 4), "several attempts", 20)
     assert await statuses(producer, ON_ALL) == BUT_ONE
-    kafka.no_start = ValueError("a bug, which the log tells")
+    kafka.no_start = ValueError("a defect, which is logged")
     before = len(kafka.producers)
-    await until(lambda: _made(kafka, before + 2), "and more", 20)
+    await until(lambda: _made(kafka, before + 2), "more attempts", 20)
     kafka.no_start = None
-    await until(all_stored(producer), "all partitions take events", 20)
-    await until(at_work(kafka, len(kafka.producers) - 1), "no other producer is left", 20)
+    await until(all_stored(producer), "events stored in all partitions", 20)
+    await until(at_work(kafka, len(kafka.producers) - 1), "all other producers stopped", 20)
 
 
-async def test_a_partition_that_fails_again_and_again_costs_no_producer_each_time(
+async def test_repeated_failures_do_not_replace_the_producer_each_time(
     producer: EventProducer, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "_RENEW_EVERY", 600)
@@ -151,7 +149,7 @@ async def test_a_partition_that_fails_again_and_again_costs_no_producer_each_tim
 
 
 @pytest.mark.parametrize("error", [KafkaError("a bug of aiokafka"), None], ids=["failed", "ended"])
-async def test_a_producer_whose_sender_has_died_is_replaced(
+async def test_a_producer_without_sender_task_is_replaced(
     producer: EventProducer, kafka: Kafka, error: KafkaError | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "DEADLINE_SECONDS", 60)
@@ -164,13 +162,13 @@ async def test_a_producer_whose_sender_has_died_is_replaced(
     else:
         one.dies.set_exception(error)
     async with asyncio.timeout(30):
-        assert {one.status for one in await storing} == {"unavailable"}, "told at once"
+        assert {one.status for one in await storing} == {"unavailable"}, "without waiting for the deadline"
     kafka.holds.clear()
-    await until(all_stored(producer), "all partitions take events", 20)
+    await until(all_stored(producer), "events stored in all partitions", 20)
 
 
 @pytest.mark.parametrize("partition", [0, 1], ids=["known", "new"])
-async def test_what_nobody_can_send_is_told_at_once(
+async def test_events_fail_at_once_if_no_producer_can_send(
     producer: EventProducer, kafka: Kafka, partition: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "DEADLINE_SECONDS", 60)
@@ -184,7 +182,7 @@ async def test_what_nobody_can_send_is_told_at_once(
     kafka.away.set()
 
 
-async def test_an_end_in_the_middle_of_a_replacement_ends_both(
+async def test_stopping_during_a_replacement_stops_both_producers(
     producer: EventProducer, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producing, "DEADLINE_SECONDS", 60)

@@ -1,4 +1,4 @@
-"""services.publisher.routes: addresses, formats and instants. What the statements answer is for integration."""
+"""services.publisher.routes: paths, formats, instants and the cache. The statements are tested in tests/integration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEEK = date(2017, 1, 28)
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "media_type"),
+    ("path", "query", "media_type"),
     [
         ("/v1/reports/latest", (None, None), "application/json"),
         ("/v1/reports/latest.csv", (None, None), "text/csv"),
@@ -37,15 +37,17 @@ WEEK = date(2017, 1, 28)
         ("/v1/reports/2017-01-28/revisions/2", (WEEK, 2), "application/json"),
         ("/v1/reports/2017-01-28/revisions/12.csv", (WEEK, 12), "text/csv"),
         ("/v1/reports/latest/revisions/1.html", (None, 1), "text/html"),
+        ("/reports/2017-01-28", (WEEK, None), "text/html"),
+        ("/reports/latest", (None, None), "text/html"),
     ],
 )
 async def test_an_address_names_week_revision_and_format(
-    client: httpx.AsyncClient, pool: Pool, path: str, asked: tuple[object, ...], media_type: str
+    client: httpx.AsyncClient, pool: Pool, path: str, query: tuple[object, ...], media_type: str
 ) -> None:
-    answer = await client.get(path)
-    assert answer.status_code == 200
-    assert pool.asked == [(*asked, None)]
-    assert answer.headers["content-type"].partition(";")[0] == media_type
+    response = await client.get(path)
+    assert response.status_code == 200
+    assert pool.queries == [(*query, None)]
+    assert response.headers["content-type"].partition(";")[0] == media_type
 
 
 @pytest.mark.parametrize(
@@ -62,22 +64,22 @@ async def test_an_address_names_week_revision_and_format(
         "/v1/reports/2017-01-28/revisions/-1",
         "/v1/reports/2017-01-28/revisions/99999999",
         "/v1/reports/%E2%91%A0",
+        "/reports/2017-01-28.html",
+        "/reports/1",
         "/v1/reports/٢٠١٧-٠١-٢٨",
     ],
 )
-async def test_what_is_no_address_is_not_found_and_nobody_is_asked(
-    client: httpx.AsyncClient, pool: Pool, path: str
-) -> None:
-    answer = await client.get(path)
-    assert (answer.status_code, answer.json()["code"]) == (404, "report-not-found")
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert pool.asked == []
+async def test_an_invalid_path_is_not_found_without_a_query(client: httpx.AsyncClient, pool: Pool, path: str) -> None:
+    response = await client.get(path)
+    assert (response.status_code, response.json()["code"]) == (404, "report-not-found")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert pool.queries == []
 
 
-async def test_a_report_that_is_not_there_is_not_found(client: httpx.AsyncClient, pool: Pool) -> None:
+async def test_a_missing_report_is_not_found(client: httpx.AsyncClient, pool: Pool) -> None:
     pool.row = None
-    answer = await client.get("/v1/reports/2017-01-28")
-    assert (answer.status_code, answer.json()["code"]) == (404, "report-not-found")
+    response = await client.get("/v1/reports/2017-01-28")
+    assert (response.status_code, response.json()["code"]) == (404, "report-not-found")
 
 
 @pytest.mark.parametrize(
@@ -92,20 +94,20 @@ async def test_a_report_that_is_not_there_is_not_found(client: httpx.AsyncClient
     ],
 )
 async def test_accept_chooses_the_format(client: httpx.AsyncClient, accept: str, media_type: str) -> None:
-    answer = await client.get("/v1/reports/latest", headers={"Accept": accept})
-    assert answer.headers["content-type"].partition(";")[0] == media_type
-    assert answer.headers["vary"] == "Accept"
+    response = await client.get("/v1/reports/latest", headers={"Accept": accept})
+    assert response.headers["content-type"].partition(";")[0] == media_type
+    assert response.headers["vary"] == "Accept"
 
 
-async def test_a_suffix_goes_before_accept(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/v1/reports/latest.csv", headers={"Accept": "text/html"})
-    assert answer.headers["content-type"].startswith("text/csv")
+async def test_a_suffix_takes_precedence_over_accept(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/reports/latest.csv", headers={"Accept": "text/html"})
+    assert response.headers["content-type"].startswith("text/csv")
 
 
-async def test_no_format_that_is_accepted_is_406(client: httpx.AsyncClient, pool: Pool) -> None:
-    answer = await client.get("/v1/reports/latest", headers={"Accept": "application/pdf"})
-    assert (answer.status_code, answer.json()["code"]) == (406, "not-acceptable")
-    assert pool.asked == []
+async def test_without_an_acceptable_format_it_is_406(client: httpx.AsyncClient, pool: Pool) -> None:
+    response = await client.get("/v1/reports/latest", headers={"Accept": "application/pdf"})
+    assert (response.status_code, response.json()["code"]) == (406, "not-acceptable")
+    assert pool.queries == []
 
 
 @pytest.mark.parametrize(
@@ -123,12 +125,12 @@ async def test_as_of_is_an_instant_or_the_end_of_a_day(
     client: httpx.AsyncClient, pool: Pool, path: str, text: str, instant: datetime
 ) -> None:
     assert (await client.get(path, params={"as_of": text})).status_code == 200
-    assert pool.asked[0][-1] == instant
+    assert pool.queries[0][-1] == instant
 
 
-async def test_a_plus_that_was_not_escaped_is_understood(client: httpx.AsyncClient, pool: Pool) -> None:
+async def test_an_unescaped_plus_is_accepted(client: httpx.AsyncClient, pool: Pool) -> None:
     await client.get("/v1/reports/latest?as_of=2017-02-06T12:00:00+05:00")
-    assert pool.asked[0][-1] == datetime(2017, 2, 6, 7, tzinfo=UTC)
+    assert pool.queries[0][-1] == datetime(2017, 2, 6, 7, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -137,30 +139,30 @@ async def test_a_plus_that_was_not_escaped_is_understood(client: httpx.AsyncClie
 )
 @pytest.mark.parametrize("path", ["/v1/reports/latest", "/v1/reports"])
 async def test_another_as_of_is_400(client: httpx.AsyncClient, pool: Pool, path: str, text: str) -> None:
-    answer = await client.get(path, params={"as_of": text})
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad-as-of")
-    assert pool.asked == []
+    response = await client.get(path, params={"as_of": text})
+    assert (response.status_code, response.json()["code"]) == (400, "bad-as-of")
+    assert pool.queries == []
 
 
 async def test_an_unchanged_report_is_304_for_each_format(client: httpx.AsyncClient) -> None:
     tags = set()
     for form in ("json", "csv", "html"):
         tag = (await client.get(f"/v1/reports/latest.{form}")).headers["etag"]
-        answer = await client.get(f"/v1/reports/latest.{form}", headers={"If-None-Match": f'"x", W/{tag}'})
-        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+        response = await client.get(f"/v1/reports/latest.{form}", headers={"If-None-Match": f'"x", W/{tag}'})
+        assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", tag)
         tags.add(tag)
     assert len(tags) == 3
 
 
-async def test_pages_carry_their_policy(client: httpx.AsyncClient) -> None:
+async def test_pages_have_a_content_security_policy(client: httpx.AsyncClient) -> None:
     for path in ("/", "/v1/reports/latest.html"):
-        answer = await client.get(path)
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        assert answer.headers["x-content-type-options"] == "nosniff"
+        response = await client.get(path)
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
     assert "content-security-policy" not in (await client.get("/v1/reports/latest.json")).headers
 
 
-async def test_the_list_tells_week_revision_and_links(client: httpx.AsyncClient) -> None:
+async def test_the_list_has_week_revision_and_links(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/reports")).json() == {
         "reports": [
             {
@@ -188,20 +190,20 @@ async def test_the_list_tells_week_revision_and_links(client: httpx.AsyncClient)
     ],
 )
 @pytest.mark.parametrize("form", ["json", "csv", "html"])
-async def test_status_and_what_is_pending_stand_beside_the_document(
+async def test_status_and_pending_changes_are_in_headers(
     client: httpx.AsyncClient, pool: Pool, state: str, now: dict[str, int] | None, status: str, pending: str, form: str
 ) -> None:
     pool.row = ROW | {"state": state, "now": now}
-    answer = await client.get(f"/v1/reports/2017-01-28.{form}")
-    told = [answer.headers[name] for name in ("report-status", "report-pending", "report-newest-revision")]
-    assert told == [status, pending, "1"]
+    response = await client.get(f"/v1/reports/2017-01-28.{form}")
+    headers = [response.headers[name] for name in ("report-status", "report-pending", "report-newest-revision")]
+    assert headers == [status, pending, "1"]
     if form == "json":
-        assert answer.json() == ROW["figures"], "the document is what its digest covers, and no more"
-    again = await client.get(f"/v1/reports/2017-01-28.{form}", headers={"If-None-Match": answer.headers["etag"]})
+        assert response.json() == ROW["figures"], "the document has only the members that its digest covers"
+    again = await client.get(f"/v1/reports/2017-01-28.{form}", headers={"If-None-Match": response.headers["etag"]})
     assert (again.status_code, again.headers["report-pending"]) == (304, pending)
 
 
-async def test_a_page_that_says_something_else_has_another_tag(client: httpx.AsyncClient, pool: Pool) -> None:
+async def test_a_page_with_other_content_has_another_tag(client: httpx.AsyncClient, pool: Pool) -> None:
     first = await client.get("/v1/reports/latest.html")
     assert "Provisional" in first.text
     assert "issued +3, declined 0" in first.text
@@ -212,15 +214,40 @@ async def test_a_page_that_says_something_else_has_another_tag(client: httpx.Asy
     assert "/v1/reports/2017-01-28/revisions/2.html" in second.text
 
 
-async def test_what_was_published_as_of_an_instant_says_nothing_of_today(client: httpx.AsyncClient) -> None:
+async def test_a_response_as_of_an_instant_has_no_current_status(client: httpx.AsyncClient) -> None:
     as_of = {"as_of": "2017-02-06"}
     (listed,) = (await client.get("/v1/reports", params=as_of)).json()["reports"]
     assert not {"status", "pending"} & set(listed)
-    answer = await client.get("/v1/reports/latest.html", params=as_of)
-    assert "report-status" not in answer.headers
-    assert "Provisional" not in answer.text
+    response = await client.get("/v1/reports/latest.html", params=as_of)
+    assert "report-status" not in response.headers
+    assert "Provisional" not in response.text
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_reports_are_only_read(client: httpx.AsyncClient, method: str) -> None:
     assert (await client.request(method, "/v1/reports/latest")).status_code == 405
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "html"])
+async def test_a_revision_is_rendered_once_and_again_only_if_its_row_is_replaced(
+    client: httpx.AsyncClient, pool: Pool, form: str
+) -> None:
+    path = f"/v1/reports/2017-01-28.{form}"
+    first = await client.get(path)
+    assert (await client.get(path)).content == first.content
+    assert pool.documents == 1
+    again = await client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, pool.documents) == (304, 1)
+    pool.row = ROW | {"row_version": "8", "figures": ROW["figures"] | {"recovered": True}}
+    assert (await client.get(path)).status_code == 200
+    assert pool.documents == 2
+
+
+async def test_the_page_is_rendered_again_when_the_status_of_its_week_changes(
+    client: httpx.AsyncClient, pool: Pool
+) -> None:
+    first = await client.get("/v1/reports/2017-01-28.html")
+    pool.row = ROW | {"state": "final"}
+    second = await client.get("/v1/reports/2017-01-28.html")
+    assert "Final" in second.text
+    assert "Final" not in first.text

@@ -1,4 +1,4 @@
-"""services.runtime.queries: each statement by its name."""
+"""services.runtime.queries: named statements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_statements_are_named_and_keep_their_comments(package: Path) -> None:
     assert dict(found) == {"one": "-- why\nSELECT 1", "two": "SELECT\n  2"}
 
 
-def test_a_name_given_twice_is_refused(package: Path) -> None:
+def test_a_duplicate_name_is_refused(package: Path) -> None:
     (package / "more.sql").write_text("-- name: one\nSELECT 1\n-- name: one\nSELECT 2\n")
     with pytest.raises(ValueError, match=r"more\.sql of package_with_statements names a statement twice"):
         queries.load(package.name, "more.sql")
@@ -42,5 +42,5 @@ def test_statements_cannot_be_changed(package: Path) -> None:
     ("package_name", "file"),
     [("services.aggregator", "queries.sql"), ("services.publisher", "queries.sql"), ("services.cli", "status.sql")],
 )
-def test_the_services_statements_load_and_none_is_empty(package_name: str, file: str) -> None:
+def test_the_statements_of_the_services_load(package_name: str, file: str) -> None:
     assert all(queries.load(package_name, file).values())

@@ -1,4 +1,4 @@
-"""schemas.acceptance: each way to break a rule has its code and its field."""
+"""schemas.acceptance: code and field for each broken rule."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ ISSUED, DECLINED = event("issued"), event("declined")
 
 
 def raw(name: str, value: str) -> bytes:
-    """An issued event in which a member of the data is this JSON text."""
+    """An issued event with this JSON text as a member of the data."""
     marker = "in its place"
     return encoded(changed(ISSUED, f"data.{name}", marker)).replace(json.dumps(marker).encode(), value.encode())
 
 
 def twice(path: str) -> bytes:
-    """An issued event in which one member, at a dotted path, appears a second time in its object."""
+    """An issued event with a duplicate of the member at a dotted path."""
     *parents, last = path.split(".")
-    place: Any = ISSUED
+    parent: Any = ISSUED
     for name in parents:
-        place = place[int(name)] if isinstance(place, list) else place[name]
-    member = f"{json.dumps(last)}: {json.dumps(place[last])}"
+        parent = parent[int(name)] if isinstance(parent, list) else parent[name]
+    member = f"{json.dumps(last)}: {json.dumps(parent[last])}"
     text = json.dumps(ISSUED)
     assert text.count(member) == 1
     return text.replace(member, f"{member}, {member}").encode()
@@ -51,11 +51,11 @@ BYTES: dict[str, tuple[bytes | None, str, str | None]] = {
     "overlong UTF-8": (encoded(ISSUED).replace(b"MEX", b"\xc1\x81MEX"), "not-utf8", None),
     "encoded surrogate": (encoded(ISSUED).replace(b"MEX", b"\xed\xa0\x80"), "not-utf8", None),
     "two megabytes": (encoded(ISSUED) + b" " * 2_000_000, "too-large", None),
-    "a byte too much": (encoded(ISSUED).ljust(MAX_EVENT_BYTES + 1), "too-large", None),
+    "a trailing byte": (encoded(ISSUED).ljust(MAX_EVENT_BYTES + 1), "too-large", None),
     "deep arrays": (b"[" * 8_000 + b"]" * 8_000, "not-json", None),
     "deeper than any event": (raw("offenses", "[" * 100 + "]" * 100), "not-json", None),
-    "deeper than an interpreter goes": (raw("offenses", "[" * 5_000 + "]" * 5_000), "not-json", None),
-    "deeper than an interpreter goes, and cut off": (raw("offenses", "[" * 1_000), "not-json", None),
+    "deeper than the recursion limit": (raw("offenses", "[" * 5_000 + "]" * 5_000), "not-json", None),
+    "deeper than the recursion limit, and cut off": (raw("offenses", "[" * 1_000), "not-json", None),
     "deeply nested objects": (raw("x", '{"x":' * 100 + "1" + "}" * 100), "not-json", None),
     "an integer of 5,000 digits": (raw("version", "9" * 5_000), "not-json", None),
     "NaN": (raw("version", "NaN"), "not-a-number", None),
@@ -64,7 +64,7 @@ BYTES: dict[str, tuple[bytes | None, str, str | None]] = {
     "duplicate key in the envelope": (twice("type"), "duplicate-key", "type"),
     "duplicate key in the data": (twice("data.jurisdiction"), "duplicate-key", "jurisdiction"),
     "duplicate key in an offense": (twice("data.offenses.1.basis"), "duplicate-key", "basis"),
-    "duplicate key with a name of its own": (
+    "unknown duplicate key": (
         b'{"J. Doe": 1, "J. Doe": 2}',
         "duplicate-key",
         "(a name of 6 characters)",
@@ -84,19 +84,23 @@ ANYWHERE: dict[str, tuple[str, object, str, str | None]] = {
     "id with a letter of another script": ("id", "évènement", "bad-format", "id"),
     "id too long": ("id", "x" * 129, "bad-format", "id"),
     "lone surrogate in the id": ("id", "\udfff", "wrong-type", "id"),
-    "source of no agency": ("source", "/agencies/", "bad-format", "source"),
+    "source that is not an agency": ("source", "/agencies/", "bad-format", "source"),
     "source in upper case": ("source", "/agencies/ICE", "bad-format", "source"),
     "source of another kind": ("source", "https://example.org", "bad-format", "source"),
     "subject of another detainer": (
         "subject", "00000000-0000-4000-8000-000000000000", "subject-mismatch", "subject"
     ),
-    "subject that is no UUID": ("subject", "x", "bad-format", "subject"),
+    "subject that is not a UUID": ("subject", "x", "bad-format", "subject"),
     "time without an offset": ("time", "2017-02-01T15:00:00", "naive-timestamp", "time"),
     "no time": ("time", ..., "missing-field", "time"),
     "no dataschema": ("dataschema", ..., "missing-field", "dataschema"),
     "dataschema with a space": ("dataschema", "/schemas/J Doe", "bad-format", "dataschema"),
     "another content type": ("datacontenttype", "text/plain", "unknown-code", "datacontenttype"),
-    "unknown extension": ("traceparent", "00", "unknown-field", "traceparent"),
+    "unknown extension": ("partitionkey", "00", "unknown-field", "partitionkey"),
+    "malformed traceparent": ("traceparent", "00", "bad-format", "traceparent"),
+    "malformed tracestate": ("tracestate", "rojo", "bad-format", "tracestate"),
+    "tracestate too long": ("tracestate", "a=" + "x" * 511, "out-of-range", "tracestate"),
+    "null as a required attribute": ("time", None, "missing-field", "time"),
     "data in base 64": ("data_base64", "e30=", "unknown-field", "data_base64"),
     "malformed redriveof": ("redriveof", "topic/1", "bad-format", "redriveof"),
     "no data": ("data", ..., "missing-field", "data"),
@@ -116,7 +120,8 @@ ANYWHERE: dict[str, tuple[str, object, str, str | None]] = {
     "version below 0": ("data.version", -1, "out-of-range", "data.version"),
     "version 2^53": ("data.version", 2**53, "out-of-range", "data.version"),
     "version of 40 digits": ("data.version", 10**40, "out-of-range", "data.version"),
-    "version as a float": ("data.version", 1.0, "wrong-type", "data.version"),
+    "version with a fraction": ("data.version", 1.5, "wrong-type", "data.version"),
+    "version 0.0": ("data.version", 0.0, "out-of-range", "data.version"),
     "version true": ("data.version", True, "wrong-type", "data.version"),
     "version as text": ("data.version", "1", "wrong-type", "data.version"),
     "version null": ("data.version", None, "wrong-type", "data.version"),
@@ -125,11 +130,11 @@ ANYWHERE: dict[str, tuple[str, object, str, str | None]] = {
     "withdrawn as a number": ("data.withdrawn", 1, "wrong-type", "data.withdrawn"),
     "withdrawn null": ("data.withdrawn", None, "wrong-type", "data.withdrawn"),
     "withdrawn without a reason": ("data.withdrawn", True, "missing-field", "data.withdrawn_reason"),
-    "a reason to withdraw what is not withdrawn": (
+    "a withdrawal reason without a withdrawal": (
         "data.withdrawn_reason", "entered-in-error", "unexpected-field", "data.withdrawn_reason"
     ),
     "unknown reason to withdraw": ("data.withdrawn_reason", "mistake", "unknown-code", "data.withdrawn_reason"),
-    # Place
+    # Jurisdiction
     "no jurisdiction": ("data.jurisdiction", ..., "missing-field", "data.jurisdiction"),
     "jurisdiction by name": ("data.jurisdiction", "Clark County", "bad-format", "data.jurisdiction"),
     "jurisdiction as a number": ("data.jurisdiction", 32003, "wrong-type", "data.jurisdiction"),
@@ -137,7 +142,7 @@ ANYWHERE: dict[str, tuple[str, object, str, str | None]] = {
     "jurisdiction in other digits": ("data.jurisdiction", "٣٢٠٠٣", "bad-format", "data.jurisdiction"),
     "unknown county": ("data.jurisdiction", "32999", "unknown-jurisdiction", "data.jurisdiction"),
     "unknown state": ("data.jurisdiction", "99", "unknown-jurisdiction", "data.jurisdiction"),
-    "a county's jail answered by a state": ("data.jurisdiction", "32", "operator-misfit", "data.operator"),
+    "a state code with the operator of a county": ("data.jurisdiction", "32", "operator-misfit", "data.operator"),
     "a county operated by a state": ("data.operator", "state", "operator-misfit", "data.operator"),
     "unknown operator": ("data.operator", "private", "unknown-code", "data.operator"),
     "location that is a state": ("data.location", "32", "bad-format", "data.location"),
@@ -176,7 +181,7 @@ ANYWHERE: dict[str, tuple[str, object, str, str | None]] = {
     "33 offenses": (
         "data.offenses", [{"category": "90D", "basis": "charged"}] * 33, "out-of-range", "data.offenses"
     ),
-    # Fields that have no business here
+    # Unknown fields
     "a name": ("data.name", "Doe", "unknown-field", "data.name"),
     "a field of a decline in an issued": ("data.reason", "policy", "unknown-field", "data.reason"),
     "unknown field of an offense": ("data.offenses.0.note", "x", "unknown-field", "data.offenses.0.note"),
@@ -197,13 +202,13 @@ def altered(document: Document, path: str, value: object) -> bytes:
 
 
 @pytest.mark.parametrize(("value", "code", "field"), BYTES.values(), ids=BYTES)
-def test_bytes_that_are_no_event_are_refused(value: bytes | None, code: str, field: str | None) -> None:
+def test_invalid_bytes_are_refused(value: bytes | None, code: str, field: str | None) -> None:
     refused = refusal(value)
     assert (refused.code, refused.field) == (code, field)
 
 
 @pytest.mark.parametrize(("path", "value", "code", "field"), ANYWHERE.values(), ids=ANYWHERE)
-def test_a_broken_rule_is_named_by_code_and_field(path: str, value: object, code: str, field: str | None) -> None:
+def test_a_violated_rule_has_its_code_and_field(path: str, value: object, code: str, field: str | None) -> None:
     refused = refusal(altered(ISSUED, path, value))
     assert (refused.code, refused.field) == (code, field)
 
@@ -219,7 +224,7 @@ def test_a_broken_rule_is_named_by_code_and_field(path: str, value: object, code
         ("data.recorded_at", "2017-01-29T12:59:59.999999Z", "order-of-instants", "data.recorded_at"),
     ],
 )
-def test_a_decline_has_rules_of_its_own(path: str, value: object, code: str, field: str) -> None:
+def test_a_decline_has_additional_rules(path: str, value: object, code: str, field: str) -> None:
     refused = refusal(altered(DECLINED, path, value))
     assert (refused.code, refused.field) == (code, field)
 
@@ -228,3 +233,9 @@ def test_a_decline_has_rules_of_its_own(path: str, value: object, code: str, fie
 def test_an_event_in_the_other_kinds_topic_is_refused(kind: str, topic: str) -> None:
     refused = refusal(encoded(event(kind)), topic)
     assert (refused.code, refused.field) == ("wrong-topic", "type")
+
+
+@pytest.mark.parametrize("address", ["/schemas/other/9", "/schemas/detainer-issued/2", "/schemas/detainer-declined/1"])
+def test_an_event_of_another_schema_is_not_counted_either(address: str) -> None:
+    refused = refusal(encoded(changed(ISSUED, "dataschema", address)), "detainer-issued")
+    assert (refused.code, refused.field, refused.impersonal) == ("unknown-schema", "dataschema", False)

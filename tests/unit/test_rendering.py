@@ -1,4 +1,4 @@
-"""services.publisher.rendering: JSON, CSV and page of one report say the same, and none of them runs anything."""
+"""services.publisher.rendering: JSON, CSV and HTML of a report agree, and none of them contains active content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import rfc8785
 from schemas.detainer import Kind
 from services.publisher import rendering
 from services.publisher.rendering import as_csv, as_html, as_json, content_security_policy, front_page
-from tests.unit.sample_reports import Declined, listed, report, rules, snapshot
+from tests.unit.sample_reports import Declined, listed, report, report_inputs, snapshot
 
 Document = dict[str, Any]
 
@@ -32,7 +32,7 @@ def document(*, notes: tuple[str, ...] = (), **changes: object) -> Document:
         declines=[Declined(["90D:charged"]), Declined(None)],
         forms={"I-247D": 1_136},
     )
-    made = report(seen, rules(WEST, notes=notes))
+    made = report(seen, report_inputs(WEST, notes=notes))
     return made.model_dump(mode="json") | {"digest": made.digest} | changes
 
 
@@ -86,13 +86,13 @@ def test_json_csv_and_page_agree() -> None:
     assert from_json[1] == ["36059", "Nassau County", "NY", None, 38]
 
 
-def test_what_changed_does_not_call_a_row_that_is_not_there_unknown() -> None:
+def test_a_row_absent_from_the_report_is_not_unknown() -> None:
     change = {"geoid": "16001", "kind": "declined", "old": None, "new": 1, "causes": {"late": 1}}
     rows = Page(as_html(document(revision=2, changes=[change]))).tables["Changed since revision 1"]
     assert rows[1:] == [["16001", "declined", "no figure", "1", "late +1"]]
 
 
-def test_json_is_canonical_and_whole() -> None:
+def test_json_is_canonical_and_complete() -> None:
     found = document()
     assert as_json(found) == rfc8785.dumps(found)
 
@@ -103,7 +103,7 @@ def test_a_json_file_proves_its_own_digest() -> None:
     assert hashlib.sha256(rfc8785.dumps(kept)).hexdigest() == digest
 
 
-def test_csv_tells_unknown_from_zero() -> None:
+def test_csv_distinguishes_unknown_from_zero() -> None:
     rows = {row["geoid"]: row for row in csv.DictReader(io.StringIO(as_csv(document()).decode()))}
     assert (rows["36059"]["issued"], rows["32031"]["declined"]) == ("", "0")
 
@@ -116,7 +116,7 @@ def test_csv_has_the_columns_and_line_ends_of_the_contract() -> None:
     assert text.endswith("\r\n")
 
 
-def test_every_line_of_a_demonstration_says_so() -> None:
+def test_every_line_of_a_demonstration_is_marked() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(document(notes=("Demonstration.", "Not real."))).decode())))
     assert {row["note"] for row in rows} == {"Demonstration. Not real."}
     assert b"Demonstration." in as_html(document(notes=("Demonstration.",)))
@@ -153,19 +153,20 @@ def test_the_policy_allows_exactly_the_pages_own_style(content: bytes) -> None:
     assert f"style-src 'sha256-{digest}'" in content_security_policy()
     assert "default-src 'none'" in content_security_policy()
     page = Page(content)
-    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert not {"script", "img", "iframe"} & set(page.tags)
+    assert all(b'rel="alternate"' in link for link in re.findall(rb"<link [^>]*>", content)), "nothing is loaded"
     assert b" style=" not in content
     assert not re.search(rb" on\w+=", content)
 
 
-def test_a_page_of_an_empty_week_says_so() -> None:
+def test_a_page_of_an_empty_week_has_a_note() -> None:
     made = report(snapshot())
     content = as_html(made.model_dump(mode="json") | {"digest": made.digest})
     assert b"Nothing was counted in this week." in content
     assert b"None was declined." in content
 
 
-def test_a_page_tells_ties_and_digests() -> None:
+def test_a_page_shows_ties_and_digests() -> None:
     found = document(tied_at_tenth=3)
     content = as_html(found).decode()
     assert "3 more have as many as the tenth." in content
@@ -173,16 +174,16 @@ def test_a_page_tells_ties_and_digests() -> None:
     assert found["figures_digest"] in content
 
 
-def test_a_page_of_a_later_revision_says_how_much_came_late() -> None:
+def test_a_page_of_a_later_revision_shows_late_figures() -> None:
     first = document()
-    assert b"knew nothing" not in as_html(first)
+    assert b"did not include" not in as_html(first)
     later = document(revision=2, scope=first["scope"] | {"late": 1_003})
-    assert b"of which the first report of this week knew nothing: 1,003." in as_html(later)
+    assert b"that the first report of this week did not include: 1,003." in as_html(later)
 
 
-def test_a_page_says_what_an_agency_attests_and_by_how_much_it_differs() -> None:
+def test_a_page_shows_attestations_and_their_differences() -> None:
     seen = snapshot({"32003": 5}, heard={("vegas", Kind.ISSUED): 5}, attested={("vegas", Kind.ISSUED): 1_007})
-    made = report(seen, rules(WEST))
+    made = report(seen, report_inputs(WEST))
     content = as_html(made.model_dump(mode="json") | {"digest": made.digest}).decode()
     assert "<td>differing</td>" in content
     assert '<td class="n">5</td><td class="n">1,007 (+1,002)</td>' in content
@@ -193,7 +194,7 @@ def test_the_front_page_lists_weeks_and_links() -> None:
     row = {"week": "2017-01-28", "revision": 2, "demonstration": True, "totals": {"issued": 3083, "declined": 206}}
     row |= {"status": "provisional", "pending": {"issued": 4, "declined": -1}}
     content = front_page([row]).decode()
-    assert '<a href="/v1/reports/2017-01-28.html">2017-01-28</a> (demonstration)' in content
+    assert '<a href="/reports/2017-01-28">2017-01-28</a> (demonstration)' in content
     assert "3,083" in content
     assert "provisional, not yet in it: issued +4, declined -1" in content
     assert "No week has been published yet." in front_page([]).decode()
@@ -203,3 +204,24 @@ def test_there_is_a_media_type_for_each_format() -> None:
     assert set(rendering.MEDIA_TYPES) == {"json", "csv", "html"}
     for form in rendering.MEDIA_TYPES:
         assert rendering.render(document(), form)
+
+
+def test_the_map_and_the_states_show_the_numbers_of_the_tables() -> None:
+    found = document()
+    content = as_html(found).decode()
+    circles = re.findall(r"<circle [^>]*><title>([^<]*): ([0-9,]+)</title></circle>", content)
+    declined = [row for row in found["jurisdictions"] if row["declined"]]
+    assert dict(circles) == {f"{row['name']}, {row['state']}": f"{row['declined']:,}" for row in declined}
+    tiles = dict(
+        re.findall(r'<text class="state"[^>]*>([A-Z]{2})</text><text class="count"[^>]*>([^<]*)</text>', content)
+    )
+    assert (tiles["NV"], tiles["NY"], tiles["TX"]) == ("51", "38", "·")
+    assert Page(content.encode()).tables["By state"][1:] == [["NV", "2", "1,136", "51"], ["NY", "1", "unknown", "38"]]
+
+
+def test_a_row_without_a_place_on_the_map_is_named() -> None:
+    found = document()
+    row = {"geoid": "US", "name": "<b>Federal</b> custody", "state": None, "issued": 1, "declined": 7}
+    content = as_html(found | {"jurisdictions": [row]}).decode()
+    assert "Not on the map:" in content
+    assert "&lt;b&gt;Federal&lt;/b&gt; custody (7)" in content

@@ -1,4 +1,4 @@
-"""schemas.report: digests that prove what was counted, and the event that announces it."""
+"""schemas.report: the digests of a report and its announcement."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 from cloudevents.core.formats.json import JSONFormat
 from jsonschema import Draft202012Validator
 
+from schemas.announcement import MAX_ANNOUNCEMENT_BYTES, announcement, final_notice, links, report_id
 from schemas.export import documents
-from schemas.report import MAX_EVENT_BYTES, Figures, Report, announcement, final_notice, links, report_id, sha256_of
+from schemas.report import Figures, Report, sha256_of
 from tests.unit.sample_reports import Declined, report, snapshot
 
 TIME = "2017-02-05T05:00:00+00:00"
@@ -30,12 +31,12 @@ REPORT = report(
 def changed(document: Report, path: str, value: object) -> Report:
     """The report with the member at a dotted path replaced."""
     members: Any = document.model_dump(mode="json")
-    place = members
+    parent = members
     *parents, last = path.split(".")
     for name in parents:
-        place = place[int(name)] if isinstance(place, list) else place[name]
-    assert place[last] != value
-    place[last] = value
+        parent = parent[int(name)] if isinstance(parent, list) else parent[name]
+    assert parent[last] != value
+    parent[last] = value
     return Report.model_validate(members)
 
 
@@ -94,7 +95,7 @@ REST = {
 
 
 @pytest.mark.parametrize("path", REST)
-def test_the_figures_digest_is_of_the_figures_alone(path: str) -> None:
+def test_the_figures_digest_covers_the_figures_only(path: str) -> None:
     other = changed(REPORT, path, REST[path])
     assert _figures_digest(other) == _figures_digest(REPORT)
     assert other.digest != REPORT.digest
@@ -108,14 +109,14 @@ def test_a_report_states_the_digest_of_its_own_figures() -> None:
     assert REPORT.figures_digest == _figures_digest(REPORT)
 
 
-def test_a_part_can_be_withheld_and_the_chain_still_be_checked() -> None:
+def test_the_chain_can_be_checked_without_a_withheld_part() -> None:
     parts = REPORT.model_dump(mode="json")
     digests = {name: sha256_of(parts[name]) for name in ("totals", "jurisdictions", "tables")}
     digests["top"] = sha256_of([parts["top"], parts["top_declined"], parts["tied_at_tenth"]])
     assert sha256_of(digests) == REPORT.figures_digest
 
 
-def test_a_document_holds_no_fraction() -> None:
+def test_a_document_contains_no_fractions() -> None:
     def fractions(value: object) -> list[object]:
         if isinstance(value, dict | list):
             return [found for one in (value.values() if isinstance(value, dict) else value) for found in fractions(one)]
@@ -132,12 +133,12 @@ def test_an_id_belongs_to_one_week_and_revision() -> None:
 
 def test_the_announcement_of_a_report_is_always_the_same_bytes() -> None:
     again = Report.model_validate_json(REPORT.model_dump_json())
-    assert announcement(again, again.digest, TIME) == announcement(REPORT, REPORT.digest, TIME)
-    assert announcement(REPORT, REPORT.digest, TIME) == announcement(REPORT, REPORT.digest, "2017-02-05T00:00:00-05:00")
+    assert announcement(again.document(), TIME) == announcement(REPORT.document(), TIME)
+    assert announcement(REPORT.document(), TIME) == announcement(REPORT.document(), "2017-02-05T00:00:00-05:00")
 
 
 def test_the_announcement_is_a_cloud_event_to_others() -> None:
-    value = announcement(REPORT, REPORT.digest, TIME)
+    value = announcement(REPORT.document(), TIME)
     headers = {"content-type": b"application/cloudevents+json; charset=UTF-8"}
     event = from_structured_event(KafkaMessage(headers, b"2017-01-28", value), JSONFormat())
     assert event.get_type() == "report-ready"
@@ -153,8 +154,8 @@ def test_the_announcement_is_a_cloud_event_to_others() -> None:
     assert data["links"] == links(REPORT.week_start, 1)
 
 
-def test_the_announcement_tells_the_figures_and_no_line_of_a_person() -> None:
-    data = json.loads(announcement(REPORT, REPORT.digest, TIME))["data"]
+def test_the_announcement_has_the_figures_and_no_line_list() -> None:
+    data = json.loads(announcement(REPORT.document(), TIME))["data"]
     assert data["jurisdictions"][0] == {
         "geoid": "32003",
         "name": "Clark County",
@@ -166,11 +167,11 @@ def test_the_announcement_tells_the_figures_and_no_line_of_a_person() -> None:
     assert "tables" not in data
 
 
-def test_a_report_too_large_for_a_record_gives_its_jurisdictions_by_link() -> None:
+def test_a_report_too_large_for_a_record_links_its_jurisdictions() -> None:
     row = REPORT.jurisdictions[0]
     giant = REPORT.model_copy(update={"jurisdictions": [row.model_copy(update={"name": "x" * 300})] * 4_000})
-    value = announcement(giant, giant.digest, TIME)
-    assert len(value) < MAX_EVENT_BYTES
+    value = announcement(giant.document(), TIME)
+    assert len(value) < MAX_ANNOUNCEMENT_BYTES
     data = json.loads(value)["data"]
     assert data["jurisdictions"] is None
     assert data["links"]["json"] == "/v1/reports/2017-01-28/revisions/1.json"
@@ -186,11 +187,16 @@ def test_the_notice_that_a_week_is_final_is_an_event_of_its_own() -> None:
     assert event["data"] == {"week_start": "2017-01-28", "revision": 3, "digest": REPORT.digest}
     assert event_id not in {report_id(REPORT.week_start, revision) for revision in range(1, 9)}
     assert final_notice(REPORT.week_start, 3, REPORT.digest, TIME) == (value, event_id)
-    assert list(Draft202012Validator(documents()["report-ready"]).iter_errors(event)), "it is no revision"
+    assert list(Draft202012Validator(documents()["report-ready"]).iter_errors(event)), "it is not a revision"
 
 
 def test_the_announcement_and_the_document_are_valid_under_their_schemas() -> None:
     schemas = documents()
-    Draft202012Validator(schemas["report-ready"]).validate(json.loads(announcement(REPORT, REPORT.digest, TIME)))
+    Draft202012Validator(schemas["report-ready"]).validate(json.loads(announcement(REPORT.document(), TIME)))
     served = REPORT.model_dump(mode="json") | {"digest": REPORT.digest}
     Draft202012Validator(schemas["report"]).validate(served)
+
+
+def test_a_document_from_serialized_figures_is_the_same() -> None:
+    figures = Figures.model_validate(REPORT.model_dump(include=set(Figures.model_fields))).model_dump(mode="json")
+    assert REPORT.document(figures) == REPORT.document() == REPORT.model_dump(mode="json") | {"digest": REPORT.digest}

@@ -1,4 +1,4 @@
-"""services.publisher.restating: what changed between two vectors, and why; the causes sum to the difference."""
+"""services.publisher.restating: the changes between two vectors; the causes sum to the difference."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.detainer import Kind
+from schemas.log import Partition, Vector
 from schemas.report import JurisdictionRow, OffenseRow, TableRow, Tables
 from services.publisher import restating
 from services.publisher.restating import CAUSES, Cell, Version
-from tests.unit.sample_events import quick
 
 WEEK = date(2017, 1, 28)
 NEXT = WEEK + timedelta(days=7)
 CLARK, NASSAU = "32003", "36059"
-BEFORE = {"detainer-issued": {"0": 10, "1": 10}, "detainer-declined": {"0": 10}}
+BEFORE = Vector.from_json({"detainer-issued": {"0": 10, "1": 10}, "detainer-declined": {"0": 10}})
 
 
 def version(
@@ -27,13 +28,14 @@ def version(
     offset: int = 0,
     kind: str = "declined",
     week: date = WEEK,
-    place: str = CLARK,
+    jurisdiction: str = CLARK,
     withdrawn: bool = False,
     fingerprint: bytes = b"a",
     redriven: bool = False,
     partition: int = 0,
 ) -> Version:
-    return Version(kind, number, fingerprint, week, place, withdrawn, partition, offset, redriven)
+    log_partition = Partition(Kind(kind).topic, partition)
+    return Version(kind, number, fingerprint, week, jurisdiction, withdrawn, log_partition, offset, redriven)
 
 
 OLD = version()
@@ -50,22 +52,22 @@ OLD = version()
         ([version(offset=10, withdrawn=True)], {}),
         ([version(offset=10, week=NEXT)], {}),
         ([OLD, version(2, offset=10, withdrawn=True)], {CLARK: {"withdrawn": -1}}),
-        ([OLD, version(2, offset=10, place=NASSAU)], {CLARK: {"reassigned": -1}, NASSAU: {"reassigned": 1}}),
+        ([OLD, version(2, offset=10, jurisdiction=NASSAU)], {CLARK: {"reassigned": -1}, NASSAU: {"reassigned": 1}}),
         ([OLD, version(2, offset=10, week=NEXT)], {CLARK: {"reassigned": -1}}),
         ([version(week=NEXT), version(2, offset=10)], {CLARK: {"reassigned": 1}}),
         ([version(withdrawn=True), version(2, offset=10)], {CLARK: {"amended": 1}}),
         ([OLD, version(2, offset=10)], {}),
         ([OLD, version(2, offset=10, withdrawn=True), version(3, offset=11)], {}),
-        ([version(2), version(1, offset=10, place=NASSAU)], {}),
+        ([version(2), version(1, offset=10, jurisdiction=NASSAU)], {}),
         ([OLD, version(offset=10, fingerprint=b"b", week=NEXT)], {CLARK: {"reassigned": -1}}),
-        ([version(fingerprint=b"b"), version(offset=10, place=NASSAU)], {}),
+        ([version(fingerprint=b"b"), version(offset=10, jurisdiction=NASSAU)], {}),
         ([OLD, version(2, offset=10, withdrawn=True, redriven=True)], {CLARK: {"redriven": -1}}),
     ],
 )  # fmt: skip
 def test_each_cause_by_example(history: list[Version], changed: dict[str, dict[str, int]]) -> None:
-    for told in (history, history[::-1]):
-        why = restating.causes(WEEK, [told], BEFORE)
-        assert why == {(place, "declined"): counts for place, counts in changed.items()}
+    for versions in (history, history[::-1]):
+        causes = restating.causes(WEEK, [versions], BEFORE)
+        assert causes == {(jurisdiction, "declined"): counts for jurisdiction, counts in changed.items()}
 
 
 @pytest.mark.parametrize(
@@ -74,20 +76,20 @@ def test_each_cause_by_example(history: list[Version], changed: dict[str, dict[s
         ([OLD], 0),
         ([version(offset=10)], 1),
         ([version(offset=10, redriven=True)], 1),
-        ([version(offset=10), version(2, offset=11, place=NASSAU)], 1),
+        ([version(offset=10), version(2, offset=11, jurisdiction=NASSAU)], 1),
         ([version(offset=10), version(2, offset=11, withdrawn=True)], 0),
         ([version(offset=10), version(2, offset=11, week=NEXT)], 0),
         ([version(week=NEXT), version(2, offset=10)], 0),
         ([OLD, version(2, offset=10)], 0),
     ],
 )
-def test_late_is_what_counts_and_was_not_known_to_the_first_report(history: list[Version], late: int) -> None:
+def test_late_events_count_and_are_not_in_the_first_report(history: list[Version], late: int) -> None:
     assert restating.late(WEEK, [history, history[::-1], [OLD]], BEFORE) == 2 * late
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Version]]:
-    """Identities, each with a few versions, every fact at an offset of its own."""
+    """Identities with a few versions each. Every fact has its own offset."""
     offsets = iter(draw(st.permutations(range(20))))
     identities = []
     for _ in range(draw(st.integers(1, 6))):
@@ -101,7 +103,7 @@ def histories(draw: st.DrawFn) -> list[list[Version]]:
                     kind=kind,
                     offset=next(offsets),
                     redriven=draw(st.integers(0, 4)) == 0,
-                    place=draw(st.sampled_from([CLARK, NASSAU])),
+                    jurisdiction=draw(st.sampled_from([CLARK, NASSAU])),
                     week=draw(st.sampled_from([WEEK, WEEK, NEXT])),
                     withdrawn=draw(st.integers(0, 2)) == 0,
                 )
@@ -112,7 +114,7 @@ def histories(draw: st.DrawFn) -> list[list[Version]]:
 
 
 def count(identities: Iterable[Sequence[Version]], below: int) -> Counter[Cell]:
-    """The week's counters of the facts whose offset is below: plain counting, sharing nothing with the code."""
+    """The counters of the facts below an offset, counted independently of the tested code."""
     cells: Counter[Cell] = Counter()
     for versions in identities:
         known = [one for one in versions if one.offset < below]
@@ -124,54 +126,55 @@ def count(identities: Iterable[Sequence[Version]], below: int) -> Counter[Cell]:
 
 
 def rows(cells: Counter[Cell]) -> list[JurisdictionRow]:
-    by_place: dict[str, dict[str, int]] = defaultdict(dict)
-    for (place, kind), n in cells.items():
-        by_place[place][kind] = n
+    by_jurisdiction: dict[str, dict[str, int]] = defaultdict(dict)
+    for (jurisdiction, kind), n in cells.items():
+        by_jurisdiction[jurisdiction][kind] = n
     return [
-        JurisdictionRow(geoid=place, name="", state="", issued=kinds.get("issued"), declined=kinds.get("declined"))
-        for place, kinds in by_place.items()
+        JurisdictionRow(
+            geoid=jurisdiction, name="", state="", issued=kinds.get("issued"), declined=kinds.get("declined")
+        )
+        for jurisdiction, kinds in by_jurisdiction.items()
     ]
 
 
 @given(histories(), st.integers(0, 20), st.integers(0, 20))
-@quick
 def test_the_causes_of_each_cell_sum_to_its_difference(identities: list[list[Version]], one: int, other: int) -> None:
     before, now = sorted((one, other))
     old, new = count(identities, before), count(identities, now)
     seen = [[fact for fact in versions if fact.offset < now] for versions in identities]
-    vector = {topic: {"0": before} for topic in ("detainer-issued", "detainer-declined")}
-    why = restating.causes(WEEK, [versions for versions in seen if versions], vector)
-    for cell in old.keys() | new.keys() | why.keys():
-        assert sum(why.get(cell, Counter()).values()) == new[cell] - old[cell], cell
-    listed = restating.changes(rows(old), rows(new), why)
+    vector = Vector({Partition(topic, 0): before for topic in ("detainer-issued", "detainer-declined")})
+    causes = restating.causes(WEEK, [versions for versions in seen if versions], vector)
+    for cell in old.keys() | new.keys() | causes.keys():
+        assert sum(causes.get(cell, Counter()).values()) == new[cell] - old[cell], cell
+    listed = restating.changes(rows(old), rows(new), causes)
     assert restating.unexplained(listed) == []
     assert {(change.geoid, change.kind) for change in listed} == {
         cell for cell in old.keys() | new.keys() if old[cell] != new[cell]
     }
     assert all(set(change.causes) <= set(CAUSES) for change in listed)
     if before == now:
-        assert not why
+        assert not causes
         assert listed == []
 
 
-def place(geoid: str, issued: int | None, declined: int | None) -> JurisdictionRow:
+def jurisdiction(geoid: str, issued: int | None, declined: int | None) -> JurisdictionRow:
     return JurisdictionRow(geoid=geoid, name="", state="", issued=issued, declined=declined)
 
 
-def test_nothing_changed_is_no_change() -> None:
-    same = [place(CLARK, 5, None), place(NASSAU, 0, 2)]
+def test_equal_reports_have_no_changes() -> None:
+    same = [jurisdiction(CLARK, 5, None), jurisdiction(NASSAU, 0, 2)]
     assert restating.changes(same, same[::-1], {}) == []
 
 
-def test_unknown_that_became_zero_is_a_change_without_a_cause_and_is_explained() -> None:
-    listed = restating.changes([place(CLARK, 5, None)], [place(CLARK, 5, 0)], {})
+def test_a_change_from_unknown_to_zero_needs_no_cause() -> None:
+    listed = restating.changes([jurisdiction(CLARK, 5, None)], [jurisdiction(CLARK, 5, 0)], {})
     assert [(one.geoid, one.kind, one.old, one.new, one.causes) for one in listed] == [(CLARK, "declined", None, 0, {})]
     assert restating.unexplained(listed) == []
 
 
-def test_a_jurisdiction_that_comes_or_goes_is_told_by_its_number_alone() -> None:
-    why = {(NASSAU, "declined"): {"late": 1}, (CLARK, "issued"): {"withdrawn": -5}}
-    listed = restating.changes([place(CLARK, 5, 0)], [place(NASSAU, 0, 1)], why)
+def test_a_row_that_appears_or_disappears_has_only_its_figure() -> None:
+    causes = {(NASSAU, "declined"): {"late": 1}, (CLARK, "issued"): {"withdrawn": -5}}
+    listed = restating.changes([jurisdiction(CLARK, 5, 0)], [jurisdiction(NASSAU, 0, 1)], causes)
     assert [(one.geoid, one.kind, one.old, one.new) for one in listed] == [
         (CLARK, "issued", 5, None),
         (NASSAU, "declined", None, 1),
@@ -179,14 +182,16 @@ def test_a_jurisdiction_that_comes_or_goes_is_told_by_its_number_alone() -> None
     assert restating.unexplained(listed) == []
 
 
-def test_a_change_without_its_causes_is_found() -> None:
-    listed = restating.changes([place(CLARK, 5, 1)], [place(CLARK, 6, 3)], {(CLARK, "declined"): {"late": 1}})
+def test_a_change_without_causes_is_an_error() -> None:
+    listed = restating.changes(
+        [jurisdiction(CLARK, 5, 1)], [jurisdiction(CLARK, 6, 3)], {(CLARK, "declined"): {"late": 1}}
+    )
     assert [one.kind for one in restating.unexplained(listed)] == ["declined", "issued"]
 
 
-def test_causes_stand_in_a_fixed_order_and_those_that_cancel_out_are_left_out() -> None:
-    why = {(CLARK, "issued"): Counter({"amended": 1, "late": 2, "withdrawn": -1, "redriven": 0})}
-    (listed,) = restating.changes([place(CLARK, 5, 1)], [place(CLARK, 7, 1)], why)
+def test_causes_have_a_fixed_order_and_omit_those_that_cancel_out() -> None:
+    causes = {(CLARK, "issued"): Counter({"amended": 1, "late": 2, "withdrawn": -1, "redriven": 0})}
+    (listed,) = restating.changes([jurisdiction(CLARK, 5, 1)], [jurisdiction(CLARK, 7, 1)], causes)
     assert list(listed.causes.items()) == [("late", 2), ("withdrawn", -1), ("amended", 1)]
 
 
@@ -202,7 +207,7 @@ def tables(charged: int, mexico: int, unknown: int) -> Tables:
     )
 
 
-def test_rows_of_the_national_tables_that_differ_are_told() -> None:
+def test_differing_rows_of_the_national_tables_are_reported() -> None:
     listed = restating.table_changes(tables(3, 0, 1), tables(0, 2, 1))
     assert [(one.table, one.row, one.old, one.new) for one in listed] == [
         ("citizenship", "MEX", 0, 2),

@@ -1,4 +1,4 @@
-"""services.importer.sending: each answer that ingest can give."""
+"""services.importer.sending: each response that ingest can give."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import stamina
 from services.importer import sending
 from services.importer.sending import ImportRefusedError, NotFinishedError
 from services.runtime.errors import CallerError
-from tests.unit.sample_import import Ingest, answered, begun, send
+from tests.unit.sample_import import Ingest, begun, responded, send
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Three rows a request, and no waiting between attempts."""
+    """Three rows per request, and no delay between attempts."""
     monkeypatch.setattr(sending, "ROWS_PER_REQUEST", 3)
     with stamina.set_testing(True, attempts=20):
         yield
@@ -54,11 +54,11 @@ UNAVAILABLE = {"line": 1, "status": "unavailable", "code": "not-acknowledged", "
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        answered(*(UNAVAILABLE | {"line": line} for line in range(1, 7)), {"summary": {"lines": 6}}),
-        answered(),
-        *(answered({"error": {"code": code, "detail": "wait"}}) for code in PASSING_ENDS),
+        responded(*(UNAVAILABLE | {"line": line} for line in range(1, 7)), {"summary": {"lines": 6}}),
+        responded(),
+        *(responded({"error": {"code": code, "detail": "wait"}}) for code in PASSING_ENDS),
         httpx.Response(503, json={"code": "kafka-unavailable", "detail": "later"}, headers={"Retry-After": "5"}),
         httpx.Response(429),
         httpx.Response(500, json={}),
@@ -67,12 +67,12 @@ UNAVAILABLE = {"line": 1, "status": "unavailable", "code": "not-acknowledged", "
         httpx.ConnectError("refused"),
         httpx.ReadTimeout("late"),
     ],
-    ids=lambda answer: str(getattr(answer, "status_code", type(answer).__name__)),
+    ids=lambda response: str(getattr(response, "status_code", type(response).__name__)),
 )
-async def test_what_was_not_stored_is_sent_again(
-    ingest: Ingest, tmp_path: Path, answer: httpx.Response | Exception
+async def test_events_that_were_not_stored_are_sent_again(
+    ingest: Ingest, tmp_path: Path, response: httpx.Response | Exception
 ) -> None:
-    ingest.answers = [answer] * 3
+    ingest.responses = [response] * 3
     journal = await send(ingest, tmp_path / "journal")
     assert (journal.progress.rows, journal.progress.accepted) == (10, 8)
     assert len(ingest.requests) == 3 + 4
@@ -80,37 +80,37 @@ async def test_what_was_not_stored_is_sent_again(
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("response", "detail"),
     [
         (httpx.Response(401, json={"code": "unknown-key", "detail": "Send a key."}), "401 unknown-key: Send a key."),
         (httpx.Response(400, json={"code": "not-a-batch", "detail": "It is empty."}), "not-a-batch"),
-        (httpx.Response(404, text="<html>"), "is DDOR_INGEST_URL the address of ingest?"),
-        (httpx.Response(404, json=["x"]), "is DDOR_INGEST_URL the address of ingest?"),
-        (httpx.Response(200, json={}), "ingest answers 200"),
-        (answered({"error": {"code": "unknown-key", "detail": "x"}}), "ends the stream: unknown-key"),
+        (httpx.Response(404, text="<html>"), "check that DDOR_INGEST_URL is the address of ingest"),
+        (httpx.Response(404, json=["x"]), "check that DDOR_INGEST_URL is the address of ingest"),
+        (httpx.Response(200, json={}), "ingest responds 200"),
+        (responded({"error": {"code": "unknown-key", "detail": "x"}}), "ingest ended the stream: unknown-key"),
     ],
 )
-async def test_a_refused_request_ends_the_import_and_says_why(
-    ingest: Ingest, tmp_path: Path, answer: httpx.Response, said: str
+async def test_a_refused_request_ends_the_import_with_the_reason(
+    ingest: Ingest, tmp_path: Path, response: httpx.Response, detail: str
 ) -> None:
-    ingest.answers = [answer]
+    ingest.responses = [response]
     with pytest.raises(ImportRefusedError) as caught:
         await send(ingest, tmp_path / "journal")
-    assert said in str(caught.value)
+    assert detail in str(caught.value)
     assert isinstance(caught.value, CallerError)
     assert begun(tmp_path / "journal").progress.rows == 0
 
 
-async def test_what_has_a_receipt_is_not_sent_again(ingest: Ingest, tmp_path: Path) -> None:
-    """A stream that is cut off, ended, or stored in part goes on with what is missing: it got on, so waiting is new."""
-    place = {"topic": "detainer-issued", "partition": 0}
-    ingest.answers = [
-        answered(
-            {"line": 1, "status": "accepted", **place, "offset": 7},
+async def test_events_with_a_receipt_are_not_sent_again(ingest: Ingest, tmp_path: Path) -> None:
+    """After a partial response the missing events are sent. Any receipt resets the time limit."""
+    address = {"topic": "detainer-issued", "partition": 0}
+    ingest.responses = [
+        responded(
+            {"line": 1, "status": "accepted", **address, "offset": 7},
             {"line": 2, "status": "unavailable", "code": "not-acknowledged", "retryable": True},
             {"line": 3, "status": "rejected", "code": "a-number", "detail": "data.facility: is shaped like one"},
         ),
-        answered({"line": 2, "status": "accepted", **place, "offset": 8}, {"error": {"code": "receipts-not-read"}}),
+        responded({"line": 2, "status": "accepted", **address, "offset": 8}, {"error": {"code": "receipts-not-read"}}),
     ]
     with stamina.set_testing(True, attempts=1):
         journal = await send(ingest, tmp_path / "journal")
@@ -121,10 +121,26 @@ async def test_what_has_a_receipt_is_not_sent_again(ingest: Ingest, tmp_path: Pa
     assert len({json.dumps(receipt) for receipt in journal.receipts_file.read_text().splitlines()}) == 16
 
 
-async def test_when_ingest_stays_away_the_import_is_not_finished_and_says_so(ingest: Ingest, tmp_path: Path) -> None:
+async def test_without_ingest_the_import_does_not_finish(ingest: Ingest, tmp_path: Path) -> None:
     away = httpx.Response(503, json={"code": "kafka-unavailable", "detail": "Later."})
-    for answer, said in ((away, "503 kafka-unavailable"), (httpx.ConnectError("refused"), "refused")):
-        ingest.answers = [answer] * 100
-        with stamina.set_testing(True, attempts=3), pytest.raises(NotFinishedError, match=said):
+    for response, detail in ((away, "503 kafka-unavailable"), (httpx.ConnectError("refused"), "refused")):
+        ingest.responses = [response] * 100
+        with stamina.set_testing(True, attempts=3), pytest.raises(NotFinishedError, match=detail):
             await send(ingest, tmp_path / "journal")
     assert begun(tmp_path / "journal").progress.rows == 0
+
+
+async def test_an_outage_of_ingest_is_reported_once(ingest: Ingest) -> None:
+    reported: list[str] = []
+    refusal, receipt = httpx.ConnectError("refused"), {"line": 1, "status": "accepted", "topic": "detainer-issued"}
+    there = httpx.Response(207, text=json.dumps(receipt))
+    ingest.responses = [*[refusal] * 3, there, *[httpx.Response(503)] * 2, there]
+    async with httpx.AsyncClient(transport=httpx.MockTransport(ingest), base_url="http://ada:key@ingest:81") as client:
+        sender = sending.Ingest(client, "key", reported.append)
+        for _ in range(2):
+            assert await sender.send([b"{}"]) == [receipt]
+    assert reported == [
+        "ingest at ingest:81 does not respond (refused): check that it runs and that DDOR_INGEST_URL is its address;"
+        " retrying for 300 s",
+        "ingest responds 503: check that DDOR_INGEST_URL is the address of ingest; retrying for 300 s",
+    ]

@@ -1,4 +1,4 @@
-"""services.runtime.settings: the environment is read once, and a mistake is told without the value."""
+"""services.runtime.settings: the environment is read once, and errors do not quote values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from schemas.week import Weekday
 from services.publisher import app as publisher
-from services.runtime import settings
+from services.runtime import kafka, settings
 from services.runtime.errors import ConfigurationError
 
 SECRETS = ["POSTGRES_DSN", "KAFKA_SASL_PASSWORD", "AGENCY_KEY"]
@@ -70,7 +70,7 @@ def test_the_first_weekday_is_given_by_name(monkeypatch: pytest.MonkeyPatch, tex
     assert str(loaded.calendar.week(loaded.first_week)) == "2017-01-30"
 
 
-def test_a_publisher_whose_first_week_is_none_of_its_calendar_is_refused_in_words(
+def test_a_first_week_outside_the_calendar_is_refused_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DDOR_FIRST_WEEK", "2017-01-29")
@@ -87,7 +87,7 @@ def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_and_its_file_are_one_too_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_a_secret_and_its_file_exclude_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     path = tmp_path / "secret"
     path.write_text("planted")
     monkeypatch.setenv(f"DDOR_{name}_FILE", str(path))
@@ -98,7 +98,7 @@ def test_a_secret_and_its_file_are_one_too_many(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secrets_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_a_missing_secrets_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     monkeypatch.setenv(f"DDOR_{name}_FILE", str(tmp_path / "missing"))
     assert "missing" in refused()
 
@@ -118,7 +118,7 @@ def test_a_secrets_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPat
         "LOG_FORMAT",
     ],
 )
-def test_a_wrong_value_is_told_by_its_variable_and_never_quoted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_wrong_value_is_named_by_its_variable_and_never_quoted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"DDOR_{name}", "planted")
     message = refused()
     assert f"DDOR_{name}:" in message
@@ -128,21 +128,29 @@ def test_a_wrong_value_is_told_by_its_variable_and_never_quoted(monkeypatch: pyt
 
 @pytest.mark.parametrize("name", ["GRACE", "HOLD"])
 @pytest.mark.parametrize("seconds", ["9" * 20, "9" * 5_000])
-def test_a_duration_beyond_all_time_is_a_wrong_value(monkeypatch: pytest.MonkeyPatch, name: str, seconds: str) -> None:
+def test_a_duration_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, seconds: str) -> None:
     monkeypatch.setenv(f"DDOR_{name}", seconds)
     assert f"DDOR_{name}: " in refused()
 
 
 @pytest.mark.parametrize("first", ["2017-01-29", "9999-12-25", "0001-01-01"])
-def test_a_first_week_that_is_none_ends_the_publisher_with_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, first: str
-) -> None:
+def test_an_invalid_first_week_ends_the_publisher_with_a_sentence(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
     monkeypatch.setenv("DDOR_FIRST_WEEK", first)
     with pytest.raises(ConfigurationError, match=f"DDOR_FIRST_WEEK: {first}"):
         publisher.create(settings.load())
 
 
-def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", ["0001-01-06", "1999-12-18"])
+def test_a_first_week_without_any_fact_ends_the_publisher_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """It would close a thousand empty weeks."""
+    monkeypatch.setenv("DDOR_FIRST_WEEK", first)
+    with pytest.raises(ConfigurationError, match="DDOR_FIRST_WEEK: must not be before 1999-12-25"):
+        publisher.create(settings.load())
+
+
+def test_all_wrong_values_are_listed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOR_ZONE", "Nowhere")
     monkeypatch.setenv("DDOR_INGEST_PORT", "x")
     message = refused()
@@ -156,8 +164,59 @@ def test_settings_never_print_a_secret(monkeypatch: pytest.MonkeyPatch, name: st
     assert "planted" not in f"{settings.load()!r} {settings.load()} {settings.load().model_dump()}"
 
 
-def test_a_worker_has_a_name_of_its_own_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_has_a_stable_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOR_AGGREGATOR_PORT", "9001")
     assert settings.load().worker_name.endswith(":9001")
     monkeypatch.setenv("DDOR_WORKER", "first")
     assert settings.load().worker_name == "first"
+
+
+@pytest.mark.parametrize("name", ["INGEST_PORT", "AGGREGATOR_PORT", "PUBLISHER_PORT"])
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1"])
+def test_a_port_that_no_server_can_have_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, port: str) -> None:
+    monkeypatch.setenv(f"DDOR_{name}", port)
+    assert f"DDOR_{name}: " in refused()
+
+
+@pytest.mark.parametrize(
+    "brokers", ["", "planted", "kafka:99999", "kafka:0", "kafka:x", "kafka:", ":9092", "one:1,", "one:1,,two:2"]
+)
+def test_brokers_without_host_and_port_are_refused(monkeypatch: pytest.MonkeyPatch, brokers: str) -> None:
+    monkeypatch.setenv("DDOR_KAFKA_BOOTSTRAP", brokers)
+    message = refused()
+    assert "DDOR_KAFKA_BOOTSTRAP: " in message
+    assert "must be HOST:PORT, or several separated by commas, with ports from 1 to 65535" in message
+
+
+def test_several_brokers_may_have_spaces_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDOR_KAFKA_BOOTSTRAP", "one:1, [::1]:2")
+    assert settings.load().kafka_bootstrap == "one:1,[::1]:2"
+
+
+@pytest.mark.parametrize(
+    "address", ["", "planted", "127.0.0.1:8081", "ftp://host", "http://", "http://host:99999", "http://host:x"]
+)
+def test_an_invalid_address_of_ingest_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("DDOR_INGEST_URL", address)
+    assert "DDOR_INGEST_URL: Value error, must be a URL such as http://127.0.0.1:8081" in refused()
+
+
+@pytest.mark.parametrize("given", [{}, {"USERNAME": "ada"}, {"PASSWORD": "planted"}])
+def test_a_login_to_kafka_has_a_user_and_a_password(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+    monkeypatch.setenv("DDOR_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    for name, value in given.items():
+        monkeypatch.setenv(f"DDOR_KAFKA_SASL_{name}", value)
+    assert "needs DDOR_KAFKA_SASL_USERNAME and DDOR_KAFKA_SASL_PASSWORD" in refused()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), ("planted", "contains no certificate")]
+)
+def test_an_invalid_file_of_ca_certificates_is_named(tmp_path: Path, content: str | None, reason: str) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    chosen = settings.Settings(kafka_security_protocol="SSL", kafka_ssl_cafile=file)
+    with pytest.raises(ConfigurationError) as caught:
+        kafka.client(chosen, "ddor-test")
+    assert str(caught.value) == f"DDOR_KAFKA_SSL_CAFILE: {file}: {reason}"

@@ -1,4 +1,4 @@
-"""services.runtime.supervise: a session that ends is begun anew, after a wait that has bounds."""
+"""services.runtime.supervise: a failed session is restarted with a limited back-off."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Up = Callable[[], None]
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits of the supervisor, which take no time."""
+    """The recorded waits of the supervisor, which are skipped."""
     taken: list[float] = []
     really = asyncio.sleep
 
@@ -52,7 +52,9 @@ async def test_the_waits_double_up_to_a_bound(waits: list[float]) -> None:
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, *[5.0] * 7]
 
 
-async def test_after_a_healthy_spell_the_waits_begin_anew(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_healthy_session_the_back_off_restarts(
+    waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervise, "_HEALTHY_AFTER", 0.05)
 
     async def session(_: Up) -> None:
@@ -64,7 +66,7 @@ async def test_after_a_healthy_spell_the_waits_begin_anew(waits: list[float], mo
     assert waits[:6] == [0.2, 0.4, 0.8, 0.2, 0.4, 0.8]
 
 
-async def test_it_says_what_it_waits_for_and_nothing_once_it_is_up(waits: list[float]) -> None:
+async def test_the_supervisor_reports_its_reason_to_wait_until_it_is_up(waits: list[float]) -> None:
     seen: list[str | None] = []
     sessions = iter([asyncpg.InterfaceError("planted"), None, ValueError("planted")])
 
@@ -83,7 +85,7 @@ async def test_it_says_what_it_waits_for_and_nothing_once_it_is_up(waits: list[f
         "PostgreSQL: starting",
         "PostgreSQL: InterfaceError",
         None,
-        "PostgreSQL: ConnectionResetError",
+        "PostgreSQL: ConnectionResetError: the connection to PostgreSQL or Kafka was lost: check that both run",
         "PostgreSQL: ValueError",
     ]
 
@@ -119,7 +121,7 @@ async def test_cancellation_ends_a_wait() -> None:
         await asyncio.wait_for(task, 60)
 
 
-async def test_only_what_waiting_cannot_mend_is_logged_with_a_traceback(
+async def test_only_permanent_errors_are_logged_with_a_traceback(
     waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with structlog.testing.capture_logs() as logged:
@@ -133,8 +135,8 @@ async def test_only_what_waiting_cannot_mend_is_logged_with_a_traceback(
     assert [one["attempt"] for one in once] == list(range(1, 13))
 
 
-async def test_a_session_that_fails_in_a_task_group_is_begun_anew(waits: list[float]) -> None:
-    """A task group cancels its own task to end itself; that is no cancellation of the supervisor."""
+async def test_a_session_that_fails_in_a_task_group_is_restarted(waits: list[float]) -> None:
+    """A task group cancels its own task. That must not cancel the supervisor."""
     began = 0
 
     async def fail() -> None:
@@ -153,8 +155,8 @@ async def test_a_session_that_fails_in_a_task_group_is_begun_anew(waits: list[fl
     assert len(waits) >= 3
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_failure_like_another(waits: list[float]) -> None:
-    """As a client library may let one out of its closing."""
+async def test_an_unrequested_cancellation_is_a_failure(waits: list[float]) -> None:
+    """A client library can raise it on close."""
 
     async def session(_: Up) -> None:
         raise asyncio.CancelledError
@@ -165,7 +167,7 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failure_like_another(wa
     assert supervisor.waiting_for == "Kafka: CancelledError"
 
 
-async def test_a_cancellation_that_was_asked_for_waits_until_the_session_has_ended() -> None:
+async def test_a_requested_cancellation_waits_for_the_end_of_the_session() -> None:
     begun, closed = asyncio.Event(), asyncio.Event()
 
     async def session(_: Up) -> None:
@@ -185,8 +187,8 @@ async def test_a_cancellation_that_was_asked_for_waits_until_the_session_has_end
     assert closed.is_set()
 
 
-async def test_it_says_what_only_the_operator_can_mend_and_of_other_errors_the_name_alone(waits: list[float]) -> None:
-    """A message of another may quote a row."""
+async def test_reasons_for_the_operator_are_shown_and_other_errors_by_name_only(waits: list[float]) -> None:
+    """The message of another error may quote a row."""
     supervisor = Supervisor("PostgreSQL", failing(ExceptionGroup("", [ConfigurationError("set DDOR_ZONE=UTC")])))
     await run(supervisor)
     assert supervisor.waiting_for == "PostgreSQL: ConfigurationError: set DDOR_ZONE=UTC"

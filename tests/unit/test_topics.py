@@ -1,4 +1,4 @@
-"""schemas.topics: partitions are those of librdkafka's `consistent`, and topics keep what must be kept."""
+"""schemas.topics: partitions match librdkafka's `consistent`, and topics have the right configuration."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_names_and_partitions_are_the_contract() -> None:
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 @pytest.mark.parametrize(("replication", "in_sync"), [(1, "1"), (2, "2"), (3, "2")])
-def test_every_topic_is_kept_forever_and_never_elects_an_unclean_leader(
+def test_every_topic_has_no_retention_limit_and_no_unclean_election(
     topic: topics.Topic, replication: int, in_sync: str
 ) -> None:
     config = topic.config(replication)
@@ -45,13 +45,13 @@ def test_every_topic_is_kept_forever_and_never_elects_an_unclean_leader(
     assert (config["retention.ms"], config["retention.bytes"]) == ("-1", "-1")
     assert config["unclean.leader.election.enable"] == "false"
     assert config["min.insync.replicas"] == in_sync
-    assert config["compression.type"] == "producer", "a broker's own default must not compress anew"
+    assert config["compression.type"] == "producer", "a broker's own default must not recompress"
 
 
 @pytest.mark.parametrize(
     ("version", "on_the_topic", "of_the_broker", "default"), [(0, False, True, True), (1, 1, 4, 5)]
 )
-def test_what_was_set_on_a_topic_is_told_from_what_it_inherits_in_each_version_of_the_answer(
+def test_own_and_inherited_entries_are_distinguished_in_each_version_of_the_response(
     version: int, on_the_topic: int, of_the_broker: int, default: int
 ) -> None:
     entries = [

@@ -1,4 +1,4 @@
-"""The states of a week: every move in the code is listed, and ARCHITECTURE.md lists the same."""
+"""The states of a week: TRANSITIONS lists every transition in the code, and ARCHITECTURE.md has the same list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import services.publisher
 from services.publisher.closing import TRANSITIONS, WRITTEN, State
-from services.publisher.snapshot import SQL
+from services.publisher.queries import SQL
 
 HERE = Path(services.publisher.__path__[0])
 ROOT = HERE.parents[1]
@@ -19,7 +19,7 @@ FILES = sorted(HERE.glob("*.py"))
 
 
 def literal(node: ast.expr) -> State | None:
-    """The state that an expression names, None when it is known only when it runs."""
+    """The state that an expression names, or None if it is known only at run time."""
     text = ast.unparse(node)
     return State[text.removeprefix("State.")] if text.startswith("State.") else None
 
@@ -31,20 +31,20 @@ def moves() -> Iterator[tuple[str, State | None, State | None]]:
                 yield f"{path.name}:{node.lineno}", literal(node.args[1]), literal(node.args[2])
 
 
-@pytest.mark.parametrize(("place", "was", "now_in"), list(moves()))
-def test_every_move_in_the_code_is_a_listed_transition(place: str, was: State | None, now_in: State | None) -> None:
-    assert now_in is not None, "where a week goes stands in the code"
-    assert [one for one, to in TRANSITIONS if to is now_in and was in (None, one)]
+@pytest.mark.parametrize(("source", "was", "becomes"), list(moves()))
+def test_every_transition_in_the_code_is_listed(source: str, was: State | None, becomes: State | None) -> None:
+    assert becomes is not None, "the new state is a literal"
+    assert [one for one, to in TRANSITIONS if to is becomes and was in (None, one)]
 
 
-def test_every_listed_transition_has_a_move() -> None:
+def test_every_listed_transition_is_in_the_code() -> None:
     found = list(moves())
-    for was, now_in in TRANSITIONS:
-        assert [place for place, one, to in found if to is now_in and one in (None, was)], (was, now_in)
+    for was, becomes in TRANSITIONS:
+        assert [source for source, one, to in found if to is becomes and one in (None, was)], (was, becomes)
 
 
-def test_only_a_move_sets_a_state() -> None:
-    """What writes a state by itself, because a constraint asks for it, is followed by its move."""
+def test_only_transitions_set_a_state() -> None:
+    """Other statements write a state only where a constraint requires it; a transition follows."""
     sets = re.compile(r"(UPDATE week_close SET|INSERT INTO week_close \()[^;]*?\bstate\b(?! = 'held' AND)", re.DOTALL)
     writing = {name for name, text in SQL.items() if sets.search(text)} - {"set_state"}
     assert writing == {"set_barrier", "request_close", "hold", "restore_close"}
@@ -52,7 +52,7 @@ def test_only_a_move_sets_a_state() -> None:
     assert used.count('SQL["set_state"]') == 1
 
 
-def test_every_state_can_be_reached_and_only_the_last_is_an_end() -> None:
+def test_every_state_is_reachable_and_only_the_last_is_terminal() -> None:
     reached, before = {State.OPEN}, set[State]()
     while reached != before:
         before = set(reached)

@@ -1,4 +1,4 @@
-"""services.aggregator.writer: strictly in order, nothing from memory, and what fails is one record or the session."""
+"""services.aggregator.writer: strict order, no retry from memory; an error rejects one record or ends the session."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
+from schemas.log import RecordAddress
 from services.aggregator import writer as module
-from services.aggregator.store import Fenced
-from services.aggregator.tally import Batch
+from services.aggregator.decoding import Batch
+from services.aggregator.store import FencedError
 from services.runtime.errors import InvariantError
 from tests.support.sessions import ISSUED_0, ISSUED_1, WriterSession, lease, turns
 
@@ -21,21 +22,21 @@ async def session() -> WriterSession:
 
 
 def poison(*offsets: int, error: Exception | None = None) -> Callable[[Batch], None]:
-    """Fails on each batch with one of these records, unless it is rejected as internal_error."""
+    """Fail each batch with one of these records, unless the record is rejected as internal_error."""
 
     def judge(batch: Batch) -> None:
-        told = {one.offset for one in batch.rejects if one.reason != "internal_error"}
-        if told & set(offsets):
+        read = {one.address.offset for one in batch.rejects if one.reason != "internal_error"}
+        if read & set(offsets):
             raise error or InvariantError("planted")
 
     return judge
 
 
-async def test_a_batch_that_is_written_moves_the_position(session: WriterSession) -> None:
+async def test_a_written_batch_moves_the_position(session: WriterSession) -> None:
     async with session.running():
         await session.writer.put(session.spans(ISSUED_0, 0, 1, 2))
         assert session.writer.busy == {ISSUED_0}
-        await session.writer.settled()
+        await session.writer.drained()
     assert session.reader.positions == {ISSUED_0: 3, ISSUED_1: 0}
     assert session.store.ends == [(0, 3)]
     assert session.writer.busy == set()
@@ -48,31 +49,31 @@ async def test_batches_are_written_in_order_one_decoded_ahead(session: WriterSes
         for offset in range(4):
             puts.append(asyncio.create_task(session.writer.put(session.spans(ISSUED_0, offset))))
             await turns()
-        assert [put.done() for put in puts] == [True, True, False, False], "one is written, one waits, no more"
+        assert [put.done() for put in puts] == [True, True, False, False], "one is being written, one is queued"
         session.store.open.set()
-        await session.writer.settled()
+        await session.writer.drained()
     assert session.store.ends == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
 async def test_a_small_batch_does_not_overtake_a_large_one_that_is_being_decoded(session: WriterSession) -> None:
-    many = 10 * module._FEW
+    many = 10 * module._DECODE_STEP
     async with session.running():
         puts = [
             asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(many)))),
             asyncio.create_task(session.writer.put(session.spans(ISSUED_0, many))),
         ]
         await asyncio.gather(*puts)
-        await session.writer.settled()
+        await session.writer.drained()
     assert session.store.ends == [(0, many), (many, many + 1)]
 
 
-async def test_others_go_on_while_a_large_batch_is_decoded(session: WriterSession) -> None:
+async def test_other_tasks_run_while_a_large_batch_is_decoded(session: WriterSession) -> None:
     async with session.running():
-        put = asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(10 * module._FEW))))
+        put = asyncio.create_task(session.writer.put(session.spans(ISSUED_0, *range(10 * module._DECODE_STEP))))
         await turns(3)
-        assert not put.done(), "each turn of the loop decodes a few"
+        assert not put.done(), "each turn of the event loop decodes a few records"
         await put
-        await session.writer.settled()
+        await session.writer.drained()
 
 
 @pytest.mark.parametrize(
@@ -87,10 +88,10 @@ async def test_others_go_on_while_a_large_batch_is_decoded(session: WriterSessio
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("offsets", [[0], [0, 1]], ids=["of one record", "of two"])
-async def test_a_write_not_known_to_be_committed_ends_the_session(
+async def test_an_uncertain_commit_ends_the_session(
     session: WriterSession, error: Exception, offsets: list[int]
 ) -> None:
-    """Nor does a missing table make a record wrong."""
+    """A missing table is not the fault of a record."""
     session.store.judge = poison(0, error=error)
     async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, *offsets))
@@ -100,7 +101,7 @@ async def test_a_write_not_known_to_be_committed_ends_the_session(
     assert session.store.tries == 1
 
 
-async def test_what_was_decoded_behind_a_failure_is_not_written(session: WriterSession) -> None:
+async def test_batches_decoded_after_a_failure_are_not_written(session: WriterSession) -> None:
     session.store.open.clear()
     session.store.judge = poison(0, error=OSError("planted"))
     async with session.running() as task:
@@ -114,7 +115,7 @@ async def test_what_was_decoded_behind_a_failure_is_not_written(session: WriterS
     assert session.store.batches == []
 
 
-async def test_a_handler_that_waits_is_let_go_when_the_session_ends(session: WriterSession) -> None:
+async def test_a_waiting_handler_is_released_when_the_session_ends(session: WriterSession) -> None:
     session.store.open.clear()
     async with session.running():
         puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
@@ -124,7 +125,7 @@ async def test_a_handler_that_waits_is_let_go_when_the_session_ends(session: Wri
         await asyncio.gather(*puts)
 
 
-async def test_a_handler_that_is_cancelled_leaves_nothing_to_wait_for(session: WriterSession) -> None:
+async def test_a_cancelled_handler_leaves_no_pending_work(session: WriterSession) -> None:
     session.store.open.clear()
     async with session.running():
         puts = [asyncio.create_task(session.writer.put(session.spans(ISSUED_0, n))) for n in range(3)]
@@ -132,15 +133,15 @@ async def test_a_handler_that_is_cancelled_leaves_nothing_to_wait_for(session: W
         puts[2].cancel()
         session.store.open.set()
         async with asyncio.timeout(60):
-            await session.writer.settled()
+            await session.writer.drained()
     assert session.store.ends == [(0, 1), (1, 2)]
 
 
-async def test_settled_waits_for_what_was_taken_and_for_no_more(session: WriterSession) -> None:
+async def test_settled_waits_for_taken_batches_only(session: WriterSession) -> None:
     session.store.open.clear()
     async with session.running():
         await session.writer.put(session.spans(ISSUED_0, 0))
-        settled = asyncio.create_task(session.writer.settled())
+        settled = asyncio.create_task(session.writer.drained())
         await turns()
         assert not settled.done()
         later = [asyncio.create_task(session.writer.put(session.spans(ISSUED_1, n))) for n in range(3)]
@@ -152,22 +153,22 @@ async def test_settled_waits_for_what_was_taken_and_for_no_more(session: WriterS
         await asyncio.gather(*later)
 
 
-async def test_a_fenced_batch_loses_its_partitions_and_what_is_decoded_behind_it(session: WriterSession) -> None:
+async def test_a_fenced_batch_loses_its_partitions_and_later_batches(session: WriterSession) -> None:
     session.store.open.clear()
-    session.store.judge = poison(0, error=Fenced("detainer-issued/0"))
+    session.store.judge = poison(0, error=FencedError("detainer-issued/0"))
     async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, 0))
         await turns()
         await session.writer.put(session.spans(ISSUED_0, 1))
         session.store.open.set()
         async with asyncio.timeout(60):
-            await session.writer.settled()
+            await session.writer.drained()
         assert session.reader.next_offsets == {ISSUED_1: 0}
         assert not task.done()
-        session.reader.gain(lease(ISSUED_0, 0, epoch=2))
+        session.reader.start(lease(ISSUED_0, 0, epoch=2))
         session.store.judge = lambda _batch: None
         await session.writer.put(session.spans(ISSUED_0, 0, 1))
-        await session.writer.settled()
+        await session.writer.drained()
     assert [(claim.epoch, claim.start, claim.end) for one in session.store.batches for claim in one.claims] == [
         (2, 0, 2)
     ]
@@ -177,21 +178,21 @@ async def test_one_poison_record_is_rejected_and_all_others_are_written_once(ses
     session.store.judge = poison(37)
     async with session.running():
         await session.writer.put([*session.spans(ISSUED_0, *range(64)), *session.spans(ISSUED_1, *range(30))])
-        await session.writer.settled()
+        await session.writer.drained()
     written = sorted((claim.partition, claim.start, claim.end) for one in session.store.batches for claim in one.claims)
     for partition, end in ((ISSUED_0, 64), (ISSUED_1, 30)):
         pieces = [(start, stop) for of, start, stop in written if of == partition]
         assert [pieces[0][0], *(stop for _, stop in pieces)] == [*(start for start, _ in pieces), end]
     internal = [one for batch in session.store.batches for one in batch.rejects if one.reason == "internal_error"]
-    assert [(one.partition, one.offset) for one in internal] == [(ISSUED_0, 37)]
+    assert [one.address for one in internal] == [RecordAddress(ISSUED_0, 37)]
 
 
-async def test_a_halt_in_the_middle_of_a_bisect_drops_the_rest(session: WriterSession) -> None:
-    """The half behind it is fenced: its partitions are read again from where PostgreSQL says they are."""
+async def test_a_halt_during_a_bisect_drops_the_rest(session: WriterSession) -> None:
+    """The second half is fenced: its partitions are read again from the positions in PostgreSQL."""
 
     def judge(batch: Batch) -> None:
         if session.store.halts:
-            raise Fenced("detainer-issued/0")
+            raise FencedError("detainer-issued/0")
         poison(1)(batch)
         if any(one.reason == "internal_error" for one in batch.rejects):
             session.store.halts = {ISSUED_0: "InternalErrors: a test"}
@@ -200,13 +201,13 @@ async def test_a_halt_in_the_middle_of_a_bisect_drops_the_rest(session: WriterSe
     async with session.running() as task:
         await session.writer.put(session.spans(ISSUED_0, *range(8)))
         async with asyncio.timeout(60):
-            await session.writer.settled()
+            await session.writer.drained()
         assert not task.done()
     assert session.store.ends == [(0, 1), (1, 2)]
     assert session.reader.next_offsets == {ISSUED_1: 0}
 
 
-async def test_an_error_without_records_is_no_records_fault(session: WriterSession) -> None:
+async def test_an_error_without_records_is_not_attributed_to_a_record(session: WriterSession) -> None:
     def fail(_batch: Batch) -> None:
         raise InvariantError("planted")
 
@@ -219,7 +220,7 @@ async def test_an_error_without_records_is_no_records_fault(session: WriterSessi
         assert isinstance(task.exception(), InvariantError)
 
 
-async def test_an_error_that_came_up_elsewhere_ends_the_session(session: WriterSession) -> None:
+async def test_an_error_outside_the_write_ends_the_session(session: WriterSession) -> None:
     async with session.running() as task:
         await session.writer.fail(OSError("first"))
         await session.writer.fail(OSError("second"))

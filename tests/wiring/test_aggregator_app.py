@@ -1,4 +1,4 @@
-"""services.aggregator.app: what an aggregator shows before it has counted anything."""
+"""services.aggregator.app: metrics before the first record is counted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from services.runtime import metrics
 from services.runtime.settings import Settings
 
 
-def test_every_series_of_records_stands_at_0_from_the_start() -> None:
-    """A series that begins with its first record shows no increase, and nobody would hear of a first reject."""
+def test_every_series_of_records_is_0_at_the_start() -> None:
+    """Prometheus sees no increase in a series that starts with its first record: no alert for the first reject."""
     metrics.AGGREGATOR_RECORDS.clear()
     app.create(Settings())
     shown = {

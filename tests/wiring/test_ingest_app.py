@@ -1,4 +1,4 @@
-"""services.ingest.app: what it says of itself is what it does, with fakes for Kafka."""
+"""services.ingest.app: readiness matches what the endpoint does, with a fake Kafka."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import httpx
 import pytest
 
 from services.ingest import app
-from services.ingest.framing import SINGLE
+from services.ingest.body.media_types import SINGLE
 from services.runtime.settings import Settings
 from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
 from tests.support.in_process import is_ready, running
 from tests.support.waiting import until
-from tests.unit.sample_door import Producer
+from tests.unit.sample_endpoint import Producer
 from tests.unit.sample_events import encoded, event
 
 
 class Kafka:
-    """The broker and the producer of one ingest: answers until it is told not to, and lets a producer's end wait."""
+    """A fake broker and producer. Tests control whether it responds and when the producer stops."""
 
     def __init__(self) -> None:
-        self.answers = True
+        self.responds = True
         self.may_end = asyncio.Event()
         self.ending = asyncio.Event()
 
     async def ping(self, _: float) -> bool:
-        return self.answers
+        return self.responds
 
     def publisher(self, *_: Any, **__: Any) -> None: ...
 
@@ -39,7 +39,7 @@ class Kafka:
 
 
 class SlowProducer(Producer):
-    """Takes its time to end, as one whose Kafka is away does."""
+    """Stops slowly, like a producer without Kafka."""
 
     def __init__(self, kafka: Kafka) -> None:
         super().__init__()
@@ -73,19 +73,17 @@ async def post(client: httpx.AsyncClient) -> int:
     return (await client.post("/v1/events", content=encoded(event()), headers=headers)).status_code
 
 
-async def test_it_is_not_ready_from_the_moment_on_in_which_it_stores_nothing(
-    client: httpx.AsyncClient, kafka: Kafka
-) -> None:
-    """Also while the producer of the session that has ended still waits for Kafka to say good-bye."""
+async def test_ingest_is_not_ready_as_soon_as_it_cannot_store(client: httpx.AsyncClient, kafka: Kafka) -> None:
+    """Even while the producer of the ended session is still stopping."""
     await until(lambda: is_ready(client), "ready")
     assert await post(client) == 202
-    kafka.answers = False
+    kafka.responds = False
     await asyncio.wait_for(kafka.ending.wait(), 20)
     assert await post(client) == 503
-    answer = await client.get("/readyz")
-    assert answer.status_code == 503
-    assert "Kafka" in answer.json()["detail"]
-    kafka.answers = True
+    response = await client.get("/readyz")
+    assert response.status_code == 503
+    assert "Kafka" in response.json()["detail"]
+    kafka.responds = True
     kafka.may_end.set()
     await until(lambda: is_ready(client), "ready again")
     assert await post(client) == 202

@@ -1,7 +1,7 @@
-"""services.aggregator.subscriber: what FastStream hands to `write`, and what it is told of the consumer.
+"""services.aggregator.subscriber: the records that reach the handler, and the configuration of the consumer.
 
-TestKafkaBroker makes the records itself: every offset is 0, headers are text, and nothing is paused, sought or
-committed. What such a record cannot be is handed to the subscriber here as the client library would.
+TestKafkaBroker creates the records itself: every offset is 0, headers are text, and nothing is paused, sought or
+committed. Other records are passed to the subscriber directly, as the client library would pass them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.runtime.settings import Settings
 
 
 class Written:
-    """What `write` was called with; it fails when it is told to."""
+    """A handler that records its calls, and raises `error` if set."""
 
     def __init__(self) -> None:
         self.batches: list[Sequence[Record]] = []
@@ -82,7 +82,7 @@ async def test_every_partition_of_both_topics_reaches_write(
     assert (one.topic, one.partition, one.key, one.value) == (topic, partition, b"key", b"value")
 
 
-async def test_another_topic_does_not(broker: KafkaBroker, written: Written) -> None:
+async def test_another_topic_does_not_reach_write(broker: KafkaBroker, written: Written) -> None:
     await broker.publish(b"value", topic="report-ready", partition=0)
     assert written.batches == []
 
@@ -108,14 +108,14 @@ async def test_a_null_value_reaches_write(broker: KafkaBroker, written: Written)
         {"key": b"\xff"},
     ],
     ids=[
-        "bytes that are no text",
+        "bytes that are not UTF-8",
         "null header",
-        "somebody wants an answer",
+        "a request for a reply",
         "no key, no value",
-        "key that is no text",
+        "key that is not UTF-8",
     ],
 )
-async def test_a_record_reaches_write_untouched(
+async def test_a_record_reaches_write_unchanged(
     stream: BatchSubscriber, written: Written, changes: dict[str, Any]
 ) -> None:
     one = record(**changes)
@@ -132,8 +132,8 @@ async def test_a_delivery_of_several_partitions_is_one_call_in_the_same_order(
     assert written.batches == [delivery]
 
 
-async def test_what_write_raises_would_be_lost_without_a_word(stream: BatchSubscriber, written: Written) -> None:
-    """So `Worker.take` must not raise (see test_worker_write): the stream would go on behind the failed batch."""
+async def test_an_error_of_write_would_be_lost_silently(stream: BatchSubscriber, written: Written) -> None:
+    """Therefore `Worker.take` must not raise (see test_worker_write): the stream continues after the failed batch."""
     written.error = RuntimeError("planted")
     await stream.consume((record(offset=5),))
     written.error = None

@@ -1,4 +1,4 @@
-"""services.aggregator.worker: a session takes leases only once it has seen that every partition can be read."""
+"""services.aggregator.worker: a session acquires leases only after it has reached every partition."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import NoReturn
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
+from schemas.log import Partition
 from services.aggregator import worker as module
-from services.aggregator.leases import Partition
 from services.aggregator.reader import Consumer
 from services.aggregator.worker import PARTITIONS, Worker
 from services.runtime import postgres
 from services.runtime.settings import Settings
-from tests.support.sessions import Quiet
+from tests.support.sessions import FakeConsumer
 
 
 class FakeLag:
-    """Shows nothing."""
+    """Reports nothing."""
 
     def __init__(self, *_: object) -> None: ...
     async def start(self) -> None: ...
@@ -25,13 +25,13 @@ class FakeLag:
 
 
 class LeaderlessLog(FakeLag):
-    """A log of which brokers tell what partitions there are, but the leader of one does not answer."""
+    """A log whose partitions are known, but one leader does not respond."""
 
     async def partitions(self) -> set[Partition]:
         return set(PARTITIONS)
 
-    async def ends(self, asked: set[Partition]) -> dict[Partition, int]:
-        assert asked == set(PARTITIONS), "also of those that another worker reads now"
+    async def ends(self, partitions: set[Partition]) -> dict[Partition, int]:
+        assert partitions == set(PARTITIONS), "including partitions that another worker reads"
         raise KafkaTimeoutError
 
 
@@ -39,13 +39,13 @@ async def test_a_worker_that_cannot_read_a_partition_takes_no_lease_and_is_not_r
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def no_database(*_: object) -> NoReturn:
-        pytest.fail("it asked for leases")
+        pytest.fail("it requested leases")
 
     async def consumer() -> Consumer:
-        return Quiet()
+        return FakeConsumer()
 
-    monkeypatch.setattr(module, "Log", LeaderlessLog)
-    monkeypatch.setattr(module, "LagView", FakeLag)
+    monkeypatch.setattr(module, "LogInspector", LeaderlessLog)
+    monkeypatch.setattr(module, "LagReporter", FakeLag)
     monkeypatch.setattr(postgres, "connect", no_database)
     with pytest.raises(KafkaTimeoutError):
-        await Worker(Settings(), {}, consumer).session(lambda: pytest.fail("it said that it was ready"))
+        await Worker(Settings(), {}, consumer).session(lambda: pytest.fail("it reported that it was ready"))

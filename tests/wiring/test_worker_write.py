@@ -1,4 +1,4 @@
-"""services.aggregator.worker: `take` never raises; what fails ends the session, and nothing is read on from memory."""
+"""services.aggregator.worker: `take` never raises; an error ends the session, and no state in memory survives it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from services.aggregator import worker as module
-from services.aggregator.store import Fenced
-from services.aggregator.tally import Batch
+from services.aggregator.decoding import Batch
+from services.aggregator.store import FencedError
 from services.runtime.supervise import Supervisor
 from tests.support.planted_worker import Planted, Running
 from tests.support.sessions import ISSUED_0, ISSUED_1, lease, records, turns
@@ -35,18 +35,16 @@ def plant(running: Running, error: BaseException) -> None:
     running.worker.inner.store.judge = judge
 
 
-async def test_a_batch_that_is_written_moves_the_position(running: Running) -> None:
+async def test_a_written_batch_moves_the_position(running: Running) -> None:
     await running.deliver(ISSUED_0, 0, 1, 2)
-    await running.worker.inner.writer.settled()
+    await running.worker.inner.writer.drained()
     assert running.worker.inner.reader.positions == {ISSUED_0: 3, ISSUED_1: 0}
     assert running.worker.inner.store.ends == [(0, 3)]
     assert not running.task.done()
 
 
 @pytest.mark.parametrize("error", [OSError("planted"), TimeoutError()], ids=lambda e: type(e).__name__)
-async def test_a_write_not_known_to_be_committed_drops_everything_and_ends_the_session(
-    running: Running, error: Exception
-) -> None:
+async def test_an_uncertain_commit_drops_everything_and_ends_the_session(running: Running, error: Exception) -> None:
     plant(running, error)
     await running.deliver(ISSUED_0, 0)
     assert await running.failed() is error
@@ -54,7 +52,7 @@ async def test_a_write_not_known_to_be_committed_drops_everything_and_ends_the_s
     assert running.worker.ended
 
 
-async def test_what_is_delivered_after_a_failure_is_not_written(running: Running) -> None:
+async def test_records_delivered_after_a_failure_are_not_written(running: Running) -> None:
     plant(running, OSError("planted"))
     await running.deliver(ISSUED_0, 0)
     await running.failed()
@@ -64,7 +62,7 @@ async def test_what_is_delivered_after_a_failure_is_not_written(running: Running
     assert running.worker.inner.store.batches == []
 
 
-async def test_a_handler_that_outlives_its_session_writes_nothing_into_the_next(running: Running) -> None:
+async def test_a_handler_of_an_ended_session_writes_nothing_in_the_next(running: Running) -> None:
     store = running.worker.inner.store
     store.open.clear()
     await running.deliver(ISSUED_0, 0)
@@ -79,30 +77,30 @@ async def test_a_handler_that_outlives_its_session_writes_nothing_into_the_next(
     await asyncio.wait_for(waiting, 60)
     store.open.set()
     await again.deliver(ISSUED_0, 0)
-    await again.worker.inner.writer.settled()
+    await again.worker.inner.writer.drained()
     assert store.batches == []
     assert again.worker.inner.store.ends == [(0, 1)]
     again.task.cancel()
     await asyncio.gather(again.task, return_exceptions=True)
 
 
-async def test_a_failure_of_decoding_does_not_escape_either(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_decoding_is_not_raised(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> Batch:
         raise ValueError("planted")
 
-    monkeypatch.setattr("services.aggregator.tally.read", fail)
+    monkeypatch.setattr("services.aggregator.decoding.accept_detainers", fail)
     await running.deliver(ISSUED_0, 0)
     assert str(await running.failed()) == "planted"
 
 
-async def test_a_fenced_batch_loses_its_partitions_and_they_are_gained_again(running: Running) -> None:
-    plant(running, Fenced("detainer-issued/0"))
+async def test_partitions_of_a_fenced_batch_are_gained_again(running: Running) -> None:
+    plant(running, FencedError("detainer-issued/0"))
     await running.deliver(ISSUED_0, 0)
-    await running.worker.inner.writer.settled()
+    await running.worker.inner.writer.drained()
     running.worker.inner.store.judge = lambda _batch: None
     await running.begun()
     await running.deliver(ISSUED_0, 0)
-    await running.worker.inner.writer.settled()
+    await running.worker.inner.writer.drained()
     assert running.worker.inner.store.ends == [(0, 1)]
     assert not running.task.done()
 
@@ -123,24 +121,24 @@ async def test_outside_a_session_nothing_is_written() -> None:
 
 
 class TestAGap:
-    """Records missing before a delivery: markers of transactions, or a consumer that began again at the end."""
+    """Records missing before a delivery: transaction markers, or a consumer that was reset to the end."""
 
-    async def test_is_believed_when_the_log_shows_it(self, running: Running) -> None:
+    async def test_is_accepted_if_the_log_has_it(self, running: Running) -> None:
         await running.deliver(ISSUED_0, 0)
         running.worker.log.first[ISSUED_0] = 3
         await running.deliver(ISSUED_0, 3, 4)
-        await running.worker.inner.writer.settled()
+        await running.worker.inner.writer.drained()
         assert running.worker.inner.store.ends == [(0, 1), (1, 5)]
 
-    async def test_is_not_believed_when_the_log_holds_a_record_there(self, running: Running) -> None:
+    async def test_is_not_accepted_if_the_log_has_a_record_there(self, running: Running) -> None:
         await running.deliver(ISSUED_0, 0)
         running.worker.log.first[ISSUED_0] = 1
         await running.deliver(ISSUED_0, 3, 4)
-        await running.worker.inner.writer.settled()
+        await running.worker.inner.writer.drained()
         assert running.worker.inner.store.ends == [(0, 1)]
         assert not running.task.done()
 
-    async def test_ends_the_session_when_the_log_cannot_be_asked(self, running: Running) -> None:
+    async def test_ends_the_session_if_the_log_cannot_be_queried(self, running: Running) -> None:
         await running.deliver(ISSUED_0, 0)
         running.worker.log.error = TimeoutError("planted")
         await running.deliver(ISSUED_0, 3)
@@ -148,36 +146,36 @@ class TestAGap:
 
 
 class TestHeartbeats:
-    """A lease lives 3 s; a batch may take nearly as long, and so may a look at the log."""
+    """A lease expires after 3 s. A batch or a query of the log may take nearly as long."""
 
-    async def test_go_on_while_a_batch_hangs_and_a_partition_waits_to_be_gained(self, running: Running) -> None:
+    async def test_continue_while_a_batch_hangs_and_a_partition_is_being_gained(self, running: Running) -> None:
         inner = running.worker.inner
         inner.store.open.clear()
         await running.deliver(ISSUED_0, 0)
-        running.worker.tenancy.leases[ISSUED_1] = lease(ISSUED_1, 0, epoch=2)
-        before = running.worker.tenancy.rounds
+        running.worker.lease_manager.granted[ISSUED_1] = lease(ISSUED_1, 0, epoch=2)
+        before = running.worker.lease_manager.renewals
 
         async def beats() -> bool:
-            return running.worker.tenancy.rounds > before + 5
+            return running.worker.lease_manager.renewals > before + 5
 
-        await until(beats, "heartbeats go on")
-        assert ISSUED_1 not in inner.reader.next_offsets, "it waits for what was decoded"
+        await until(beats, "heartbeats continue")
+        assert ISSUED_1 not in inner.reader.next_offsets, "it waits for the decoded batch"
         inner.store.open.set()
         await running.begun()
 
-    async def test_that_get_no_answer_for_as_long_as_a_lease_lives_end_the_session(
+    async def test_without_a_response_for_the_lease_time_end_the_session(
         self, running: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        running.worker.tenancy.answers.clear()
+        running.worker.lease_manager.responds.clear()
         monkeypatch.setattr(module, "EXPIRY", timedelta(seconds=0.05))
         assert isinstance(await running.failed(), TimeoutError)
         assert running.worker.ended
 
 
-async def test_a_process_that_is_ended_begins_no_new_session_though_closing_failed(
+async def test_a_stopped_process_starts_no_session_even_if_closing_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """SIGTERM while PostgreSQL is gone: whatever the end of the session raises, the supervisor ends too."""
+    """SIGTERM while PostgreSQL is unreachable: the supervisor ends, whatever error closing the session raises."""
     monkeypatch.setattr(module, "HEARTBEAT", timedelta(seconds=0.01))
     worker = Planted()
     original = worker.session
@@ -194,7 +192,7 @@ async def test_a_process_that_is_ended_begins_no_new_session_though_closing_fail
         return not worker.ended
 
     await until(up, "a session")
-    worker.tenancy.ends = OSError("planted")
+    worker.lease_manager.ends = OSError("planted")
     supervising.cancel()
     done, _ = await asyncio.wait([supervising], timeout=60)
     assert supervising in done

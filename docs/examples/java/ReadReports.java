@@ -30,8 +30,10 @@ public class ReadReports {
             consumer.subscribe(List.of("report-ready"));
             while (true) {
                 for (ConsumerRecord<String, byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
-                    JsonNode event = json.readTree(record.value());
-                    if (!event.path("type").asText().equals("report-ready")) continue; // other types may come
+                    JsonNode event = event(json, record.value());
+                    // Other types may come, and records that are not the publisher's.
+                    if (!event.path("type").asText().equals("report-ready")) continue;
+                    if (!event.path("source").asText().equals("/publisher")) continue;
                     if (!seen.add(event.path("id").asText())) continue; // sent twice
                     JsonNode report = event.path("data");
                     String week = report.path("week_start").asText();
@@ -44,6 +46,14 @@ public class ReadReports {
                 }
                 consumer.commitSync();
             }
+        }
+    }
+
+    private static JsonNode event(ObjectMapper json, byte[] value) {
+        try {
+            return value == null ? json.createObjectNode() : json.readTree(value);
+        } catch (java.io.IOException notJson) {
+            return json.createObjectNode();
         }
     }
 }

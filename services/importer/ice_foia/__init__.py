@@ -1,17 +1,11 @@
-"""Profile `ice-foia`: detainers as Immigration and Customs Enforcement released them under the FOIA.
+"""Profile `ice-foia`: detainers as Immigration and Customs Enforcement released them under the FOIA in 2015.
 
-The file names a facility, a state and a city for each detainer; `resolve` finds the authority that ran it.
-Nothing here guesses: what the names do not decide is a reject with its reason.
+The file names a facility, a state and a city for each detainer; `services.importer.facilities` finds the authority.
 """
 
-from services.importer.ice_foia.reading import COLUMNS, count_rows, read
-from services.importer.ice_foia.resolving import Resolved, Unresolved, resolve
+from services.importer.ice_foia.reading import COLUMNS, read
 
 __all__ = [
     "COLUMNS",
-    "Resolved",
-    "Unresolved",
-    "count_rows",
     "read",
-    "resolve",
 ]

@@ -1,0 +1,12 @@
+"""The SQL statements of the commands, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.runtime import queries
+
+SQL: Final = queries.load("services.cli", "operators.sql")
+"""The statements of all commands except `ddor status`."""
+STATUS_SQL: Final = queries.load("services.cli", "status.sql")
+"""The statements of `ddor status`."""
