@@ -82,7 +82,7 @@ def postgres_answers(dsn: str, timeout: float = 2.0) -> bool:
                     return bool(await connection.fetchval("SELECT 1") == 1)
                 finally:
                     await connection.close()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             return False
 
     # In a separate thread: the caller may be a fixture inside a running event loop.

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from services.runtime import error_messages
-from services.runtime.errors import CallerError
+from services.runtime.errors import DATABASE_ERRORS, CallerError
 
 CONNECTIONS = 4
 """The number of connections to PostgreSQL, shared by all readers."""
@@ -75,7 +75,7 @@ class ReaderPool:
         try:
             async with self._check_pool.acquire(timeout=TIMEOUT_SECONDS) as connection:
                 await connection.fetch("SELECT 1", timeout=TIMEOUT_SECONDS)
-        except (OSError, CallerError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, CallerError, *DATABASE_ERRORS) as error:
             return f"PostgreSQL: {error_messages.summary(error)}"
         return None
 

@@ -25,6 +25,9 @@ class InvariantError(Exception):
     """An invariant is violated: a defect in this program or its data. Stop and report it."""
 
 
+DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""All errors of asyncpg. It raises the last one if the server ends the session in the middle of an exchange."""
+
 _RETRIED_CLASSES: Final = ("08", "40", "53", "57", "58")
 """SQLSTATE classes: connection, rollback, resources, operator intervention, system error."""
 _RETRIED_STATES: Final = ("55P03", "25P04")
@@ -40,9 +43,9 @@ def is_transient(error: BaseException) -> bool:
         return state.startswith(_RETRIED_CLASSES) or state in _RETRIED_STATES
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error) or "released" in str(error)
-    if isinstance(error, asyncpg.InternalClientError):
-        return True  # asyncpg's error if the server ends the session during a COPY
-    return isinstance(error, KafkaError | OSError | TimeoutError | asyncio.TimeoutError | EOFError)
+    return isinstance(
+        error, asyncpg.InternalClientError | KafkaError | OSError | TimeoutError | asyncio.TimeoutError | EOFError
+    )
 
 
 _SETUP_CLASSES: Final = ("0A", "25", "26", "28", "34", "3D", "3F", "42", "55")

@@ -44,15 +44,15 @@ async def test_20_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> 
 
 async def test_an_aggregator_without_the_fence_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOR_TEST_WRONG", "unfenced")
-    blows = [Blow("stop", "aggregator", (n + 1) * _EVENTS // 3, 6) for n in range(2)]
-    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=15).run()).verdict
+    blows = [Blow("stop", "aggregator", (n + 1) * _EVENTS // 4, 6) for n in range(3)]
+    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=30).run()).verdict
     assert verdict.doubled > 0, verdict.violations
 
 
 async def test_a_position_moved_before_the_write_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDOR_TEST_WRONG", "early")
     blows = schedule(4, _EVENTS, 1, (("kill", "aggregator"), ("kill", "aggregator-2")))
-    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=15).run()).verdict
+    verdict = (await Chaos(tmp_path, blows, _EVENTS, 1, _WRONG, patience=30).run()).verdict
     assert verdict.lost > 0, verdict.violations
     assert not [one for one in verdict.violations if one.startswith(UNFINISHED)], (
         "all records were read, and some facts are missing"

@@ -19,6 +19,9 @@ from services.aggregator.store import Store, WriteResult
 from services.aggregator.transaction import transaction
 from services.cli.main import main
 
+WINDOW_SECONDS = 3.0
+"""Almost the whole time of a batch, so that a blow at any moment falls into it."""
+
 
 class Unfenced(Store):
     """Writes regardless of owner and position of the partitions.
@@ -28,7 +31,7 @@ class Unfenced(Store):
 
     async def write(self, batch: Batch) -> WriteResult:
         """Wait, then write without the fence."""
-        await asyncio.sleep(1)
+        await asyncio.sleep(WINDOW_SECONDS)
         return await super().write(batch)
 
     async def _fence(self, _claims: Sequence[Claim]) -> None:
@@ -45,7 +48,7 @@ class Early(Store):
         async with transaction(self._connection):
             await self._fence(batch.claims)
             await self._advance(batch.claims, Counter())
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(WINDOW_SECONDS)
         async with transaction(self._connection):
             await self._stage(batch)
             won, superseded = await self._write_facts(batch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
 import pytest
 
 from schemas.log import Vector
@@ -13,7 +12,7 @@ from services.aggregator.leases import EXPIRY
 from services.aggregator.spans import Claim
 from services.aggregator.store import TIMEOUT, FencedError, Store
 from services.runtime import postgres
-from services.runtime.errors import is_transient
+from services.runtime.errors import DATABASE_ERRORS, is_transient
 from tests.conftest import MakeSettings
 from tests.integration.conftest import OpenStore
 from tests.support import events
@@ -145,7 +144,7 @@ async def test_a_batch_that_hangs_ends_before_the_lease_expires(
             clock = asyncio.get_running_loop().time
             began = clock()
             async with asyncio.timeout(60):
-                with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)) as ended:
+                with pytest.raises(DATABASE_ERRORS) as ended:
                     await store.write(batch(RECORDS))
             assert clock() - began >= TIMEOUT.total_seconds(), "the whole timeout has passed"
     finally:
@@ -176,7 +175,7 @@ async def test_a_worker_that_stops_during_a_copy_blocks_no_other_worker(
                 await (await open_store("two")).write(batch(records, epoch=2))
             before = await everything(connection)
             copy.open.set()
-            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, FencedError)):
+            with pytest.raises((*DATABASE_ERRORS, FencedError)):
                 await writing
         finally:
             slow.terminate()

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TypeAlias
 
-import asyncpg
 import pytest
 
 from schemas.acceptance import RULES_VERSION
@@ -18,6 +17,7 @@ from services.aggregator.lease_manager import LeaseManager, NameTakenError
 from services.aggregator.leases import EXPIRY
 from services.aggregator.worker import PARTITIONS
 from services.runtime import postgres
+from services.runtime.errors import DATABASE_ERRORS, is_transient
 from tests.conftest import MakeSettings
 from tests.support.positions import Connection, owners
 from tests.support.waiting import until
@@ -82,8 +82,9 @@ async def test_the_session_of_a_stopped_worker_is_terminated_after_its_expiry(
         await second.claim_name()
     await connection.execute("UPDATE worker SET seen_at = seen_at - $1::interval", EXPIRY)
     await until(lambda: _claimed(second), "the name of the stopped process claimed")
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    with pytest.raises((*DATABASE_ERRORS, OSError)) as ended:
         await first.renew()
+    assert is_transient(ended.value)
     assert session.is_closed()
     assert len(await second.renew()) == len(PARTITIONS)
 
