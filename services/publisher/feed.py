@@ -22,7 +22,7 @@ _CAUSES = {"initial": "first report", "scheduled": "scheduled revision", "correc
 
 
 def atom(revisions: Sequence[Mapping[str, Any]]) -> bytes:
-    """The feed. Each revision has week, revision, cause, digest, published_at, totals and demonstration.
+    """The feed. Each revision has week, revision, cause, digest, published_at, issued, declined and demonstration.
 
     Links are relative to the feed's address. The id of an entry is that of the event on `report-ready`.
     """
@@ -50,7 +50,7 @@ def _entry(feed: ET.Element, one: Mapping[str, Any]) -> None:
     ET.SubElement(entry, "link", {"rel": "enclosure", "type": "application/json", "href": address["json"]})
     ET.SubElement(entry, "link", {"rel": "enclosure", "type": "text/csv", "href": address["csv"]})
     ET.SubElement(entry, "category", {"term": one["cause"], "label": _CAUSES[one["cause"]]})
-    numbers = f"Issued {one['totals']['issued']:,}, declined {one['totals']['declined']:,}."
+    numbers = f"Issued {one['issued']:,}, declined {one['declined']:,}."
     note = " Demonstration data." if one["demonstration"] else ""
     _text(entry, "summary", f"{numbers}{note} Digest {one['digest']}.")
 

@@ -13,7 +13,7 @@ from typing import Any
 import rfc8785
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from services.publisher import maps, shapes
+from services.publisher import maps, shapes, trend
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -25,9 +25,9 @@ CSV_COLUMNS = ("week_start", "week_end", "revision", "geoid", "name", "state", "
 Document = dict[str, Any]
 
 
-def render(document: Document, form: str, week_status: Document | None = None) -> bytes:
-    """Render a report in one of the formats of MEDIA_TYPES. `week_status` is for HTML only, see `as_html`."""
-    return as_html(document, week_status) if form == "html" else {"json": as_json, "csv": as_csv}[form](document)
+def render(document: Document, form: str, context: Document | None = None) -> bytes:
+    """Render a report in one of the formats of MEDIA_TYPES. `context` is for HTML only, see `as_html`."""
+    return as_html(document, context) if form == "html" else {"json": as_json, "csv": as_csv}[form](document)
 
 
 def as_json(document: Document) -> bytes:
@@ -48,20 +48,35 @@ def as_csv(document: Document) -> bytes:
     return text.getvalue().encode()
 
 
-def as_html(document: Document, week_status: Document | None = None) -> bytes:
-    """The page of one report. `week_status`: the current status of its week, pending facts and newest revision."""
+def as_html(document: Document, context: Document | None = None) -> bytes:
+    """The page of one report.
+
+    `context` is what the document does not contain: `published_at`, the weeks `previous` and `next`, the `weeks` of the
+    trend, and the `status` of its week (None with `as_of`): provisional or final, pending facts and newest revision.
+    """
     page = _templates().get_template("report.html")
     states = maps.by_state(document["jurisdictions"])
+    weeks = _trend(document, context)
     return page.render(
         report=document,
-        week_status=week_status,
+        context=context,
         style=_style(),
+        main_points=trend.main_points(weeks),
+        charts=trend.charts(weeks),
+        declined_once=sum(row["declined"] == 1 for row in document["jurisdictions"]),
+        silent=sum(row["status"] == "silent" for row in document.get("scope", {}).get("agencies", ())),
         states=states,
         tiles=maps.tiles(states),
         dot_map=maps.dot_map(document["jurisdictions"]),
         outlines=shapes.outlines(),
         view_box=shapes.VIEW_BOX,
     ).encode()
+
+
+def _trend(document: Document, context: Document | None) -> list[Document]:
+    """The weeks of the trend; none for a revision that is not the newest of its week, whose totals they do not show."""
+    weeks: list[Document] = context["weeks"] if context else []
+    return weeks if weeks and weeks[-1]["revision"] == document["revision"] else []
 
 
 def front_page(reports: list[Document]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import asyncpg
@@ -16,7 +16,7 @@ from starlette.routing import Route
 from schemas.announcement import links
 from schemas.report import sha256_of
 from schemas.week import ReportingCalendar
-from services.publisher import feed, rendering, report_requests
+from services.publisher import feed, rendering, report_requests, trend
 from services.publisher.closing import State
 from services.publisher.queries import SQL
 from services.publisher.reader_pool import Connect, ReaderPool, TooManyReadersError
@@ -151,15 +151,29 @@ class Reports:
         if row is None:
             return _not_found()
         week_status = None if as_of else _current(row) | {"newest": row["newest"]}
-        shown = sha256_of(week_status)[:8] if form == "html" else ""
+        context = await self._context(row, week_status, as_of) if form == "html" else None
+        shown = sha256_of(context)[:8] if context else ""
         tag = f'"{row["digest"][:32]}-{form}{shown}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept", **_status_headers(week_status)}
         if has_tag(request.headers.getlist("if-none-match"), tag):
             return Response(status_code=304, headers=headers)
-        body = await self._body(row, form, week_status, tag)
+        body = await self._body(row, form, context, tag)
         return _not_found() if body is None else _response(body, form, headers)
 
-    async def _body(self, row: asyncpg.Record, form: str, week_status: dict[str, Any] | None, tag: str) -> bytes | None:
+    async def _context(
+        self, row: asyncpg.Record, week_status: dict[str, Any] | None, as_of: datetime | None
+    ) -> dict[str, Any]:
+        """The parts of a page that are not in the document, see `rendering.as_html`."""
+        weeks = await self._rows(SQL["trend"], row["week"], as_of)
+        return {
+            "published_at": f"{row['published_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+            "previous": row["previous_week"] and str(row["previous_week"]),
+            "next": row["next_week"] and str(row["next_week"]),
+            "weeks": [_week(one, is_current=as_of is None) for one in weeks],
+            "status": week_status,
+        }
+
+    async def _body(self, row: asyncpg.Record, form: str, context: dict[str, Any] | None, tag: str) -> bytes | None:
         """The rendered revision, from the cache or from its document. None if the row is gone.
 
         The key contains the version of the row, because a recovered revision has the same digest and fewer fields.
@@ -170,7 +184,7 @@ class Reports:
             stored = await self._row(SQL["document"], row["week"], row["revision"])
             if stored is None:
                 return None
-            body = rendering.render(stored["figures"], form, week_status)
+            body = rendering.render(stored["figures"], form, context)
             self._rendered.put(key, body)
         return body
 
@@ -192,15 +206,25 @@ def _listed(row: asyncpg.Record) -> dict[str, Any]:
         "digest": row["digest"],
         "published_at": row["published_at"].isoformat(),
         "demonstration": row["demonstration"],
-        "totals": row["totals"],
+        "totals": _totals(row),
         "links": links(row["week"], row["revision"]),
     }
 
 
+def _totals(row: asyncpg.Record) -> dict[str, int]:
+    return {kind: row[kind] for kind in trend.KINDS}
+
+
+def _week(row: asyncpg.Record, *, is_current: bool) -> dict[str, Any]:
+    """A week of the trend. Whether a week was provisional at an earlier instant is not known."""
+    numbers = {name: row[name] for name in ("revision", "issued", "declined", "first_issued", "first_declined")}
+    return {"week": str(row["week"]), **numbers, "provisional": is_current and row["state"] != State.FINAL}
+
+
 def _current(row: asyncpg.Record) -> dict[str, Any]:
     """The current status of a week and its pending facts. They are not part of a document."""
-    counted, totals = row["now"] or {}, row["totals"]
-    pending = {kind: counted.get(kind, 0) - totals[kind] for kind in ("issued", "declined")}
+    counted, totals = row["now"] or {}, _totals(row)
+    pending = {kind: counted.get(kind, 0) - totals[kind] for kind in trend.KINDS}
     return {"status": "final" if row["state"] == State.FINAL else "provisional", "pending": pending}
 
 

@@ -58,7 +58,7 @@ async def as_of_now(life: Life) -> AsyncIterator[None]:
     for table in _ROLLED_BACK:
         columns = await life.connection.fetchval(
             "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute"
-            " WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped", table
+            " WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''", table
         )  # fmt: skip
         await life.connection.execute(
             f"INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM kept_{table}"

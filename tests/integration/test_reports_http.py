@@ -98,6 +98,16 @@ async def test_the_feed_has_each_revision_newest_first(served: Served) -> None:
     assert "Issued 8, declined 3." in entries[1]
 
 
+async def test_a_page_compares_the_week_with_the_week_before_and_links_to_it(served: Served) -> None:
+    page = (await served.http.get(f"/reports/{served.next_week}")).text
+    assert "8 fewer than in the week before (8)." in page
+    assert f'rel="prev" href="/reports/{served.week}"' in page
+    assert page.count("<polyline") == 2
+    before = (await served.http.get(f"/reports/{served.week}")).text
+    assert f'rel="next" href="/reports/{served.next_week}"' in before
+    assert "Main points" not in before, "nothing to compare it with"
+
+
 async def test_a_report_is_found_by_list_latest_week_and_revision(served: Served) -> None:
     http, week = served.http, served.week
     listed = (await http.get("/v1/reports")).json()["reports"]
@@ -257,6 +267,8 @@ async def test_status_and_pending_changes_are_in_headers_until_the_next_close(
     page = (await http.get(f"/v1/reports/{week}.html")).text
     assert "Changed since revision 1" in page
     assert "late +1" in page
+    after = (await http.get(f"/reports/{served.next_week}")).text
+    assert "4 fewer than in the week before (4, revised from 3)" in after
     first = await http.get(f"/v1/reports/{week}/revisions/1.html")
     assert f"/v1/reports/{week}/revisions/2.html" in first.text, "the old revision links to the newer one"
     assert (await http.get(f"/v1/reports/{week}/revisions/1")).content == document

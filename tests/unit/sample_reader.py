@@ -24,7 +24,12 @@ ROW: dict[str, Any] = {
     "digest": REPORT.digest,
     "figures": REPORT.model_dump(mode="json") | {"digest": REPORT.digest},
     "published_at": datetime(2017, 2, 5, 5, tzinfo=UTC),
-    "totals": {"issued": 118, "declined": 51},
+    "issued": 118,
+    "declined": 51,
+    "first_issued": 118,
+    "first_declined": 51,
+    "previous_week": None,
+    "next_week": None,
     "demonstration": False,
     "state": "published",
     "newest": 1,
@@ -60,6 +65,8 @@ class Pool:
             raise self.broken
         if statement == "SELECT 1":
             return [{}]
+        if statement == SQL["trend"]:
+            return [self.row] if self.row else []
         assert statement in [SQL[name] for name in ("reports", "newest_revisions", "shown_revision", "document")]
         if statement == SQL["document"]:
             self.documents += 1

@@ -1,0 +1,131 @@
+"""services.publisher.trend: sentences and charts of a year of weekly totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from services.publisher import trend
+from services.publisher.rendering import as_html
+from tests.unit.test_rendering import Page, document
+
+LAST = date(2017, 1, 28)
+
+
+def week(back: int, issued: int, declined: int, **changes: object) -> dict[str, Any]:
+    """The week `back` weeks before LAST."""
+    day = str(LAST - timedelta(weeks=back))
+    first = {"first_issued": issued, "first_declined": declined}
+    return {
+        "week": day,
+        "revision": 1,
+        "issued": issued,
+        "declined": declined,
+        "provisional": False,
+        **first,
+        **changes,
+    }
+
+
+def declined(*numbers: int) -> list[dict[str, Any]]:
+    """Consecutive weeks with these numbers of declines, the last of them LAST."""
+    return [week(len(numbers) - 1 - position, 0, n) for position, n in enumerate(numbers)]
+
+
+def test_a_single_week_has_no_points_and_no_chart() -> None:
+    assert trend.main_points(declined(206)) == {}
+    assert trend.charts(declined(206)) == []
+    assert trend.main_points([]) == {}
+    assert trend.charts([]) == []
+
+
+def test_a_week_is_compared_with_the_newest_figure_of_the_week_before() -> None:
+    weeks = [week(1, 3_000, 190, revision=2, first_declined=188), week(0, 3_083, 206)]
+    assert trend.main_points(weeks) == {
+        "issued": ["83 more than in the week before (3,000)."],
+        "declined": ["16 more than in the week before (190, revised from 188)."],
+    }
+
+
+def test_fewer_and_as_many() -> None:
+    assert trend.main_points(declined(7, 5))["declined"] == ["2 fewer than in the week before (7)."]
+    assert trend.main_points(declined(5, 5))["declined"] == ["As many as in the week before (5)."]
+
+
+def test_a_mean_needs_four_weeks_in_a_row() -> None:
+    assert trend.main_points(declined(1, 2, 3, 5))["declined"][1:] == ["Mean of the last 4 weeks: 2.8."]
+    gap = [week(4, 0, 1), week(2, 0, 2), week(1, 0, 3), week(0, 0, 4)]
+    assert trend.main_points(gap)["declined"] == ["1 more than in the week before (3)."]
+
+
+def test_a_median_needs_52_weeks_in_a_row_and_last_year_its_week() -> None:
+    numbers = [1_000, *range(1, 53)]
+    points = trend.main_points(declined(*numbers))["declined"]
+    assert points[2:] == [
+        "Median of the last 52 weeks: 26.5. Maximum: 52, in the week of 2017-01-28.",
+        "Same week of the year before (2016-01-30): 1,000.",
+    ]
+    assert len(trend.main_points(declined(*numbers[2:]))["declined"]) == 2
+
+
+def test_a_chart_begins_at_zero_and_a_missing_week_interrupts_its_line() -> None:
+    weeks = [week(4, 0, 10), week(3, 0, 20), week(1, 0, 15), week(0, 0, 0)]
+    _, chart = trend.charts(weeks)
+    assert chart.top == 20
+    assert len(chart.lines) == 2
+    ys = [point.y for point in chart.points]
+    zero, top = ys[3], ys[1]
+    assert ys[0] == (zero + top) / 2, "linear"
+    assert zero > ys[2] > top
+    assert chart.points[-1].x == max(point.x for point in chart.points)
+
+
+def test_a_year_fits_the_drawing() -> None:
+    _, chart = trend.charts(declined(*range(53)))
+    assert all(0 < point.x < trend.WIDTH and 0 < point.y < trend.HEIGHT for point in chart.points)
+    assert len({point.x for point in chart.points}) == 53
+
+
+def test_weeks_without_a_decline_have_a_chart() -> None:
+    assert trend.charts(declined(0, 0))[1].top == 1
+
+
+def test_provisional_and_revised_weeks_are_marked() -> None:
+    weeks = [week(1, 5, 5, first_declined=4, revision=2), week(0, 5, 5, provisional=True)]
+    _, chart = trend.charts(weeks)
+    assert [(one.is_revised, one.is_provisional) for one in chart.points] == [(True, False), (False, True)]
+
+
+def context(weeks: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
+    return {"published_at": "2017-02-05 05:00 UTC", "previous": None, "next": None, "weeks": weeks} | {
+        "status": None,
+        **changes,
+    }
+
+
+def page(report: Mapping[str, Any], weeks: list[dict[str, Any]], **changes: object) -> str:
+    return as_html(dict(report), context(weeks, **changes)).decode()
+
+
+def test_the_page_shows_the_points_the_charts_and_their_table() -> None:
+    weeks = [week(1, 3_000, 190, first_declined=188, revision=2), week(0, 1_136, 89)]
+    shown = page(document(), weeks, previous="2017-01-21")
+    assert "1,864 fewer than in the week before (3,000)." in shown
+    assert shown.count("<polyline") == 2
+    assert 'rel="prev" href="/reports/2017-01-21"' in shown
+    assert "Not the latest release" not in shown
+    rows = Page(shown.encode()).tables["The year up to this week"]
+    assert rows[1:] == [["2017-01-28", "1,136", "1,136", "89", "89"], ["2017-01-21", "3,000", "3,000", "190", "188"]]
+
+
+def test_a_page_with_a_later_week_says_so() -> None:
+    shown = page(document(), [week(0, 1_136, 89)], next="2017-02-04")
+    assert "Not the latest release" in shown
+    assert 'rel="next" href="/reports/2017-02-04"' in shown
+
+
+def test_an_older_revision_has_no_comparison_with_newest_figures() -> None:
+    shown = page(document(), [week(1, 3_000, 190), week(0, 1_136, 90, revision=2)])
+    assert "Main points" not in shown
+    assert "<polyline" not in shown
