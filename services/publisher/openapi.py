@@ -48,6 +48,26 @@ _WEEK: Document = {
 }
 _PAGE: Document = _WEEK | {"description": "The first day of the week, or `latest`.", "example": "2017-01-28"}
 _NOT_MODIFIED: Document = {"description": "The ETag is in If-None-Match, or that is `*`."}
+_GEOID: Document = {
+    "name": "geoid",
+    "in": "query",
+    "required": True,
+    "description": "The code of a jurisdiction.",
+    "schema": {"type": "string"},
+    "example": "32003",
+}
+_SERIES_WEEK: Document = {
+    "type": "object",
+    "description": "The newest revision of a week. A number is null if it is unknown, or without a row in the report.",
+    "required": ["week", "revision", "reported", "issued", "declined"],
+    "properties": {
+        "week": {"type": "string", "format": "date"},
+        "revision": {"type": "integer", "minimum": 1},
+        "reported": {"type": "boolean", "description": "Whether the report has a row of the jurisdiction."},
+        "issued": {"type": ["integer", "null"], "minimum": 0},
+        "declined": {"type": ["integer", "null"], "minimum": 0},
+    },
+}
 _NUMBER: Document = {
     "name": "number",
     "in": "path",
@@ -60,7 +80,7 @@ _NUMBER: Document = {
 
 def document() -> Document:
     """The OpenAPI document. The schema of a report comes from its model."""
-    schemas = openapi.models(Report, mode="serialization") | {"Listed": _LISTED}
+    schemas = openapi.models(Report, mode="serialization") | {"Listed": _LISTED, "SeriesWeek": _SERIES_WEEK}
     add_digest(schemas["Report"])
     return openapi.document("Publisher", _DESCRIPTION, _paths(), schemas)
 
@@ -87,6 +107,21 @@ def _paths() -> Document:
                 "responses": page | bad | missing | {"304": _NOT_MODIFIED},
             }
         },
+        "/jurisdictions/{geoid}": {
+            "get": {
+                "summary": "The page of a jurisdiction, for people.",
+                "tags": ["reports"],
+                "parameters": [_GEOID | {"in": "path"}],
+                "responses": page
+                | plain
+                | {"304": _NOT_MODIFIED, "404": {"description": "There is no such code.", "content": html}},
+            }
+        },
+        "/v1/series": _get(
+            "The published figures of one jurisdiction, by week.",
+            [_GEOID, _day("from", "later"), _day("to", "earlier"), _AS_OF],
+            _series(),
+        ),
         "/feed.atom": _get("The newest revisions as an Atom feed.", [], _feed() | plain),
         "/v1/reports": _get("The newest revision of each week.", [_AS_OF], found | bad),
         "/v1/reports/{name}": _get("The newest revision of a week's report.", [_WEEK, _AS_OF], _report() | bad),
@@ -100,6 +135,36 @@ def _paths() -> Document:
 def _get(summary: str, parameters: list[Document], responses: Document) -> Document:
     away = {"503": problem(_AWAY, retry=True)}
     return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": responses | away}}
+
+
+def _day(name: str, which: str) -> Document:
+    return {
+        "name": name,
+        "in": "query",
+        "description": f"Only weeks that begin on this day or {which}.",
+        "schema": {"type": "string", "format": "date"},
+        "example": "2017-01-28",
+    }
+
+
+def _series() -> Document:
+    text = {"type": "string"}
+    schema = {
+        "type": "object",
+        "required": ["geoid", "name", "state", "weeks"],
+        "properties": {
+            "geoid": text,
+            "name": text,
+            "state": text | {"description": "Postal abbreviation; empty for federal custody and tribes."},
+            "weeks": {"type": "array", "items": reference("SeriesWeek")},
+        },
+    }
+    return {
+        "200": {"description": "The weeks in order.", "content": content("application/json", schema)},
+        "304": _NOT_MODIFIED,
+        "400": problem("A parameter is missing, invalid, repeated or unknown."),
+        "404": problem("There is no jurisdiction with this code."),
+    }
 
 
 def _feed() -> Document:

@@ -176,8 +176,14 @@ SELECT sha256, content FROM input WHERE sha256 = ANY ($1::text[])
 SELECT content FROM policy_registry ORDER BY version DESC LIMIT 1
 
 -- name: add_report
-INSERT INTO report (week, revision, cause, digest, figures_digest, previous_digest, figures, published_at, sequence)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+-- The report, and its figures as rows.
+WITH added AS (
+    INSERT INTO report (week, revision, cause, digest, figures_digest, previous_digest, figures, published_at, sequence)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING week, revision, figures
+)
+INSERT INTO published_figure (week, revision, geoid, issued, declined)
+SELECT week, revision, one ->> 'geoid', (one ->> 'issued')::integer, (one ->> 'declined')::integer
+FROM added, jsonb_array_elements(figures -> 'jurisdictions') AS one
 
 -- name: line_lists
 SELECT week, revision, mode, sha256, content, cells, withdrawn_by FROM line_list WHERE week = $1 ORDER BY revision
@@ -308,6 +314,18 @@ ORDER BY r.revision DESC LIMIT 1
 SELECT DISTINCT ON (r.week) r.week, r.revision, r.issued, r.declined, f.issued AS first_issued, f.declined AS first_declined, c.state
 FROM report r JOIN report f ON f.week = r.week AND f.revision = 1 LEFT JOIN week_close c ON c.week = r.week
 WHERE r.week BETWEEN $1::date - 364 AND $1 AND r.published_at <= COALESCE($2::timestamptz, 'infinity')
+ORDER BY r.week, r.revision DESC
+
+-- name: series
+-- As `trend`, for jurisdiction $1 and the weeks from $2 to $3, as published at $4. `reported`: whether the revision has a row of it.
+SELECT DISTINCT ON (r.week) r.week, r.revision, n.geoid IS NOT NULL AS reported, n.issued, n.declined,
+       f.issued AS first_issued, f.declined AS first_declined, c.state
+FROM report r
+LEFT JOIN published_figure n ON n.geoid = $1 AND n.week = r.week AND n.revision = r.revision
+LEFT JOIN published_figure f ON f.geoid = $1 AND f.week = r.week AND f.revision = 1
+LEFT JOIN week_close c ON c.week = r.week
+WHERE r.week BETWEEN COALESCE($2::date, '-infinity') AND COALESCE($3::date, 'infinity')
+  AND r.published_at <= COALESCE($4::timestamptz, 'infinity')
 ORDER BY r.week, r.revision DESC
 
 -- name: restore_close

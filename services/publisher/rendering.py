@@ -13,7 +13,8 @@ from typing import Any
 import rfc8785
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from services.publisher import maps, shapes, trend
+from schemas.jurisdiction import Jurisdiction
+from services.publisher import maps, series, shapes, trend
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -21,6 +22,8 @@ MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
 }
 CSV_COLUMNS = ("week_start", "week_end", "revision", "geoid", "name", "state", "issued", "declined")
+WEEKS_SHOWN = 520
+"""The greatest number of weeks on the page of a jurisdiction."""
 
 Document = dict[str, Any]
 
@@ -82,6 +85,23 @@ def _trend(document: Document, context: Document | None) -> list[Document]:
 def front_page(reports: list[Document]) -> bytes:
     """The page that lists all weeks."""
     return _templates().get_template("index.html").render(reports=reports, style=_style()).encode()
+
+
+def jurisdiction_page(place: Jurisdiction, weeks: list[Document]) -> bytes:
+    """The page of a jurisdiction. `weeks` are in order, as in `trend.charts`, with `reported`: whether it has a row."""
+    return _templates().get_template("jurisdiction.html").render(
+        place=place,
+        related=series.related(place),
+        charts=trend.charts(weeks),
+        weeks=weeks[: -WEEKS_SHOWN - 1 : -1],
+        omitted=len(weeks) > WEEKS_SHOWN,
+        style=_style(),
+    ).encode()  # fmt: skip
+
+
+def not_found_page(problem: str) -> bytes:
+    """The page for an address without content. `problem` describes what to do."""
+    return _templates().get_template("not_found.html").render(problem=problem, style=_style()).encode()
 
 
 def unavailable_page() -> bytes:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from schemas.envelope import Instant
 from schemas.instant import EARLIEST, LATEST
+from schemas.jurisdiction import Jurisdiction, registry
 from schemas.week import ReportingCalendar
 from services.runtime.negotiation import preferred
 from services.runtime.problems import problem
@@ -22,6 +23,10 @@ _UNESCAPED_PLUS = re.compile(r" (?=[0-9]{2}:[0-9]{2}\Z)")
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _FORMS = {"application/json": "json", "text/html": "html", "text/csv": "csv"}
 _VARY = {"Vary": "Accept"}
+NO_SUCH_CODE = (
+    "There is no jurisdiction with this code. A county has its five-digit FIPS code, such as 32003; a state has two"
+    " digits, a tribe four, and federal custody US."
+)
 
 
 class BadRequestError(Exception):
@@ -87,3 +92,27 @@ def as_of(request: Request, calendar: ReportingCalendar) -> datetime | None:
         pass
     detail = "as_of must be one date (2017-02-06) or one RFC 3339 instant with an offset, in the years 1900 to 2199."
     raise BadRequestError(problem(400, "bad-as-of", detail))
+
+
+def jurisdiction(request: Request) -> Jurisdiction:
+    """The jurisdiction of the parameter `geoid`. BadRequestError 400 without it, 404 for an unknown code."""
+    codes = request.query_params.getlist("geoid")
+    if len(codes) != 1:
+        raise BadRequestError(problem(400, "bad-geoid", "Give one geoid, such as /v1/series?geoid=32003."))
+    if (found := registry().get(codes[0])) is None:
+        raise BadRequestError(problem(404, "jurisdiction-not-found", NO_SUCH_CODE))
+    return found
+
+
+def day(request: Request, name: str) -> date | None:
+    """The date of a parameter, or None without it. BadRequestError 400 if it is not one date."""
+    texts = request.query_params.getlist(name)
+    if not texts:
+        return None
+    try:
+        (text,) = texts
+        if _day(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise BadRequestError(problem(400, "bad-date", f"{name} must be one date, such as 2017-01-28."))

@@ -1,4 +1,4 @@
-"""The HTTP routes for reports: the list, the latest, a week, a revision; as JSON, CSV or HTML; as of an instant."""
+"""The HTTP routes for readers: the list, a week, a revision, a jurisdiction; as JSON, CSV or HTML; as of an instant."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import asyncpg
+import rfc8785
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from schemas.announcement import links
+from schemas.jurisdiction import registry
 from schemas.report import sha256_of
 from schemas.week import ReportingCalendar
-from services.publisher import feed, rendering, report_requests, trend
+from services.publisher import feed, rendering, report_requests, series, trend
 from services.publisher.closing import State
 from services.publisher.queries import SQL
 from services.publisher.reader_pool import Connect, ReaderPool, TooManyReadersError
@@ -68,6 +70,8 @@ class Reports:
             Route("/", self._reading(self.front_page, unavailable=_page_unavailable)),
             Route(feed.PATH, self._reading(self.show_feed)),
             Route("/reports/{name}", self._reading(self.show_page, "as_of", unavailable=_page_unavailable)),
+            Route("/jurisdictions/{geoid}", self._reading(self.show_jurisdiction, unavailable=_page_unavailable)),
+            Route("/v1/series", self._reading(self.show_series, "geoid", "from", "to", "as_of")),
             Route("/v1/reports", self._reading(self.list_reports, "as_of")),
             Route("/v1/reports/{name}", self._reading(self.show, "as_of")),
             Route("/v1/reports/{name}/revisions/{number}", self._reading(self.show, "as_of")),
@@ -125,10 +129,24 @@ class Reports:
     async def show_feed(self, request: Request) -> Response:
         """The Atom feed of the newest revisions."""
         body = feed.atom([dict(row) for row in await self._rows(SQL["newest_revisions"], feed.ENTRIES)])
-        headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "Cache-Control": "no-cache", **_NOSNIFF}
-        if has_tag(request.headers.getlist("if-none-match"), headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        return Response(body, headers=headers, media_type=feed.MEDIA_TYPE)
+        return _tagged(request, body, feed.MEDIA_TYPE)
+
+    async def show_series(self, request: Request) -> Response:
+        """The published figures of one jurisdiction, week by week, as JSON."""
+        place = report_requests.jurisdiction(request)
+        first, last = report_requests.day(request, "from"), report_requests.day(request, "to")
+        rows = await self._rows(SQL["series"], place.code, first, last, report_requests.as_of(request, self._calendar))
+        return _tagged(request, rfc8785.dumps(series.document(place, map(dict, rows))), "application/json")
+
+    async def show_jurisdiction(self, request: Request) -> Response:
+        """The HTML page of one jurisdiction."""
+        place = registry().get(request.path_params["geoid"])
+        if place is None:
+            return _response(rendering.not_found_page(report_requests.NO_SUCH_CODE), "html", status=404)
+        rows = await self._rows(SQL["series"], place.code, None, None, None)
+        weeks = [series.week(dict(row), is_current=True) | {"reported": row["reported"]} for row in rows]
+        policy = {"Content-Security-Policy": rendering.content_security_policy()}
+        return _tagged(request, rendering.jurisdiction_page(place, weeks), rendering.MEDIA_TYPES["html"], policy)
 
     async def list_reports(self, request: Request) -> Response:
         """The newest revision of each week, newest week first."""
@@ -169,7 +187,7 @@ class Reports:
             "published_at": f"{row['published_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
             "previous": row["previous_week"] and str(row["previous_week"]),
             "next": row["next_week"] and str(row["next_week"]),
-            "weeks": [_week(one, is_current=as_of is None) for one in weeks],
+            "weeks": [series.week(dict(one), is_current=as_of is None) for one in weeks],
             "status": week_status,
         }
 
@@ -215,12 +233,6 @@ def _totals(row: asyncpg.Record) -> dict[str, int]:
     return {kind: row[kind] for kind in trend.KINDS}
 
 
-def _week(row: asyncpg.Record, *, is_current: bool) -> dict[str, Any]:
-    """A week of the trend. Whether a week was provisional at an earlier instant is not known."""
-    numbers = {name: row[name] for name in ("revision", "issued", "declined", "first_issued", "first_declined")}
-    return {"week": str(row["week"]), **numbers, "provisional": is_current and row["state"] != State.FINAL}
-
-
 def _current(row: asyncpg.Record) -> dict[str, Any]:
     """The current status of a week and its pending facts. They are not part of a document."""
     counted, totals = row["now"] or {}, _totals(row)
@@ -238,6 +250,15 @@ def _status_headers(week_status: dict[str, Any] | None) -> dict[str, str]:
         "Report-Pending": ", ".join(f"{kind}={n:+d}" if n else f"{kind}=0" for kind, n in pending.items()),
         "Report-Newest-Revision": str(week_status["newest"]),
     }
+
+
+def _tagged(request: Request, body: bytes, media_type: str, more: dict[str, str] | None = None) -> Response:
+    """A body with its digest as the ETag, or 304."""
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache", **_NOSNIFF, **(more or {})}
+    if has_tag(request.headers.getlist("if-none-match"), tag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=media_type)
 
 
 def _response(body: bytes, form: str, headers: dict[str, str] | None = None, status: int = 200) -> Response:

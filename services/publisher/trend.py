@@ -76,7 +76,7 @@ class Point:
     y: float
     week: str
     n: int
-    first: int
+    first: int | None
     is_revised: bool
     is_provisional: bool
 
@@ -94,15 +94,19 @@ class Chart:
 
 
 def charts(weeks: Sequence[Week]) -> list[Chart]:
-    """A chart of each kind; none for fewer than two weeks. `weeks` are as in `main_points`.
+    """A chart of each kind that has two known numbers. `weeks` are as in `main_points`; an unknown number is None.
 
-    The horizontal axis has 53 weeks, the last at its end.
+    The horizontal axis has 53 weeks, the last at its end. Earlier weeks are omitted.
     """
-    return [_chart(weeks, kind) for kind in KINDS] if len(weeks) > 1 else []
-
-
-def _chart(weeks: Sequence[Week], kind: str) -> Chart:
+    if not weeks:
+        return []
     last = date.fromisoformat(weeks[-1]["week"])
+    year = [one for one in weeks if last - date.fromisoformat(one["week"]) <= _YEAR * _WEEK]
+    known = {kind: [one for one in year if one[kind] is not None] for kind in KINDS}
+    return [_chart(known[kind], kind, last) for kind in KINDS if len(known[kind]) > 1]
+
+
+def _chart(weeks: Sequence[Week], kind: str, last: date) -> Chart:
     top = _round_up(max(one[kind] for one in weeks))
     points: list[Point] = []
     parts: list[list[str]] = []
@@ -112,9 +116,8 @@ def _chart(weeks: Sequence[Week], kind: str) -> Chart:
         x = WIDTH - _RIGHT - (last - day) / _WEEK * (WIDTH - _LEFT - _RIGHT) / _YEAR
         y = _TOP + (1 - one[kind] / top) * (HEIGHT - _TOP - _BOTTOM)
         first = one[f"first_{kind}"]
-        point = Point(
-            round(x, 1), round(y, 1), one["week"], one[kind], first, one[kind] != first, bool(one["provisional"])
-        )
+        is_revised = first not in (None, one[kind])
+        point = Point(round(x, 1), round(y, 1), one["week"], one[kind], first, is_revised, one["provisional"])
         points.append(point)
         if former is None or day - former != _WEEK:
             parts.append([])

@@ -123,7 +123,9 @@ async def test_a_record_that_may_hide_an_announcement_stops_the_publisher_until_
 async def test_an_announcement_that_a_mirror_wrote_twice_is_recovered_once(life: Life, week: ReportingWeek) -> None:
     [one] = await kafka_log.read(life.settings.kafka_bootstrap, REPORT_READY)
     await _write(life, Message(REPORT_READY, one.value, one.key, 0, one.headers))
-    await life.connection.execute("TRUNCATE report, line_list, week_close, week_transition, outbox, input")
+    await life.connection.execute(
+        "TRUNCATE report, published_figure, line_list, week_close, week_transition, outbox, input"
+    )
     done = await commands.ddor(life.settings, "recover", "--by", "Ada")
     assert (done.exit_code, done.out.count(": recovered")) == (0, 1), done.output
 

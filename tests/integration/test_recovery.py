@@ -27,7 +27,7 @@ from tests.support.life import Life, both, changes, detainer, living, prove_chai
 from tests.support.publishing import ANY_SKEW, client, new_week
 from tests.support.waiting import until
 
-_ROLLED_BACK = ("report", "line_list", "week_close", "week_transition", "outbox", "input")
+_ROLLED_BACK = ("report", "published_figure", "line_list", "week_close", "week_transition", "outbox", "input")
 
 
 @pytest.fixture

@@ -108,6 +108,23 @@ async def test_a_page_compares_the_week_with_the_week_before_and_links_to_it(ser
     assert "Main points" not in before, "nothing to compare it with"
 
 
+async def test_a_series_and_the_page_of_a_jurisdiction_have_its_published_figures(served: Served) -> None:
+    def listed(series: httpx.Response) -> list[list[object]]:
+        return [[one[name] for name in ("week", "reported", "issued", "declined")] for one in series.json()["weeks"]]
+
+    first, second = str(served.week), str(served.next_week)
+    series = await served.http.get("/v1/series?geoid=32031")
+    assert listed(series) == [[first, True, 0, 3], [second, False, None, None]]
+    assert listed(await served.http.get(f"/v1/series?geoid=32031&from={second}")) == [[second, False, None, None]]
+    assert listed(await served.http.get(f"/v1/series?geoid=32031&to={first}")) == [[first, True, 0, 3]]
+    assert listed(await served.http.get("/v1/series?geoid=32031&as_of=1999-01-01")) == []
+    page = await served.http.get("/jurisdictions/32031")
+    assert "Washoe County, NV" in page.text
+    link = f'<a href="/reports/{first}">{first}</a></th><td class="n">1</td>'
+    assert link in page.text
+    assert '<a href="/jurisdictions/32031">Washoe County, NV</a>' in (await served.http.get(f"/reports/{first}")).text
+
+
 async def test_a_report_is_found_by_list_latest_week_and_revision(served: Served) -> None:
     http, week = served.http, served.week
     listed = (await http.get("/v1/reports")).json()["reports"]

@@ -226,7 +226,7 @@ async def test_an_alteration_is_named(published: Published, what: str) -> None:
         done = await published.verify(f"{WEEK}@1")
     finally:
         await connection.execute(
-            f"TRUNCATE report, line_list, input, acceptance_rules;"
+            f"TRUNCATE report, published_figure, line_list, input, acceptance_rules;"
             f" INSERT INTO report ({REPORT_COLUMNS}) SELECT {REPORT_COLUMNS} FROM kept_report;"
             " INSERT INTO input SELECT * FROM kept_input; DROP TABLE kept_report, kept_input"
         )

@@ -39,7 +39,7 @@ SKIPPED = (
     "tests/contract/test_prose.py",
 )
 # The last commit before the limit on subjects.
-BASE = "1ca5b7f669661b30126e34a5938f584972fd3a2d"
+BASE = "776535e1d04799996c372df0e56ea1f3377687c9"
 LONGEST_SUBJECT = 72
 
 _CODE = "\N{OBJECT REPLACEMENT CHARACTER}"

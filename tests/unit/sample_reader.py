@@ -26,6 +26,7 @@ ROW: dict[str, Any] = {
     "published_at": datetime(2017, 2, 5, 5, tzinfo=UTC),
     "issued": 118,
     "declined": 51,
+    "reported": True,
     "first_issued": 118,
     "first_declined": 51,
     "previous_week": None,
@@ -65,7 +66,7 @@ class Pool:
             raise self.broken
         if statement == "SELECT 1":
             return [{}]
-        if statement == SQL["trend"]:
+        if statement in (SQL["trend"], SQL["series"]):
             return [self.row] if self.row else []
         assert statement in [SQL[name] for name in ("reports", "newest_revisions", "shown_revision", "document")]
         if statement == SQL["document"]:

@@ -129,3 +129,22 @@ def test_an_older_revision_has_no_comparison_with_newest_figures() -> None:
     shown = page(document(), [week(1, 3_000, 190), week(0, 1_136, 90, revision=2)])
     assert "Main points" not in shown
     assert "<polyline" not in shown
+
+
+def test_an_unknown_number_interrupts_a_chart_and_needs_no_other_kind() -> None:
+    weeks = [week(3, 1, 1), week(2, 1, 2), {**week(1, 1, 0), "declined": None}, {**week(0, 1, 3), "issued": None}]
+    issued, declines = trend.charts(weeks)
+    assert [point.n for point in issued.points] == [1, 1, 1]
+    assert len(declines.lines) == 1
+    assert declines.points[-1].x > issued.points[-1].x, "both end at the same week, known or not"
+    assert [one.kind for one in trend.charts([{**one, "issued": None} for one in weeks])] == ["declined"]
+
+
+def test_weeks_more_than_a_year_before_the_last_are_not_drawn() -> None:
+    _, chart = trend.charts(declined(*range(60)))
+    assert len(chart.points) == 53
+
+
+def test_a_first_number_that_is_unknown_is_no_revision() -> None:
+    weeks = [week(1, 5, 5), week(0, 5, 5, first_declined=None)]
+    assert not any(point.is_revised for point in trend.charts(weeks)[1].points)
