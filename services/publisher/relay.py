@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalOperation, KafkaError
 
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from services.publisher.committed_records import read_committed
@@ -142,23 +143,29 @@ class Relay:
         """
         async with asyncio.timeout(_SECONDS):
             await self._producer.begin_transaction()
-            sent = [
-                await self._producer.send(
-                    row["topic"],
-                    row["value"],
-                    row["key"],
-                    partition=0,
-                    timestamp_ms=row["timestamp_ms"],
-                    headers=[(name, value.encode()) for name, value in row["headers"].items()],
-                )
-                for row in rows
-            ]
+            try:
+                sent = [await self._add(row) for row in rows]
+            except IllegalOperation as error:
+                # After an error of a record, or when it is fenced, the client ends the transaction in the background.
+                raise KafkaError("The transaction ended before all of its messages were sent") from error
             # Check each result before the commit: a record rejected by the broker does not end the transaction.
             await asyncio.wait(sent)
             results = [one.result() for one in sent]
             await self._producer.commit_transaction()
         self._used_at = self._monotonic()
         return [result.offset for result in results]
+
+    async def _add(self, row: asyncpg.Record) -> asyncio.Future[Any]:
+        """Add a message to the open transaction. IllegalOperation if it has ended. Returns the future result."""
+        future: asyncio.Future[Any] = await self._producer.send(
+            row["topic"],
+            row["value"],
+            row["key"],
+            partition=0,
+            timestamp_ms=row["timestamp_ms"],
+            headers=[(name, value.encode()) for name, value in row["headers"].items()],
+        )
+        return future
 
     async def _mark(self, sent: Sequence[tuple[int, int | None]], now: datetime) -> None:
         await self._connection.execute(SQL["mark_sent"], [row for row, _ in sent], [offset for _, offset in sent], now)

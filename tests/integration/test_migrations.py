@@ -14,6 +14,16 @@ from services.runtime import migrations
 from services.runtime.errors import ConfigurationError
 from tests.support.positions import Connection
 
+_FIGURES = {
+    "offsets": {"detainer-issued": {"3": 17}},
+    "totals": {"issued": 55, "declined": 7},
+    "demonstration": False,
+    "jurisdictions": [
+        {"geoid": "32003", "issued": 51, "declined": 7},
+        {"geoid": "36059", "issued": 4, "declined": None},
+    ],
+}
+
 
 @pytest.fixture
 async def empty(empty_database: str) -> AsyncIterator[Connection]:
@@ -64,11 +74,14 @@ async def test_a_database_of_an_older_release_is_migrated_with_its_reports(
     await empty.execute(
         "INSERT INTO ddor.report (week, revision, cause, digest, figures_digest, figures, published_at, sequence)"
         " VALUES ('2017-01-28', 1, 'initial', '', '', $1, now(), 1)",
-        '{"offsets": {"detainer-issued": {"3": 17}}}',
+        json.dumps(_FIGURES),
     )
     assert await migrations.apply(empty) == known[1:]
     offsets = await empty.fetchval("SELECT offsets_now(figures -> 'offsets', sequence) FROM report")
     assert json.loads(offsets) == {"detainer-issued": {"3": 17}}
+    assert list(map(tuple, await empty.fetch("SELECT issued, declined, demonstration FROM report"))) == [(55, 7, False)]
+    rows = await empty.fetch("SELECT geoid, issued, declined FROM published_figure ORDER BY geoid")
+    assert list(map(tuple, rows)) == [("32003", 51, 7), ("36059", 4, None)]
 
 
 async def test_migrations_applied_concurrently_are_applied_once(empty_database: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from structlog.testing import capture_logs
 
@@ -147,4 +148,25 @@ async def test_a_stopped_relay_that_lost_the_lead_sends_nothing_when_it_renews(
         await stopped.stop()
     async with relaying(settings(), connection, now) as leader:
         assert await leader.run(now) == (2 if fenced else 0)
+    assert (await _keys(kafka.bootstrap)).count(key) == 1
+
+
+async def test_a_fenced_relay_that_sends_slowly_fails_with_an_error_of_kafka(
+    settings: MakeSettings, connection: Connection, kafka: KafkaPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first message has been refused before the second one is sent. Not a defect: no traceback."""
+    now = new_week().ends_at
+    send: Callable[..., Awaitable[asyncio.Future[Any]]] = AIOKafkaProducer.send
+
+    async def send_and_wait(producer: AIOKafkaProducer, *arguments: Any, **options: Any) -> asyncio.Future[Any]:
+        future = await send(producer, *arguments, **options)
+        await asyncio.wait([future])
+        return future
+
+    monkeypatch.setattr(AIOKafkaProducer, "send", send_and_wait)
+    async with relaying(settings(), connection, now) as fenced, relaying(settings(), connection, now) as leader:
+        key = await _publish(settings(), connection)
+        with pytest.raises(KafkaError, match="ended before all"):
+            await fenced.run(now)
+        assert await leader.run(now) == 2
     assert (await _keys(kafka.bootstrap)).count(key) == 1
