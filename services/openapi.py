@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.ingest.docs import openapi as ingest
-from services.publisher import openapi as publisher
+from services.publisher.site import openapi as publisher
 from services.runtime.openapi import text
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "openapi"

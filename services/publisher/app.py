@@ -17,9 +17,9 @@ from schemas.week import NotAWeekError
 from services.publisher.clock_skew import LIMIT
 from services.publisher.inputs import ReportInputs, current
 from services.publisher.leader import LeaderSession
-from services.publisher.openapi import document
-from services.publisher.reader_pool import CONNECTIONS
-from services.publisher.routes import Reports
+from services.publisher.site.openapi import document
+from services.publisher.site.reader_pool import CONNECTIONS
+from services.publisher.site.routes import Site
 from services.publisher.verification import Verifier
 from services.runtime import http, kafka, openapi, postgres
 from services.runtime.agencies import AgenciesFile
@@ -71,7 +71,7 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
             legal_basis=settings.line_list_basis,
         )
 
-    reports = Reports(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), settings.calendar)
+    reports = Site(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), settings.calendar)
     leader = LeaderSession(settings, kafka.client(settings, "ddor-publisher"), first_week, inputs, clock, skew=skew)
     supervisor = Supervisor("closing and sending", leader.session)
     # Not a part of readiness: its problems appear in `ddor_session_up`, and readers are served without it.

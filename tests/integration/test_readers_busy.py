@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from services.publisher import reader_pool
-from services.publisher.routes import Reports
+from services.publisher.site import reader_pool
+from services.publisher.site.routes import Site
 from services.runtime import http, metrics, postgres
 from tests.conftest import MakeSettings
 from tests.support import kafka_log
@@ -22,7 +22,7 @@ from tests.support.waiting import until
 @pytest.fixture
 async def client(store_settings: MakeSettings) -> AsyncIterator[httpx.AsyncClient]:
     settings = store_settings()
-    made = Reports(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), settings.calendar)
+    made = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), settings.calendar)
     async with running(http.application(made.routes, made.waiting_for, made.connected)) as client:
         yield client
 

@@ -177,7 +177,7 @@ async def test_the_format_follows_suffix_then_accept(served: Served) -> None:
     assert (refused.status_code, refused.json()["code"]) == (406, "not-acceptable")
     front = await http.get("/", headers={"Accept": "text/html"})
     assert front.headers["content-type"] == html_type
-    assert str(week) in front.text
+    assert f'href="/reports/{week}"' in (await http.get("/reports")).text
 
 
 async def test_an_unknown_report_is_a_problem(served: Served) -> None:
@@ -273,7 +273,7 @@ async def test_status_and_pending_changes_are_in_headers_until_the_next_close(
     response = await http.get(address)
     assert response.headers["report-pending"] == "issued=0, declined=+1"
     assert response.content == document, "the document is unchanged"
-    assert "declined +1" in (await http.get("/")).text
+    assert "declined +1" in (await http.get("/reports")).text
     assert "declined +1" in (await http.get(f"/v1/reports/{week}.html")).text
     served.clock.now += timedelta(days=7)
 

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher.queries import SQL
-from services.publisher.routes import Reports
+from services.publisher.site.routes import Site
 from services.runtime import postgres
 from tests.conftest import MakeSettings
 from tests.support import commands, kafka_log
@@ -148,7 +148,7 @@ async def test_a_week_is_provisional_then_final_and_restated_only_on_request(lif
         (week.first, 4, (await life.report(week))["digest"])
     ]
     assert final[0].data.keys() == {"week_start", "revision", "digest"}
-    assert await _listed(life, week) == ("final", {"issued": 0, "declined": 1})
+    assert await _listed(life, week) == ("final", None, "issued=0, declined=+1")
     assert await life.moves(week) == ["draining", "closed", "published", "final"]
 
     request = await life.connection.fetchval(
@@ -212,8 +212,9 @@ async def test_the_commands_wait_for_the_publisher_and_report_the_result(life: L
     ]
 
 
-async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int]]:
-    reports = Reports(lambda: postgres.pool(life.settings, "ddor-test"), life.settings.calendar)
+async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int] | None, str]:
+    """Status and pending facts in the list, and pending facts on the page."""
+    reports = Site(lambda: postgres.pool(life.settings, "ddor-test"), life.settings.calendar)
     async with reports.connected():
         transport = httpx.ASGITransport(Starlette(routes=reports.routes))
         async with httpx.AsyncClient(transport=transport, base_url="http://publisher") as http:
@@ -221,7 +222,7 @@ async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int]]
             page = await http.get(f"/v1/reports/{week}.html")
             (row,) = [one for one in rows if one["week"] == str(week)]
             assert row["status"].title() in page.text
-            return row["status"], row["pending"]
+            return row["status"], row.get("pending"), page.headers["report-pending"]
 
 
 async def test_an_agency_added_later_changes_no_earlier_week(life: Life, week: ReportingWeek) -> None:

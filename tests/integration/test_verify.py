@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from deploy.local.parts import KafkaPart
 from services.publisher.queries import SQL
-from services.publisher.rendering import as_json
+from services.publisher.site.rendering import as_json
 from services.runtime.settings import Settings
 from tests.support import commands, events, kafka_log
 from tests.support.batches import CALENDAR

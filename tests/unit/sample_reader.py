@@ -12,8 +12,8 @@ import asyncpg
 import httpx
 from starlette.applications import Starlette
 
-from services.publisher.queries import SQL
-from services.publisher.routes import Reports
+from services.publisher.site.queries import SQL
+from services.publisher.site.routes import Site
 from tests.unit.sample_reports import CALENDAR, report, snapshot
 
 REPORT = report(snapshot({"32003": 118}, {"32003": 51}))
@@ -46,6 +46,8 @@ class Pool:
         self.queries: list[tuple[object, ...]] = []
         self.documents = 0
         self.row: dict[str, Any] | None = ROW
+        self.rows: list[dict[str, Any]] | None = None
+        """The rows of the list, if not only `row`."""
         self.broken: Exception | None = None
 
     async def __aenter__(self) -> Pool:
@@ -73,12 +75,14 @@ class Pool:
             self.documents += 1
         else:
             self.queries.append(arguments)
+        if statement == SQL["reports"] and self.rows is not None:
+            return self.rows
         return [self.row] if self.row else []
 
 
-def routes(pool: Pool) -> Reports:
+def routes(pool: Pool) -> Site:
     """The routes over this database."""
-    return Reports(lambda: cast("asyncpg.Pool[Any]", pool), CALENDAR)
+    return Site(lambda: cast("asyncpg.Pool[Any]", pool), CALENDAR)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""services.publisher.feed: the Atom feed of revisions, and its route."""
+"""services.publisher.site.feed: the Atom feed of revisions, and its route."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from schemas.announcement import report_id
-from services.publisher import feed
+from services.publisher.site import feed
 from tests.unit.sample_reader import ROW, Pool, reading
 
 ATOM = {"a": "http://www.w3.org/2005/Atom"}

@@ -1,4 +1,4 @@
-"""services.publisher.maps: the dot map, the grid of states and the subtotals."""
+"""services.publisher.site.maps: the dot map, the grid of states and the subtotals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.publisher import maps
+from services.publisher.site import maps
 
 
 def row(geoid: str, state: str | None, issued: int | None, declined: int | None) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from services import openapi as written
 from services.ingest.body import media_types
 from services.ingest.docs.openapi import document as ingest_document
 from services.ingest.endpoint import EventsEndpoint
-from services.publisher.openapi import document as publisher_document
-from services.publisher.routes import Reports
+from services.publisher.site.openapi import document as publisher_document
+from services.publisher.site.routes import Site
 from services.runtime import http, openapi
 from tests.unit import sample_endpoint
 
@@ -78,7 +78,7 @@ def test_every_route_is_described_and_nothing_else(endpoint: EventsEndpoint) -> 
     async def ready() -> str | None:
         return None
 
-    reports = Reports(cast("Any", None), cast("Any", None))
+    reports = Site(cast("Any", None), cast("Any", None))
     for name, routes in (("ingest", endpoint.routes), ("publisher", reports.routes)):
         app = http.application(routes, ready, cast("http.Lifespan", None))
         served = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from services.publisher import policy_registry
 from services.publisher import report as reporting
 from services.publisher.inputs import JURISDICTION_POLICIES, ReportInputs
 from services.publisher.policy_registry import ListedPolicy, PolicyRegistry
-from services.publisher.rendering import as_csv, as_html
+from services.publisher.site.rendering import as_csv, as_html
 from tests.unit.sample_reports import WEEK, report, report_inputs, snapshot
 
 TRAVIS = ListedPolicy(

@@ -1,4 +1,4 @@
-"""services.publisher.routes while PostgreSQL is unavailable: the responses and the log."""
+"""services.publisher.site.routes while PostgreSQL is unavailable: the responses and the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""services.publisher.routes: conditions, Accept, instants and query parameters as HTTP clients and caches use them."""
+"""services.publisher.site: conditions, Accept, instants and query parameters as HTTP clients and caches use them."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_as_of_twice_is_400(client: httpx.AsyncClient, pool: Pool) -> None
     [
         ("/v1/reports", "asof=2017-02-06"), ("/v1/reports/latest", "as-of=x"), ("/v1/reports/latest", "AS_OF=x"),
         ("/v1/reports/latest.html", "as_of=2017-02-06&format=csv"), ("/v1/reports/2017-01-28/revisions/1", "x"),
-        ("/v1/reports/2017-01-28/revisions/1/line-list", "as_of=2017-02-06"), ("/", "as_of=2017-02-06"),
+        ("/v1/reports/2017-01-28/revisions/1/line-list", "as_of=2017-02-06"), ("/v1/reports", "after=x"),
     ],
 )  # fmt: skip
 async def test_an_unknown_parameter_is_400(client: httpx.AsyncClient, pool: Pool, path: str, query: str) -> None:

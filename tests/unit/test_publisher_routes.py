@@ -1,13 +1,14 @@
-"""services.publisher.routes: paths, formats, instants and the cache. The statements are tested in tests/integration."""
+"""services.publisher.site: paths, formats, instants and the cache. The statements are tested in tests/integration."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
 import pytest
 
+from services.publisher.site import weeks
 from tests.unit.sample_reader import REPORT, ROW, Pool, reading
 
 
@@ -64,8 +65,6 @@ async def test_an_address_names_week_revision_and_format(
         "/v1/reports/2017-01-28/revisions/-1",
         "/v1/reports/2017-01-28/revisions/99999999",
         "/v1/reports/%E2%91%A0",
-        "/reports/2017-01-28.html",
-        "/reports/1",
         "/v1/reports/٢٠١٧-٠١-٢٨",
     ],
 )
@@ -74,6 +73,38 @@ async def test_an_invalid_path_is_not_found_without_a_query(client: httpx.AsyncC
     assert (response.status_code, response.json()["code"]) == (404, "report-not-found")
     assert response.headers["content-type"] == "application/problem+json"
     assert pool.queries == []
+
+
+@pytest.mark.parametrize("path", ["/reports/2017-01-28.html", "/reports/1", "/jurisdictions/99999"])
+async def test_an_invalid_path_of_a_page_is_a_page(client: httpx.AsyncClient, pool: Pool, path: str) -> None:
+    response = await client.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "<h1>Not Found</h1>" in response.text
+    assert 'href="/reports"' in response.text
+    assert pool.queries == []
+
+
+async def test_the_front_page_is_the_latest_week(client: httpx.AsyncClient, pool: Pool) -> None:
+    front, latest = await client.get("/"), await client.get("/reports/latest")
+    assert (front.status_code, front.text) == (200, latest.text)
+    assert '<link rel="canonical" href="/reports/2017-01-28">' in front.text
+    pool.row = None
+    empty = await client.get("/")
+    assert (empty.status_code, "No week has been published yet." in empty.text) == (200, True)
+
+
+async def test_a_long_list_has_a_link_to_older_weeks(client: httpx.AsyncClient, pool: Pool) -> None:
+    pool.rows = [ROW | {"week": WEEK - timedelta(weeks=number)} for number in range(weeks.WEEKS_LISTED + 1)]
+    oldest = pool.rows[-2]["week"]
+    listed = await client.get("/v1/reports?as_of=2020-01-01")
+    assert len(listed.json()["reports"]) == weeks.WEEKS_LISTED
+    assert listed.links["next"]["url"] == f"/v1/reports?before={oldest}&as_of=2020-01-01"
+    assert f'href="/reports?before={oldest}"' in (await client.get("/reports")).text
+    pool.queries.clear()
+    pool.rows = []
+    last = await client.get(listed.links["next"]["url"])
+    assert pool.queries[0][1:] == (oldest, weeks.WEEKS_LISTED + 1)
+    assert "next" not in last.links
 
 
 async def test_a_missing_report_is_not_found(client: httpx.AsyncClient, pool: Pool) -> None:
@@ -125,7 +156,7 @@ async def test_as_of_is_an_instant_or_the_end_of_a_day(
     client: httpx.AsyncClient, pool: Pool, path: str, text: str, instant: datetime
 ) -> None:
     assert (await client.get(path, params={"as_of": text})).status_code == 200
-    assert pool.queries[0][-1] == instant
+    assert instant in pool.queries[0]
 
 
 async def test_an_unescaped_plus_is_accepted(client: httpx.AsyncClient, pool: Pool) -> None:
@@ -186,7 +217,7 @@ async def test_the_list_has_week_revision_and_links(client: httpx.AsyncClient) -
         ("closed", {"issued": 118, "declined": 51}, "provisional", "issued=0, declined=0"),
         ("published", {"issued": 119, "declined": 50}, "provisional", "issued=+1, declined=-1"),
         ("final", {"declined": 51}, "final", "issued=-118, declined=0"),
-        ("final", None, "final", "issued=-118, declined=-51"),
+        ("final", {}, "final", "issued=-118, declined=-51"),
     ],
 )
 @pytest.mark.parametrize("form", ["json", "csv", "html"])

@@ -1,8 +1,8 @@
-"""services.publisher.render_cache: bounded by size; the least recently used bodies are evicted."""
+"""services.publisher.site.render_cache: bounded by size; the least recently used bodies are evicted."""
 
 from __future__ import annotations
 
-from services.publisher.render_cache import RenderCache
+from services.publisher.site.render_cache import RenderCache
 
 
 def test_a_body_is_found_by_its_key() -> None:

@@ -1,4 +1,4 @@
-"""services.publisher.rendering: JSON, CSV and HTML of a report agree, and none of them contains active content."""
+"""services.publisher.site.rendering: JSON, CSV and HTML of a report agree, and none of them contains active content."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 import rfc8785
 
 from schemas.detainer import Kind
-from services.publisher import rendering
-from services.publisher.rendering import as_csv, as_html, as_json, content_security_policy, front_page
+from services.publisher.site import rendering
+from services.publisher.site.rendering import as_csv, as_html, as_json, content_security_policy, list_page
 from tests.unit.sample_reports import Declined, listed, report, report_inputs, snapshot
 
 Document = dict[str, Any]
@@ -146,7 +146,7 @@ def test_a_note_with_markup_is_text() -> None:
     assert "img" not in Page(as_html(document(notes=("<img src=x onerror=alert(1)>",)))).tags
 
 
-@pytest.mark.parametrize("content", [as_html(document()), front_page([])], ids=["report", "front page"])
+@pytest.mark.parametrize("content", [as_html(document()), list_page([], None)], ids=["report", "list"])
 def test_the_policy_allows_exactly_the_pages_own_style(content: bytes) -> None:
     (style,) = re.findall(rb"<style>(.*?)</style>", content, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
@@ -192,14 +192,14 @@ def test_a_page_shows_attestations_and_their_differences() -> None:
     assert "<td>silent</td>" in content
 
 
-def test_the_front_page_lists_weeks_and_links() -> None:
+def test_the_list_has_weeks_and_links() -> None:
     row = {"week": "2017-01-28", "revision": 2, "demonstration": True, "totals": {"issued": 3083, "declined": 206}}
     row |= {"status": "provisional", "pending": {"issued": 4, "declined": -1}}
-    content = front_page([row]).decode()
+    content = list_page([row], None).decode()
     assert '<a href="/reports/2017-01-28">2017-01-28</a> (demonstration)' in content
     assert "3,083" in content
     assert "provisional, not yet in it: issued +4, declined -1" in content
-    assert "No week has been published yet." in front_page([]).decode()
+    assert "No week has been published yet." in list_page([], None).decode()
 
 
 def test_there_is_a_media_type_for_each_format() -> None:

@@ -1,4 +1,4 @@
-"""services.publisher.series, and the page of a jurisdiction."""
+"""services.publisher.site.series, and the page of a jurisdiction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.jurisdiction import registry
-from services.publisher import rendering, series
+from services.publisher.site import rendering, series
 from tests.unit.sample_reader import Pool, reading
 from tests.unit.test_rendering import Page
 

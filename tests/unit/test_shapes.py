@@ -1,4 +1,4 @@
-"""services.publisher.shapes: outlines, points and tiles, and how they are derived."""
+"""services.publisher.site.shapes: outlines, points and tiles, and how they are derived."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.jurisdiction import JurisdictionKind, registry
-from services.publisher import shapes
-from services.publisher.shapes import derive
+from services.publisher.site import shapes
+from services.publisher.site.shapes import derive
 
 TERRITORIES = {"60", "66", "69", "78"}
 """American Samoa, Guam, the Northern Marianas and the Virgin Islands: not on the map."""

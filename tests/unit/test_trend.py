@@ -1,4 +1,4 @@
-"""services.publisher.trend: sentences and charts of a year of weekly totals."""
+"""services.publisher.site.trend: sentences and charts of a year of weekly totals."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from services.publisher import trend
-from services.publisher.rendering import as_html
+from services.publisher.site import trend
+from services.publisher.site.rendering import as_html
 from tests.unit.test_rendering import Page, document
 
 LAST = date(2017, 1, 28)

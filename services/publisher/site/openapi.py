@@ -26,7 +26,7 @@ _LISTED: Document = {
         "status": {"enum": ["provisional", "final"], "description": "The current status; absent with `as_of`."},
         "pending": {
             "type": "object",
-            "description": "Facts counted since this revision, as of now; absent with `as_of`.",
+            "description": "Facts counted since this revision, as of now; absent with `as_of` and for a final week.",
             "properties": {"issued": {"type": "integer"}, "declined": {"type": "integer"}},
         },
     },
@@ -46,7 +46,7 @@ _WEEK: Document = {
     "schema": {"type": "string"},
     "example": "2017-01-28.json",
 }
-_PAGE: Document = _WEEK | {"description": "The first day of the week, or `latest`.", "example": "2017-01-28"}
+_WEEK_NAME: Document = _WEEK | {"description": "The first day of the week, or `latest`.", "example": "2017-01-28"}
 _NOT_MODIFIED: Document = {"description": "The ETag is in If-None-Match, or that is `*`."}
 _GEOID: Document = {
     "name": "geoid",
@@ -86,64 +86,77 @@ def document() -> Document:
 
 
 def _paths() -> Document:
-    html = content("text/html", {"type": "string"})
-    page = {"200": {"description": "An HTML page.", "content": html}, "503": openapi.retried(_AWAY, html)}
-    listed = {
-        "type": "object",
-        "required": ["reports"],
-        "properties": {"reports": {"type": "array", "items": reference("Listed")}},
-    }
-    found = {"200": {"description": "Newest week first.", "content": content("application/json", listed)}}
-    bad = {"400": problem("`as_of` is invalid, or a query parameter is unknown.")}
-    missing = {"404": problem("There is no such report, or not yet.")}
-    plain = {"400": problem("The route has no query parameters.")}
     return {
-        "/": {"get": {"summary": "The weeks, as an HTML page.", "tags": ["reports"], "responses": page | plain}},
-        "/reports/{name}": {
-            "get": {
-                "summary": "The page of a week, for people.",
-                "tags": ["reports"],
-                "parameters": [_PAGE, _AS_OF],
-                "responses": page | bad | missing | {"304": _NOT_MODIFIED},
-            }
-        },
-        "/jurisdictions/{geoid}": {
-            "get": {
-                "summary": "The page of a jurisdiction, for people.",
-                "tags": ["reports"],
-                "parameters": [_GEOID | {"in": "path"}],
-                "responses": page
-                | plain
-                | {"304": _NOT_MODIFIED, "404": {"description": "There is no such code.", "content": html}},
-            }
-        },
+        "/": _page("The latest week", [_AS_OF], missing=False),
+        "/reports": _page("All weeks, newest first", [_BEFORE], missing=False),
+        "/reports/{name}": _page("A week", [_WEEK_NAME, _AS_OF]),
+        "/jurisdictions/{geoid}": _page("A jurisdiction", [_GEOID | {"in": "path"}]),
+        "/feed.atom": _get("The newest revisions as an Atom feed.", [], _feed()),
         "/v1/series": _get(
             "The published figures of one jurisdiction, by week.",
-            [_GEOID, _day("from", "later"), _day("to", "earlier"), _AS_OF],
+            [_GEOID, _day("from", "on this day or later"), _day("to", "on this day or earlier"), _AS_OF],
             _series(),
         ),
-        "/feed.atom": _get("The newest revisions as an Atom feed.", [], _feed() | plain),
-        "/v1/reports": _get("The newest revision of each week.", [_AS_OF], found | bad),
-        "/v1/reports/{name}": _get("The newest revision of a week's report.", [_WEEK, _AS_OF], _report() | bad),
-        "/v1/reports/{name}/revisions/{number}": _get("One revision.", [_WEEK, _NUMBER, _AS_OF], _report() | bad),
+        "/v1/reports": _get("The newest revision of each week, newest week first.", [_AS_OF, _BEFORE], _list()),
+        "/v1/reports/{name}": _get("The newest revision of a week's report.", [_WEEK, _AS_OF], _report()),
+        "/v1/reports/{name}/revisions/{number}": _get("One revision.", [_WEEK, _NUMBER, _AS_OF], _report()),
         "/v1/reports/{name}/revisions/{number}/line-list": _get(
-            "The line list of a revision, if it has one.", [_WEEK, _NUMBER], _line_list() | plain
+            "The line list of a revision, if it has one.", [_WEEK, _NUMBER], _line_list()
         ),
     }
+
+
+def _page(what: str, parameters: list[Document], *, missing: bool = True) -> Document:
+    """A page for people. Its problems are pages too."""
+    html = content("text/html", {"type": "string"})
+    responses: Document = {
+        "200": {"description": "An HTML page.", "content": html},
+        "304": _NOT_MODIFIED,
+        "400": {"description": "A query parameter is invalid or unknown.", "content": html},
+        "503": openapi.retried(_AWAY, html),
+    }
+    if missing:
+        responses["404"] = {"description": "There is no such page, or not yet.", "content": html}
+    summary = f"{what}, as a page for people."
+    return {"get": {"summary": summary, "tags": ["pages"], "parameters": parameters, "responses": responses}}
 
 
 def _get(summary: str, parameters: list[Document], responses: Document) -> Document:
-    away = {"503": problem(_AWAY, retry=True)}
-    return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": responses | away}}
+    """A file for programs."""
+    common = {
+        "400": problem("A query parameter is missing, invalid, repeated or unknown."),
+        "503": problem(_AWAY, retry=True),
+    }
+    return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": common | responses}}
 
 
 def _day(name: str, which: str) -> Document:
     return {
         "name": name,
         "in": "query",
-        "description": f"Only weeks that begin on this day or {which}.",
+        "description": f"Only weeks that begin {which}.",
         "schema": {"type": "string", "format": "date"},
         "example": "2017-01-28",
+    }
+
+
+_BEFORE: Document = _day("before", "before this day")
+
+
+def _list() -> Document:
+    schema = {
+        "type": "object",
+        "required": ["reports"],
+        "properties": {"reports": {"type": "array", "items": reference("Listed")}},
+    }
+    link = {"description": "The list of older weeks, with `rel=next`.", "schema": {"type": "string"}}
+    return {
+        "200": {
+            "description": "At most 520 weeks.",
+            "headers": {"Link": link},
+            "content": content("application/json", schema),
+        },
+        "304": _NOT_MODIFIED,
     }
 
 
@@ -162,7 +175,6 @@ def _series() -> Document:
     return {
         "200": {"description": "The weeks in order.", "content": content("application/json", schema)},
         "304": _NOT_MODIFIED,
-        "400": problem("A parameter is missing, invalid, repeated or unknown."),
         "404": problem("There is no jurisdiction with this code."),
     }
 

@@ -8,14 +8,13 @@ from datetime import date, datetime, time, timedelta
 
 from pydantic import TypeAdapter
 from starlette.requests import Request
-from starlette.responses import Response
 
 from schemas.envelope import Instant
 from schemas.instant import EARLIEST, LATEST
 from schemas.jurisdiction import Jurisdiction, registry
 from schemas.week import ReportingCalendar
+from services.publisher.site.responses import ProblemError
 from services.runtime.negotiation import preferred
-from services.runtime.problems import problem
 
 _name = re.compile(r"(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,6})(?:\.(json|csv|html))?").fullmatch
 _day = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
@@ -29,19 +28,11 @@ NO_SUCH_CODE = (
 )
 
 
-class BadRequestError(Exception):
-    """The path, a header or a query parameter is invalid. `response` describes the problem."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
-
-
 def check_parameters(request: Request, known: Collection[str]) -> None:
-    """BadRequestError 400 if a query parameter is unknown; it must not be ignored silently."""
+    """ProblemError 400 if a query parameter is unknown; it must not be ignored silently."""
     if not request.query_params.keys() <= set(known):
         detail = f"The only query parameter is {', '.join(known)}." if known else "This route has no query parameters."
-        raise BadRequestError(problem(400, "unknown-parameter", detail))
+        raise ProblemError(400, "unknown-parameter", detail)
 
 
 def report(request: Request) -> tuple[date | None, int | None, str]:
@@ -51,32 +42,32 @@ def report(request: Request) -> tuple[date | None, int | None, str]:
 
 
 def address(request: Request) -> tuple[date | None, int | None, str | None]:
-    """The week, revision and suffix of the path. BadRequestError 404 if the path is invalid."""
+    """The week, revision and suffix of the path. ProblemError 404 if the path is invalid."""
     name = _name(request.path_params["name"])
     number = _name(request.path_params.get("number", "1"))
     has_revision = "number" in request.path_params
     if name is None or number is None or name[1].isdecimal() or not number[1].isdecimal():
-        raise BadRequestError(problem(404, "report-not-found", "A report's path is /v1/reports/2017-01-28[.json]."))
+        raise ProblemError(404, "report-not-found", "A report's path is /v1/reports/2017-01-28[.json].")
     try:
         week = None if name[1] == "latest" else date.fromisoformat(name[1])
     except ValueError:
-        raise BadRequestError(problem(404, "report-not-found", "The date does not exist.")) from None
+        raise ProblemError(404, "report-not-found", "The date does not exist.") from None
     return week, int(number[1]) if has_revision else None, number[2] if has_revision else name[2]
 
 
 def _negotiated(request: Request) -> str:
-    """The format that the Accept header prefers. BadRequestError 406 if it accepts none."""
+    """The format that the Accept header prefers. ProblemError 406 if it accepts none."""
     media_type = preferred(request.headers.getlist("accept"), list(_FORMS))
     if media_type is None:
         detail = "Reports are application/json, text/csv and text/html."
-        raise BadRequestError(problem(406, "not-acceptable", detail, _VARY))
+        raise ProblemError(406, "not-acceptable", detail, _VARY)
     return _FORMS[media_type]
 
 
 def as_of(request: Request, calendar: ReportingCalendar) -> datetime | None:
     """The instant of `as_of`, or None without it. A date is the end of that day in the reporting zone.
 
-    BadRequestError 400 if it is neither a date nor an RFC 3339 instant.
+    ProblemError 400 if it is neither a date nor an RFC 3339 instant.
     """
     texts = request.query_params.getlist("as_of")
     if not texts:
@@ -91,21 +82,21 @@ def as_of(request: Request, calendar: ReportingCalendar) -> datetime | None:
     except ValueError:
         pass
     detail = "as_of must be one date (2017-02-06) or one RFC 3339 instant with an offset, in the years 1900 to 2199."
-    raise BadRequestError(problem(400, "bad-as-of", detail))
+    raise ProblemError(400, "bad-as-of", detail)
 
 
 def jurisdiction(request: Request) -> Jurisdiction:
-    """The jurisdiction of the parameter `geoid`. BadRequestError 400 without it, 404 for an unknown code."""
+    """The jurisdiction of the parameter `geoid`. ProblemError 400 without it, 404 for an unknown code."""
     codes = request.query_params.getlist("geoid")
     if len(codes) != 1:
-        raise BadRequestError(problem(400, "bad-geoid", "Give one geoid, such as /v1/series?geoid=32003."))
+        raise ProblemError(400, "bad-geoid", "Give one geoid, such as /v1/series?geoid=32003.")
     if (found := registry().get(codes[0])) is None:
-        raise BadRequestError(problem(404, "jurisdiction-not-found", NO_SUCH_CODE))
+        raise ProblemError(404, "jurisdiction-not-found", NO_SUCH_CODE)
     return found
 
 
 def day(request: Request, name: str) -> date | None:
-    """The date of a parameter, or None without it. BadRequestError 400 if it is not one date."""
+    """The date of a parameter, or None without it. ProblemError 400 if it is not one date."""
     texts = request.query_params.getlist(name)
     if not texts:
         return None
@@ -115,4 +106,4 @@ def day(request: Request, name: str) -> date | None:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise BadRequestError(problem(400, "bad-date", f"{name} must be one date, such as 2017-01-28."))
+    raise ProblemError(400, "bad-date", f"{name} must be one date, such as 2017-01-28.")

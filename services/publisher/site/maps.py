@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from services.publisher import shapes
+from services.publisher.site import shapes
 
 Row: TypeAlias = Mapping[str, Any]
 LARGEST_RADIUS = 28.0

@@ -1,0 +1,54 @@
+-- name: line_list
+-- The list of a revision. It may have been made for an earlier revision.
+SELECT l.content FROM report r JOIN line_list l ON l.week = r.week AND l.sha256 = r.figures -> 'line_list' ->> 'sha256'
+WHERE r.week = $1 AND r.revision = $2 ORDER BY l.content IS NULL DESC LIMIT 1
+
+-- name: reports
+-- The newest revision of each week before $2 as published at $1, newest week first, $3 at most. Pending facts are counted only
+-- for weeks that are not final: the others are many.
+SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest, r.published_at, r.issued, r.declined, r.demonstration, c.state,
+       CASE WHEN c.state IS DISTINCT FROM 'final' THEN (
+           SELECT COALESCE(jsonb_object_agg(kind, n), '{}')
+           FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now
+       ) END AS now
+FROM report r LEFT JOIN week_close c ON c.week = r.week
+WHERE r.published_at <= COALESCE($1::timestamptz, 'infinity') AND r.week < COALESCE($2::date, 'infinity')
+ORDER BY r.week DESC, r.revision DESC LIMIT $3
+
+-- name: newest_revisions
+SELECT week, revision, cause, digest, published_at, issued, declined, demonstration FROM report ORDER BY sequence DESC LIMIT $1
+
+-- name: document
+SELECT figures FROM report WHERE week = $1 AND revision = $2
+
+-- name: shown_revision
+-- A revision without its document, and the current state of its week. row_version changes if the row is replaced.
+SELECT r.week, r.revision, r.digest, r.xmin::text AS row_version, r.published_at, c.state,
+       n.revision AS newest, n.issued, n.declined,
+       (SELECT max(week) FROM report p WHERE p.week < r.week AND p.published_at <= COALESCE($3::timestamptz, 'infinity')) AS previous_week,
+       (SELECT min(week) FROM report p WHERE p.week > r.week AND p.published_at <= COALESCE($3::timestamptz, 'infinity')) AS next_week,
+       (SELECT COALESCE(jsonb_object_agg(kind, n), '{}') FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
+FROM report r LEFT JOIN week_close c ON c.week = r.week
+CROSS JOIN LATERAL (SELECT revision, issued, declined FROM report n WHERE n.week = r.week ORDER BY revision DESC LIMIT 1) AS n
+WHERE r.week = COALESCE($1::date, (SELECT max(week) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')))
+  AND r.revision = COALESCE($2::integer, r.revision) AND r.published_at <= COALESCE($3::timestamptz, 'infinity')
+ORDER BY r.revision DESC LIMIT 1
+
+-- name: trend
+-- The newest totals of each week in the year up to $1, as published at $2, and the totals of its first revision.
+SELECT DISTINCT ON (r.week) r.week, r.revision, r.issued, r.declined, f.issued AS first_issued, f.declined AS first_declined, c.state
+FROM report r JOIN report f ON f.week = r.week AND f.revision = 1 LEFT JOIN week_close c ON c.week = r.week
+WHERE r.week BETWEEN $1::date - 364 AND $1 AND r.published_at <= COALESCE($2::timestamptz, 'infinity')
+ORDER BY r.week, r.revision DESC
+
+-- name: series
+-- As `trend`, for jurisdiction $1 and the weeks from $2 to $3, as published at $4. `reported`: whether the revision has a row of it.
+SELECT DISTINCT ON (r.week) r.week, r.revision, n.geoid IS NOT NULL AS reported, n.issued, n.declined,
+       f.issued AS first_issued, f.declined AS first_declined, c.state
+FROM report r
+LEFT JOIN published_figure n ON n.geoid = $1 AND n.week = r.week AND n.revision = r.revision
+LEFT JOIN published_figure f ON f.geoid = $1 AND f.week = r.week AND f.revision = 1
+LEFT JOIN week_close c ON c.week = r.week
+WHERE r.week BETWEEN COALESCE($2::date, '-infinity') AND COALESCE($3::date, 'infinity')
+  AND r.published_at <= COALESCE($4::timestamptz, 'infinity')
+ORDER BY r.week, r.revision DESC

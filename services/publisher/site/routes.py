@@ -1,0 +1,32 @@
+"""All routes for readers: pages, files and feeds, from the published reports."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from starlette.routing import Route
+
+from schemas.week import ReportingCalendar
+from services.publisher.site.places import Places
+from services.publisher.site.reader import Reader
+from services.publisher.site.reader_pool import Connect
+from services.publisher.site.weeks import Weeks
+
+
+class Site:
+    """The routes for readers. Any number of processes can serve them."""
+
+    def __init__(self, connect: Connect, calendar: ReportingCalendar) -> None:
+        self._reader = Reader(connect)
+        self.routes: list[Route] = [
+            *Weeks(self._reader, calendar).routes,
+            *Places(self._reader, calendar).routes,
+        ]
+
+    def connected(self) -> AbstractAsyncContextManager[None]:
+        """Keep the connections of the routes open. Use it for the lifetime of the service."""
+        return self._reader.connected()
+
+    async def waiting_for(self) -> str | None:
+        """None if reports can be read, else the problem."""
+        return await self._reader.waiting_for()
