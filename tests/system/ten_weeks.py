@@ -168,6 +168,11 @@ class TenWeeks:
         connection = self.life.connection
         newest = await connection.fetchval("SELECT max(sequence) FROM report")
         await self.publish(week)
+        await connection.execute(
+            "DELETE FROM published_figure USING report r WHERE r.sequence > $1 AND (r.week, r.revision) ="
+            " (published_figure.week, published_figure.revision)",
+            newest,
+        )
         await connection.execute("DELETE FROM report WHERE sequence > $1", newest)
         await connection.execute("DELETE FROM week_transition WHERE week = $1", week.first)
         await connection.execute("DELETE FROM week_close WHERE week = $1", week.first)
