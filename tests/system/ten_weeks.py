@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from aiokafka.errors import IllegalOperation, ProducerFenced
+from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 from rich.console import Console
 
@@ -199,7 +199,7 @@ class TenWeeks:
         await self.life.send()
         try:
             await old.send(rows)
-        except (ProducerFenced, IllegalOperation) as error:
+        except KafkaError as error:
             self.say(f"  the relay that was stopped: {type(error).__name__}")
         else:
             raise AssertionError("the relay that was stopped is not fenced")
