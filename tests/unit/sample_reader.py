@@ -34,6 +34,10 @@ ROW: dict[str, Any] = {
     "demonstration": False,
     "state": "published",
     "newest": 1,
+    "reports": 1,
+    "final_weeks": 0,
+    "geoid": "32003",
+    "code": "32",
     "row_version": "7",
     "now": {"issued": 121, "declined": 51},
 }
@@ -68,7 +72,7 @@ class Pool:
             raise self.broken
         if statement == "SELECT 1":
             return [{}]
-        if statement in (SQL["trend"], SQL["series"]):
+        if statement in (SQL["trend"], SQL["series"], SQL["places_before"], SQL["states_before"]):
             return [self.row] if self.row else []
         assert statement in [SQL[name] for name in ("reports", "newest_revisions", "shown_revision", "document")]
         if statement == SQL["document"]:

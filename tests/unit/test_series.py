@@ -58,7 +58,7 @@ def test_zero_unknown_and_no_row_differ() -> None:
     unknown = weeks(1, declined=None, provisional=True)
     absent = weeks(1, reported=False, issued=None, declined=None)
     assert Page(rendering.jurisdiction_page(place(CLARK_NV), unknown)).tables["All weeks"][1:] == [
-        ["2017-01-28", "1", "0", "unknown", "provisional"]
+        ["2017-01-28", "1", "0", "U", "provisional"]
     ]
     assert Page(rendering.jurisdiction_page(place(CLARK_NV), absent)).tables["All weeks"][1:] == [
         ["2017-01-28", "1", "·", "·", "final"]

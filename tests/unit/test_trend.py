@@ -98,10 +98,8 @@ def test_provisional_and_revised_weeks_are_marked() -> None:
 
 
 def context(weeks: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
-    return {"published_at": "2017-02-05 05:00 UTC", "previous": None, "next": None, "weeks": weeks} | {
-        "status": None,
-        **changes,
-    }
+    none: dict[str, Any] = {"previous": None, "next": None, "status": None, "places": {}, "states": {}}
+    return {"published_at": "2017-02-05T05:00+00:00", "weeks": weeks, **none, **changes}
 
 
 def page(report: Mapping[str, Any], weeks: list[dict[str, Any]], **changes: object) -> str:
@@ -113,6 +111,7 @@ def test_the_page_shows_the_points_the_charts_and_their_table() -> None:
     shown = page(document(), weeks, previous="2017-01-21")
     assert "1,864 fewer than in the week before (3,000)." in shown
     assert shown.count("<polyline") == 2
+    assert 'published <time class="when" datetime="2017-02-05T05:00+00:00">5 February 2017, 05:00 UTC</time>' in shown
     assert 'rel="prev" href="/reports/2017-01-21"' in shown
     assert "Not the latest release" not in shown
     rows = Page(shown.encode()).tables["The year up to this week"]
@@ -148,3 +147,35 @@ def test_weeks_more_than_a_year_before_the_last_are_not_drawn() -> None:
 def test_a_first_number_that_is_unknown_is_no_revision() -> None:
     weeks = [week(1, 5, 5), week(0, 5, 5, first_declined=None)]
     assert not any(point.is_revised for point in trend.charts(weeks)[1].points)
+
+
+def test_a_leading_jurisdiction_is_compared_with_its_other_weeks() -> None:
+    weeks = [week(1, 3_000, 190), week(0, 1_136, 89)]
+    places = {"32003": {"2017-01-21": 60, "2016-12-31": 60, "2016-12-24": 3}, "36059": {"2017-01-21": None}}
+    shown = page(document(), weeks, places=places)
+    clark, nassau, *_ = Page(shown.encode()).tables["Most declined"][1:]
+    assert clark == ["Clark County, NV", "32003", "51", "", "60", "", "60", "1,118"]
+    assert nassau == ["Nassau County, NY", "36059", "38", "", "U", "", "38", "U"]
+    assert '<a href="/reports/2017-01-21">60</a>' in shown, "the newest of the weeks with the greatest number"
+    assert Page(page(document(), weeks).encode()).tables["Most declined"][1][4] == "·"
+
+
+def test_a_sparkline_is_interrupted_by_an_unknown_number() -> None:
+    days = [str(LAST - timedelta(weeks=back)) for back in range(13)]
+    numbers = dict.fromkeys(days, 4) | {days[1]: 0, days[3]: None, days[12]: 1_000}
+    spark = trend.sparkline(numbers, days[0], width=13, height=12)
+    assert spark is not None
+    assert [len(line.split()) for line in spark.lines] == [8, 3]
+    assert spark.lines[1] == "10,1 11,11 12,1", "0 is at the bottom; the thirteenth week does not count"
+    assert trend.sparkline({days[0]: 4, days[2]: 5}, days[0]) is None
+    zero = trend.sparkline({days[0]: 0, days[1]: 0}, days[0], width=13, height=12)
+    assert zero is not None
+    assert zero.lines == ["11,11 12,11"]
+
+
+def test_a_tile_has_the_line_of_its_state() -> None:
+    weeks = [week(1, 3_000, 190), week(0, 1_136, 89)]
+    states = {"NV": {"2017-01-21": 4, "2017-01-28": 51}, "NY": {"2017-01-28": 38}}
+    shown = page(document(), weeks, states=states)
+    assert shown.count('<g class="line"') == 1
+    assert '<text class="count" x="41" y="31">51</text><g class="line"' in shown

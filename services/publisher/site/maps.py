@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
+from schemas.jurisdiction import Jurisdiction, JurisdictionKind, registry
 from services.publisher.site import shapes
 
 Row: TypeAlias = Mapping[str, Any]
@@ -14,6 +16,7 @@ LARGEST_RADIUS = 28.0
 """The radius, in pixels, of the largest number's circle. The areas of circles are proportional to their numbers."""
 SMALLEST_RADIUS = 2.0
 UNKNOWN, NO_ROW = "U", "·"
+WITHOUT_STATE = "Federal custody and tribes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,12 @@ def dot_map(rows: Iterable[Row], kind: str = "declined") -> DotMap:
         if row["geoid"] in points
     ]
     return DotMap(circles, [row for row in counted if row["geoid"] not in points])
+
+
+@cache
+def states() -> dict[str, Jurisdiction]:
+    """The states, territories and the District of Columbia, by FIPS code."""
+    return {place.code: place for place in registry() if place.kind is JurisdictionKind.STATE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,12 @@ SELECT week, revision, cause, digest, published_at, issued, declined, demonstrat
 SELECT figures FROM report WHERE week = $1 AND revision = $2
 
 -- name: shown_revision
--- A revision without its document, and the current state of its week. row_version changes if the row is replaced.
+-- A revision without its document, and the current state of its week. row_version changes if the row is replaced; `reports` and
+-- `final_weeks` change with what the page says of other weeks.
 SELECT r.week, r.revision, r.digest, r.xmin::text AS row_version, r.published_at, c.state,
        n.revision AS newest, n.issued, n.declined,
+       (SELECT max(sequence) FROM report WHERE published_at <= COALESCE($3::timestamptz, 'infinity')) AS reports,
+       (SELECT count(*) FROM week_close o WHERE o.week BETWEEN r.week - 364 AND r.week AND o.state = 'final') AS final_weeks,
        (SELECT max(week) FROM report p WHERE p.week < r.week AND p.published_at <= COALESCE($3::timestamptz, 'infinity')) AS previous_week,
        (SELECT min(week) FROM report p WHERE p.week > r.week AND p.published_at <= COALESCE($3::timestamptz, 'infinity')) AS next_week,
        (SELECT COALESCE(jsonb_object_agg(kind, n), '{}') FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now) AS now
@@ -40,6 +43,23 @@ SELECT DISTINCT ON (r.week) r.week, r.revision, r.issued, r.declined, f.issued A
 FROM report r JOIN report f ON f.week = r.week AND f.revision = 1 LEFT JOIN week_close c ON c.week = r.week
 WHERE r.week BETWEEN $1::date - 364 AND $1 AND r.published_at <= COALESCE($2::timestamptz, 'infinity')
 ORDER BY r.week, r.revision DESC
+
+-- name: places_before
+-- The declines of the jurisdictions $3 in the year up to $1, in the newest revision of each week as published at $2.
+SELECT n.geoid, n.week, n.declined
+FROM (SELECT DISTINCT ON (week) week, revision FROM report
+      WHERE week BETWEEN $1::date - 364 AND $1 AND published_at <= COALESCE($2::timestamptz, 'infinity')
+      ORDER BY week, revision DESC) AS r
+JOIN published_figure n USING (week, revision) WHERE n.geoid = ANY ($3::text[])
+
+-- name: states_before
+-- As `places_before`, the sum of the known numbers of each state and its counties, by FIPS code of the state, in the 12
+-- weeks up to $1.
+SELECT left(n.geoid, 2) AS code, n.week, sum(n.declined) AS declined
+FROM (SELECT DISTINCT ON (week) week, revision FROM report
+      WHERE week BETWEEN $1::date - 77 AND $1 AND published_at <= COALESCE($2::timestamptz, 'infinity')
+      ORDER BY week, revision DESC) AS r
+JOIN published_figure n USING (week, revision) WHERE n.geoid ~ '^[0-9]{2}([0-9]{3})?$' GROUP BY code, n.week
 
 -- name: series
 -- As `trend`, for jurisdiction $1 and the weeks from $2 to $3, as published at $4. `reported`: whether the revision has a row of it.

@@ -7,16 +7,17 @@ import csv
 import hashlib
 import io
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 import rfc8785
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from schemas.jurisdiction import Jurisdiction
-from services.publisher.site import maps, series, shapes, trend
+from services.publisher.site import series, trend, week_page
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -27,11 +28,13 @@ CSV_COLUMNS = ("week_start", "week_end", "revision", "geoid", "name", "state", "
 WEEKS_SHOWN = 520
 """The greatest number of weeks on the page of a jurisdiction."""
 
+_UNKNOWN = Markup('<abbr title="unknown">U</abbr>')
+
 Document = dict[str, Any]
 
 
 def render(document: Document, form: str, context: Document | None = None) -> bytes:
-    """Render a report in one of the formats of MEDIA_TYPES. `context` is for HTML only, see `as_html`."""
+    """Render a report in one of the formats of MEDIA_TYPES. `context` is for HTML only."""
     return as_html(document, context) if form == "html" else {"json": as_json, "csv": as_csv}[form](document)
 
 
@@ -54,34 +57,10 @@ def as_csv(document: Document) -> bytes:
 
 
 def as_html(document: Document, context: Document | None = None) -> bytes:
-    """The page of one report.
-
-    `context` is what the document does not contain: `published_at`, the weeks `previous` and `next`, the `weeks` of the
-    trend, and the `status` of its week (None with `as_of`): provisional or final, pending facts and newest revision.
-    """
+    """The page of one report. `context` is what the document does not contain, see `week_page.variables`."""
+    files = {"json": as_json(document), "csv": as_csv(document)}
     page = _templates().get_template("report.html")
-    states = maps.by_state(document["jurisdictions"])
-    weeks = _trend(document, context)
-    return page.render(
-        report=document,
-        context=context,
-        style=_style(),
-        main_points=trend.main_points(weeks),
-        charts=trend.charts(weeks),
-        declined_once=sum(row["declined"] == 1 for row in document["jurisdictions"]),
-        silent=sum(row["status"] == "silent" for row in document.get("scope", {}).get("agencies", ())),
-        states=states,
-        tiles=maps.tiles(states),
-        dot_map=maps.dot_map(document["jurisdictions"]),
-        outlines=shapes.outlines(),
-        view_box=shapes.VIEW_BOX,
-    ).encode()
-
-
-def _trend(document: Document, context: Document | None) -> list[Document]:
-    """The weeks of the trend; none for a revision that is not the newest of its week, whose totals they do not show."""
-    weeks: list[Document] = context["weeks"] if context else []
-    return weeks if weeks and weeks[-1]["revision"] == document["revision"] else []
+    return page.render(style=_style(), **week_page.variables(document, context, files)).encode()
 
 
 def list_page(reports: list[Document], older: date | None) -> bytes:
@@ -129,6 +108,23 @@ def _attested(row: Document, kind: str) -> str:
     return f"{attested:,} ({missing:+,})" if missing else f"{attested:,}"
 
 
+def _in_words(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+def _days(first: date, last: date) -> str:
+    """A range of dates in words, the year and the month only once if they are the same."""
+    form = "%B %Y" if first.year != last.year else "%B" if first.month != last.month else ""
+    begin = f"{first.day} {first.strftime(form)}".strip()
+    return f"{begin} to {_in_words(last)}"
+
+
+def _instant(text: str) -> str:
+    """An instant in words, UTC: 5 February 2017, 05:00 UTC."""
+    at = datetime.fromisoformat(text).astimezone(UTC)
+    return f"{_in_words(at.date())}, {at:%H:%M} UTC"
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -138,7 +134,10 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = lambda value: "unknown" if value is None else f"{value:,}"
+    environment.filters["number"] = lambda value: _UNKNOWN if value is None else f"{value:,}"
+    environment.filters["day"] = lambda text: _in_words(date.fromisoformat(text))
+    environment.filters["instant"] = _instant
+    environment.filters["days"] = lambda first, last: _days(date.fromisoformat(first), date.fromisoformat(last))
     environment.filters["figure"] = lambda value: "no figure" if value is None else f"{value:,}"
     environment.filters["attested"] = _attested
     environment.filters["place"] = lambda row: f"{row['name']}, {row['state']}" if row["state"] else row["name"]

@@ -19,6 +19,14 @@ def week(row: Mapping[str, Any], *, is_current: bool) -> dict[str, Any]:
     return {"week": str(row["week"]), **numbers, "provisional": is_current and row["state"] != State.FINAL}
 
 
+def by_place(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, int | None]]:
+    """The declines of each place by week. Each row comes with its place, and has week and declined."""
+    found: dict[str, dict[str, int | None]] = {}
+    for place, row in rows:
+        found.setdefault(place, {})[str(row["week"])] = row["declined"]
+    return found
+
+
 def document(place: Jurisdiction, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The series as JSON. A number is null if it is unknown, or if the report has no row of the jurisdiction."""
     weeks = [

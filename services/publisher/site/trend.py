@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 480, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 12, 24
 _WEEK = timedelta(days=7)
 _YEAR = 52
+SPARK_WEEKS = 12
 
 Week: TypeAlias = Mapping[str, Any]
 """A published week: week, revision, issued, declined, first_issued, first_declined (of revision 1), provisional."""
@@ -124,6 +125,36 @@ def _chart(weeks: Sequence[Week], kind: str, last: date) -> Chart:
         parts[-1].append(f"{point.x},{point.y}")
         former = day
     return Chart(kind, points, [" ".join(part) for part in parts if len(part) > 1], top)
+
+
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """A small line without an axis: the numbers of the last weeks, from 0 at the bottom to the greatest at the top."""
+
+    lines: Sequence[str]
+    """The `points` attribute of each uninterrupted part of the line."""
+    width: float
+    height: float
+
+
+def sparkline(numbers: Mapping[str, int | None], last: str, width: float = 72, height: float = 14) -> Spark | None:
+    """The line of the SPARK_WEEKS weeks up to `last`, in a box of this size in pixels.
+
+    `numbers` are by the first day of the week; a missing or unknown number interrupts the line. None if it has no part.
+    """
+    end = date.fromisoformat(last)
+    days = [str(end - back * _WEEK) for back in reversed(range(SPARK_WEEKS))]
+    known = [numbers.get(day) for day in days]
+    top = max((n for n in known if n is not None), default=0) or 1
+    parts: list[list[str]] = [[]]
+    for place, n in enumerate(known):
+        if n is None:
+            parts.append([])
+        else:
+            x, y = 1 + place * (width - 2) / (SPARK_WEEKS - 1), 1 + (1 - n / top) * (height - 2)
+            parts[-1].append(f"{x:.4g},{y:.4g}")
+    lines = [" ".join(part) for part in parts if len(part) > 1]
+    return Spark(lines, width, height) if lines else None
 
 
 def _round_up(n: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +17,7 @@ from schemas.announcement import links
 from schemas.report import sha256_of
 from schemas.week import ReportingCalendar
 from services.publisher.closing import State
-from services.publisher.site import feed, rendering, report_requests, series, trend
+from services.publisher.site import feed, maps, rendering, report_requests, series, trend
 from services.publisher.site.queries import SQL
 from services.publisher.site.reader import Reader
 from services.publisher.site.render_cache import RenderCache
@@ -108,42 +109,46 @@ class Weeks:
         if row is None:
             raise _not_found()
         week_status = None if as_of else _current(row) | {"newest": row["newest"]}
-        context = await self._context(row, week_status, as_of) if form == "html" else None
-        shown = sha256_of(context)[:8] if context else ""
+        shown = _version(row, week_status) if form == "html" else ""
         tag = f'"{row["digest"][:32]}-{form}{shown}"'
         headers = {"Vary": "Accept", **_status_headers(week_status)}
         if unchanged := not_modified(request, tag, headers):
             return unchanged
-        body = await self._body(row, form, context, tag)
-        return response(body, rendering.MEDIA_TYPES[form], caching(tag) | headers)
-
-    async def _context(
-        self, row: asyncpg.Record, week_status: dict[str, Any] | None, as_of: datetime | None
-    ) -> dict[str, Any]:
-        """The parts of a page that are not in the document, see `rendering.as_html`."""
-        weeks = await self._reader.rows(SQL["trend"], row["week"], as_of)
-        return {
-            "published_at": f"{row['published_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-            "previous": row["previous_week"] and str(row["previous_week"]),
-            "next": row["next_week"] and str(row["next_week"]),
-            "weeks": [series.week(dict(one), is_current=as_of is None) for one in weeks],
-            "status": week_status,
-        }
-
-    async def _body(self, row: asyncpg.Record, form: str, context: dict[str, Any] | None, tag: str) -> bytes:
-        """The rendered revision, from the cache or from its document. ProblemError 404 if the row is gone.
-
-        The key contains the version of the row, because a recovered revision has the same digest and fewer fields.
-        """
+        # The version of the row is in the key: a recovered revision has the same digest and fewer fields.
         key = f"{tag} {row['digest']} {row['row_version']}"
         body = self._rendered.get(key)
         if body is None:
-            stored = await self._reader.row(SQL["document"], row["week"], row["revision"])
-            if stored is None:
-                raise _not_found()
-            body = rendering.render(stored["figures"], form, context)
+            body = await self._render(row, form, week_status, as_of)
             self._rendered.put(key, body)
-        return body
+        return response(body, rendering.MEDIA_TYPES[form], caching(tag) | headers)
+
+    async def _render(
+        self, row: asyncpg.Record, form: str, week_status: dict[str, Any] | None, as_of: datetime | None
+    ) -> bytes:
+        """The revision, from its document. ProblemError 404 if the row is gone."""
+        stored = await self._reader.row(SQL["document"], row["week"], row["revision"])
+        if stored is None:
+            raise _not_found()
+        document = stored["figures"]
+        context = await self._context(row, document["top"], week_status, as_of) if form == "html" else None
+        return await asyncio.to_thread(rendering.render, document, form, context)
+
+    async def _context(
+        self, row: asyncpg.Record, top: list[dict[str, Any]], week_status: dict[str, Any] | None, as_of: datetime | None
+    ) -> dict[str, Any]:
+        """What the page shows besides the document, see `week_page.variables`."""
+        weeks = await self._reader.rows(SQL["trend"], row["week"], as_of)
+        places = await self._reader.rows(SQL["places_before"], row["week"], as_of, [one["geoid"] for one in top])
+        states = await self._reader.rows(SQL["states_before"], row["week"], as_of)
+        return {
+            "published_at": row["published_at"].astimezone(UTC).isoformat(timespec="minutes"),
+            "previous": row["previous_week"] and str(row["previous_week"]),
+            "next": row["next_week"] and str(row["next_week"]),
+            "weeks": [series.week(dict(one), is_current=as_of is None) for one in weeks],
+            "places": series.by_place((one["geoid"], dict(one)) for one in places),
+            "states": series.by_place((maps.states()[one["code"]].state, dict(one)) for one in states),
+            "status": week_status,
+        }
 
     async def show_list(self, request: Request) -> Response:
         """The line list of a revision; 410 if it was withdrawn."""
@@ -182,6 +187,12 @@ def _current(row: asyncpg.Record) -> dict[str, Any]:
     if counted is None:
         return status
     return status | {"pending": {kind: counted.get(kind, 0) - totals[kind] for kind in trend.KINDS}}
+
+
+def _version(row: asyncpg.Record, week_status: dict[str, Any] | None) -> str:
+    """Changes whenever a page shows something new that is not in its document."""
+    others = [row["reports"], row["final_weeks"], str(row["previous_week"]), str(row["next_week"])]
+    return sha256_of([week_status, *others])[:8]
 
 
 def _status_headers(week_status: dict[str, Any] | None) -> dict[str, str]:
