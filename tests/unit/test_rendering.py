@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.detainer import Kind
 from services.publisher.site import rendering
@@ -96,6 +98,17 @@ def test_a_row_absent_from_the_report_is_not_unknown() -> None:
 def test_json_is_canonical_and_complete() -> None:
     found = document()
     assert as_json(found) == rfc8785.dumps(found)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.from_regex(r"[A-Za-z0-9_./:-]+", fullmatch=True), inner),
+        max_leaves=20,
+    )
+)
+def test_the_bytes_are_those_of_the_canonical_form(value: Any) -> None:
+    assert as_json({"value": value}) == rfc8785.dumps({"value": value})
 
 
 def test_a_json_file_proves_its_own_digest() -> None:
@@ -198,7 +211,9 @@ def test_a_page_shows_attestations_and_their_differences() -> None:
 def test_the_list_has_weeks_and_links() -> None:
     row = {"week": "2017-01-28", "revision": 2, "demonstration": True, "totals": {"issued": 3083, "declined": 206}}
     row |= {"status": "provisional", "pending": {"issued": 4, "declined": -1}}
-    content = list_page([row], None).decode()
+    final = {name: value for name, value in row.items() if name != "pending"} | {"status": "final"}
+    content = list_page([row, final], None).decode()
+    assert "<td>final</td>" in content
     assert '<a href="/reports/2017-01-28">2017-01-28</a> (demonstration)' in content
     assert "3,083" in content
     assert "provisional, not yet in it: issued +4, declined -1" in content

@@ -6,14 +6,15 @@ WHERE r.week = $1 AND r.revision = $2 ORDER BY l.content IS NULL DESC LIMIT 1
 -- name: reports
 -- The newest revision of each week before $2 as published at $1, newest week first, $3 at most. Pending facts are counted only
 -- for weeks that are not final: the others are many.
-SELECT DISTINCT ON (r.week) r.week, r.revision, r.digest, r.published_at, r.issued, r.declined, r.demonstration, c.state,
+SELECT r.*, c.state,
        CASE WHEN c.state IS DISTINCT FROM 'final' THEN (
            SELECT COALESCE(jsonb_object_agg(kind, n), '{}')
            FROM (SELECT kind, sum(n) AS n FROM weekly_counter w WHERE w.week = r.week GROUP BY kind) AS now
        ) END AS now
-FROM report r LEFT JOIN week_close c ON c.week = r.week
-WHERE r.published_at <= COALESCE($1::timestamptz, 'infinity') AND r.week < COALESCE($2::date, 'infinity')
-ORDER BY r.week DESC, r.revision DESC LIMIT $3
+FROM (SELECT DISTINCT ON (week) week, revision, digest, published_at, issued, declined, demonstration FROM report
+      WHERE published_at <= COALESCE($1::timestamptz, 'infinity') AND week < COALESCE($2::date, 'infinity')
+      ORDER BY week DESC, revision DESC LIMIT $3) AS r
+LEFT JOIN week_close c ON c.week = r.week ORDER BY r.week DESC
 
 -- name: newest_revisions
 SELECT week, revision, cause, digest, published_at, issued, declined, demonstration FROM report ORDER BY sequence DESC LIMIT $1
@@ -55,11 +56,14 @@ JOIN published_figure n USING (week, revision) WHERE n.geoid = ANY ($3::text[])
 -- name: states_before
 -- As `places_before`, the sum of the known numbers of each state and its counties, by FIPS code of the state, in the 12
 -- weeks up to $1.
-SELECT left(n.geoid, 2) AS code, n.week, sum(n.declined) AS declined
+SELECT n.code, r.week, n.declined
 FROM (SELECT DISTINCT ON (week) week, revision FROM report
       WHERE week BETWEEN $1::date - 77 AND $1 AND published_at <= COALESCE($2::timestamptz, 'infinity')
       ORDER BY week, revision DESC) AS r
-JOIN published_figure n USING (week, revision) WHERE n.geoid ~ '^[0-9]{2}([0-9]{3})?$' GROUP BY code, n.week
+CROSS JOIN LATERAL (
+    SELECT left(geoid, 2) AS code, sum(declined) AS declined FROM published_figure
+    WHERE week = r.week AND revision = r.revision AND length(geoid) IN (2, 5) AND geoid <> 'US' GROUP BY 1
+) AS n
 
 -- name: series
 -- As `trend`, for jurisdiction $1 and the weeks from $2 to $3, as published at $4. `reported`: whether the revision has a row of it.

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import asyncpg
-import rfc8785
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -80,7 +80,7 @@ class Weeks:
         as_of = report_requests.as_of(request, self._calendar)
         rows, older = await self._listed(as_of, report_requests.day(request, "before"))
         reports = [_listed(row) | ({} if as_of else _current(row)) for row in rows]
-        response = tagged(request, rfc8785.dumps({"reports": reports}), "application/json")
+        response = tagged(request, msgspec.json.encode({"reports": reports}), "application/json")
         if older:
             query = urlencode({name: text for name, text in request.query_params.items() if name == "as_of"})
             response.headers["Link"] = f'</v1/reports?before={older}{query and f"&{query}"}>; rel="next"'
