@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from datetime import date, timedelta
 from pathlib import Path
@@ -61,6 +62,20 @@ def _http_address(text: str) -> str:
     return text
 
 
+def _contact(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        https = parts.scheme == "https" and bool(parts.hostname) and not parts.username and parts.port != 0
+    except ValueError:  # invalid port
+        https = False
+    if len(text) > _LONGEST_CONTACT or not (_MAIL(text) or (https and _PRINTABLE(text))):
+        raise ValueError("must be a URL such as mailto:reports@example.org or https://example.org/contact")
+    return text
+
+
+_LONGEST_CONTACT = 300
+_MAIL = re.compile(r"mailto:[A-Za-z0-9.+_-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+").fullmatch
+_PRINTABLE = re.compile(r"[!-~]+").fullmatch
 _MAX_PORT = 65_535
 _Port = Annotated[int, Field(ge=1, le=_MAX_PORT)]
 
@@ -92,6 +107,9 @@ class Settings(BaseSettings):
     demonstration: bool = False
     note: Annotated[str, AfterValidator(impersonal)] | None = Field(
         default=None, description="Shown in every rendering of a demonstration report."
+    )
+    contact: Annotated[str, AfterValidator(_contact), AfterValidator(impersonal)] | None = Field(
+        default=None, description="The publisher of the reports: a mail address or a page, shown on pages."
     )
     host: str = "127.0.0.1"
     ingest_port: _Port = 8081

@@ -70,6 +70,36 @@ def test_the_first_weekday_is_given_by_name(monkeypatch: pytest.MonkeyPatch, tex
     assert str(loaded.calendar.week(loaded.first_week)) == "2017-01-30"
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["mailto:reports@example.org", "https://example.org", "https://example.org:8443/contact?about=reports#form"],
+)
+def test_a_contact_is_a_mail_address_or_a_page(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DDOR_CONTACT", url)
+    assert settings.load().contact == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "reports@example.org", "mailto:", "mailto:a@b", "mailto:a@example.org?bcc=b@example.org"),
+        *("mailto:a@example.org,b@example.org", "http://example.org", "javascript:alert(1)", "https://"),
+        *(
+            "https://user:secret@example.org",
+            "https://example.org/a b",
+            "https://example.org/\n",
+            "https://[",
+            "//x.org",
+        ),
+        *("https://example.org:port", "HTTPS://example.org/\u00e9", f"https://example.org/{'x' * 300}"),
+        "https://example.org/A12345678",
+    ],
+)
+def test_another_contact_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DDOR_CONTACT", url)
+    assert refused().startswith("DDOR_CONTACT: ")
+
+
 def test_a_first_week_outside_the_calendar_is_refused_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
