@@ -11,7 +11,7 @@ CREATE TABLE published_figure (
     geoid    text    NOT NULL,
     issued   integer,
     declined integer,
-    PRIMARY KEY (week, revision, geoid),
+    PRIMARY KEY (week, revision, geoid) INCLUDE (issued, declined),
     FOREIGN KEY (week, revision) REFERENCES report
 );
 COMMENT ON TABLE published_figure IS 'a row for each jurisdiction in a revision; a null number is unknown';

@@ -17,6 +17,7 @@ from schemas.week import NotAWeekError
 from services.publisher.clock_skew import LIMIT
 from services.publisher.inputs import ReportInputs, current
 from services.publisher.leader import LeaderSession
+from services.publisher.site.about import About
 from services.publisher.site.openapi import document
 from services.publisher.site.reader_pool import CONNECTIONS
 from services.publisher.site.routes import Site
@@ -71,7 +72,8 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
             legal_basis=settings.line_list_basis,
         )
 
-    reports = Site(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), settings.calendar)
+    about = About.of(settings, first_week)
+    reports = Site(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), about, clock)
     leader = LeaderSession(settings, kafka.client(settings, "ddor-publisher"), first_week, inputs, clock, skew=skew)
     supervisor = Supervisor("closing and sending", leader.session)
     # Not a part of readiness: its problems appear in `ddor_session_up`, and readers are served without it.

@@ -12,9 +12,11 @@ import httpx
 from starlette.applications import Starlette
 
 from schemas.jurisdiction import registry
+from services.publisher.site.about import About
 from services.publisher.site.reader_pool import CONNECTIONS
 from services.publisher.site.routes import Site
 from services.runtime import migrations, postgres
+from services.runtime.clock import system
 from services.runtime.settings import Settings
 from tests.support.batches import CALENDAR
 from tests.unit.sample_reports import report, snapshot
@@ -47,7 +49,7 @@ SELECT week, CASE WHEN row_number() OVER (ORDER BY week DESC) <= 8 THEN 'publish
 
 
 async def measure(settings: Settings) -> list[tuple[str, str]]:
-    """What was asked for, and the median in milliseconds. The database of `settings` must be empty."""
+    """Each request, and its median in milliseconds. The database of `settings` must be empty."""
     rows: list[tuple[str, str]] = []
     connection = await postgres.connect(settings, "ddor-bench")
     try:
@@ -75,7 +77,9 @@ async def _fill(connection: asyncpg.Connection[Any], weeks: int, jurisdictions: 
 async def _ask(settings: Settings, weeks: int) -> list[tuple[str, str]]:
     """Each measured page, by a client in the same process."""
     last = str(FIRST.first + timedelta(days=7 * (weeks - 1)))
-    site = Site(lambda: postgres.pool(settings, "ddor-bench-http", CONNECTIONS), settings.calendar)
+    site = Site(
+        lambda: postgres.pool(settings, "ddor-bench-http", CONNECTIONS), About.of(settings, FIRST.first), system
+    )
     transport = httpx.ASGITransport(Starlette(routes=site.routes))
     async with site.connected(), httpx.AsyncClient(transport=transport, base_url="http://bench", timeout=60) as http:
         await http.get("/v1/series?geoid=32003&from=2990-01-06")  # connects

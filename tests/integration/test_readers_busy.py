@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from services.publisher.site import reader_pool
+from services.publisher.site.about import About
 from services.publisher.site.routes import Site
-from services.runtime import http, metrics, postgres
+from services.runtime import clock, http, metrics, postgres
 from tests.conftest import MakeSettings
 from tests.support import kafka_log
 from tests.support.in_process import running
@@ -22,7 +23,8 @@ from tests.support.waiting import until
 @pytest.fixture
 async def client(store_settings: MakeSettings) -> AsyncIterator[httpx.AsyncClient]:
     settings = store_settings()
-    made = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), settings.calendar)
+    about = About.of(settings, settings.calendar.earliest.first)
+    made = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), about, clock.system)
     async with running(http.application(made.routes, made.waiting_for, made.connected)) as client:
         yield client
 

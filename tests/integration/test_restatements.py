@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher.queries import SQL
+from services.publisher.site.about import About
 from services.publisher.site.routes import Site
 from services.runtime import postgres
 from tests.conftest import MakeSettings
@@ -214,7 +215,8 @@ async def test_the_commands_wait_for_the_publisher_and_report_the_result(life: L
 
 async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int] | None, str]:
     """Status and pending facts in the list, and pending facts on the page."""
-    reports = Site(lambda: postgres.pool(life.settings, "ddor-test"), life.settings.calendar)
+    about = About.of(life.settings, week.first)
+    reports = Site(lambda: postgres.pool(life.settings, "ddor-test"), about, life.publisher.clock)
     async with reports.connected():
         transport = httpx.ASGITransport(Starlette(routes=reports.routes))
         async with httpx.AsyncClient(transport=transport, base_url="http://publisher") as http:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Any, cast
 
@@ -12,10 +12,13 @@ import asyncpg
 import httpx
 from starlette.applications import Starlette
 
+from services.publisher.site.about import About
 from services.publisher.site.queries import SQL
 from services.publisher.site.routes import Site
 from tests.unit.sample_reports import CALENDAR, report, snapshot
 
+ABOUT = About(CALENDAR, timedelta(hours=24), timedelta(hours=24), 8, date(2017, 1, 28), "off", None)
+NOW = datetime(2017, 2, 6, 12, tzinfo=UTC)
 REPORT = report(snapshot({"32003": 118}, {"32003": 51}))
 ROW: dict[str, Any] = {
     "week": date(2017, 1, 28),
@@ -29,6 +32,12 @@ ROW: dict[str, Any] = {
     "reported": True,
     "first_issued": 118,
     "first_declined": 51,
+    "geoid": "32003",
+    "jurisdictions": 1,
+    "year_issued": 118,
+    "year_declined": 51,
+    "unknown_issued": 0,
+    "unknown_declined": 0,
     "previous_week": None,
     "next_week": None,
     "demonstration": False,
@@ -36,11 +45,13 @@ ROW: dict[str, Any] = {
     "newest": 1,
     "reports": 1,
     "final_weeks": 0,
-    "geoid": "32003",
     "code": "32",
     "row_version": "7",
     "now": {"issued": 121, "declined": 51},
 }
+
+
+_OTHERS = ("trend", "series", "sums", "year_of_places", "newest_week", "places_before", "states_before")
 
 
 class Pool:
@@ -72,8 +83,10 @@ class Pool:
             raise self.broken
         if statement == "SELECT 1":
             return [{}]
-        if statement in (SQL["trend"], SQL["series"], SQL["places_before"], SQL["states_before"]):
+        if statement in [SQL[name] for name in _OTHERS]:
             return [self.row] if self.row else []
+        if statement == SQL["newest_report"]:
+            return [{"week": WEEK, "week_end": "2017-02-03", "notes": [], "policies": None}]
         assert statement in [SQL[name] for name in ("reports", "newest_revisions", "shown_revision", "document")]
         if statement == SQL["document"]:
             self.documents += 1
@@ -86,7 +99,7 @@ class Pool:
 
 def routes(pool: Pool) -> Site:
     """The routes over this database."""
-    return Site(lambda: cast("asyncpg.Pool[Any]", pool), CALENDAR)
+    return Site(lambda: cast("asyncpg.Pool[Any]", pool), ABOUT, lambda: NOW)
 
 
 @asynccontextmanager

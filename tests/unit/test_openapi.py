@@ -21,8 +21,9 @@ from services.ingest.docs.openapi import document as ingest_document
 from services.ingest.endpoint import EventsEndpoint
 from services.publisher.site.openapi import document as publisher_document
 from services.publisher.site.routes import Site
-from services.runtime import http, openapi
+from services.runtime import clock, http, openapi
 from tests.unit import sample_endpoint
+from tests.unit.sample_reader import ABOUT
 
 DOCUMENTS = {"ingest": ingest_document(), "publisher": publisher_document()}
 both = pytest.mark.parametrize("name", DOCUMENTS)
@@ -78,7 +79,7 @@ def test_every_route_is_described_and_nothing_else(endpoint: EventsEndpoint) -> 
     async def ready() -> str | None:
         return None
 
-    reports = Site(cast("Any", None), cast("Any", None))
+    reports = Site(cast("Any", None), ABOUT, clock.system)
     for name, routes in (("ingest", endpoint.routes), ("publisher", reports.routes)):
         app = http.application(routes, ready, cast("http.Lifespan", None))
         served = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]

@@ -46,7 +46,7 @@ def test_other_codes_of_an_area_are_named() -> None:
 
 
 def test_the_page_lists_weeks_newest_first() -> None:
-    rows = Page(rendering.jurisdiction_page(place(CLARK_NV), weeks(3))).tables["All weeks"]
+    rows = Page(rendering.jurisdiction_page(place(CLARK_NV), weeks(3), None)).tables["All weeks"]
     assert rows[1:] == [
         ["2017-01-28", "1", "0", "2", "final"],
         ["2017-01-21", "1", "0", "1", "final"],
@@ -55,25 +55,64 @@ def test_the_page_lists_weeks_newest_first() -> None:
 
 
 def test_zero_unknown_and_no_row_differ() -> None:
-    unknown = weeks(1, declined=None, provisional=True)
+    unknown = weeks(1, declined=None, first_declined=None, provisional=True)
     absent = weeks(1, reported=False, issued=None, declined=None)
-    assert Page(rendering.jurisdiction_page(place(CLARK_NV), unknown)).tables["All weeks"][1:] == [
+    assert Page(rendering.jurisdiction_page(place(CLARK_NV), unknown, None)).tables["All weeks"][1:] == [
         ["2017-01-28", "1", "0", "U", "provisional"]
     ]
-    assert Page(rendering.jurisdiction_page(place(CLARK_NV), absent)).tables["All weeks"][1:] == [
+    assert Page(rendering.jurisdiction_page(place(CLARK_NV), absent, None)).tables["All weeks"][1:] == [
         ["2017-01-28", "1", "·", "·", "final"]
     ]
 
 
+def test_a_revised_number_has_its_first_number_beside_it() -> None:
+    revised = weeks(1, declined=12, first_declined=10, revision=3)
+    unknown = weeks(1, declined=None, first_declined=10, revision=3)
+    later = weeks(1, declined=12, first_declined=None, revision=3)
+    for found, cell in ((revised, "(first 10) 12"), (unknown, "(first 10) U"), (later, "12")):
+        rows = Page(rendering.jurisdiction_page(place(CLARK_NV), found, None)).tables["All weeks"][1:]
+        assert rows == [["2017-01-28", "3", "0", cell, "final"]]
+
+
+POLICY = {"geoid": CLARK_NV, "name": "Clark County", "state": "NV", "enacted": "2016-05", "since": "2016-06-01"} | {
+    "until": None,
+    "honored": [{"code": "judicial-warrant", "name": "Judicial warrant"}],
+    "source": "https://example.org/policy",
+}
+
+
+def test_a_page_lists_the_policies_and_notes_of_the_newest_report() -> None:
+    newest = {"week": date(2017, 1, 28), "week_end": "2017-02-03", "notes": ["Demonstration."], "policies": [POLICY]}
+    page = rendering.jurisdiction_page(place(CLARK_NV), weeks(1), newest)
+    assert Page(page).tables["Policies limiting detainers"][1:] == [
+        ["2016-05", "2016-06-01", "Judicial warrant", "source"]
+    ]
+    assert b'<a href="https://example.org/policy" rel="nofollow noopener">' in page
+    assert b'<p class="note">Demonstration.</p>' in page
+    none = rendering.jurisdiction_page(place(CLARK_NV), weeks(1), newest | {"policies": []})
+    assert b"The registry of the newest report has no policy of this jurisdiction" in none
+    no_registry = rendering.jurisdiction_page(place(CLARK_NV), weeks(1), newest | {"policies": None})
+    assert b"policies" not in no_registry.lower()
+
+
+def test_a_page_links_to_its_state() -> None:
+    def shown(code: str) -> str:
+        return rendering.jurisdiction_page(place(code), [], None).decode()
+
+    assert '<a href="/states/NV">Nevada</a>' in shown(CLARK_NV)
+    assert "<h1>Nevada (state custody)</h1>" in shown("32")
+    assert "/states/" not in shown("US")
+
+
 def test_a_page_has_at_most_ten_years_and_says_so() -> None:
-    page = rendering.jurisdiction_page(place(CLARK_NV), weeks(600))
+    page = rendering.jurisdiction_page(place(CLARK_NV), weeks(600), None)
     assert len(Page(page).tables["All weeks"]) == 1 + rendering.WEEKS_SHOWN
     assert b"Earlier weeks are in the JSON file." in page
-    assert b"Earlier weeks" not in rendering.jurisdiction_page(place(CLARK_NV), weeks(2))
+    assert b"Earlier weeks" not in rendering.jurisdiction_page(place(CLARK_NV), weeks(2), None)
 
 
 def test_a_page_without_weeks_has_a_note() -> None:
-    assert b"No week has been published yet." in rendering.jurisdiction_page(place(CLARK_NV), [])
+    assert b"No week has been published yet." in rendering.jurisdiction_page(place(CLARK_NV), [], None)
 
 
 async def test_the_series_has_the_figures_of_each_week() -> None:

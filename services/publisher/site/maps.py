@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
-from schemas.jurisdiction import Jurisdiction, JurisdictionKind, registry
 from services.publisher.site import shapes
 
 Row: TypeAlias = Mapping[str, Any]
@@ -48,12 +46,6 @@ def dot_map(rows: Iterable[Row], kind: str = "declined") -> DotMap:
         if row["geoid"] in points
     ]
     return DotMap(circles, [row for row in counted if row["geoid"] not in points])
-
-
-@cache
-def states() -> dict[str, Jurisdiction]:
-    """The states, territories and the District of Columbia, by FIPS code."""
-    return {place.code: place for place in registry() if place.kind is JurisdictionKind.STATE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from schemas.export import add_digest
 from schemas.report import Report
+from services.publisher.site import openapi_series
+from services.publisher.site.openapi_series import GEOID, KIND, STATE
 from services.runtime import openapi
 from services.runtime.openapi import Document, content, problem, reference
 
@@ -48,26 +50,6 @@ _WEEK: Document = {
 }
 _WEEK_NAME: Document = _WEEK | {"description": "The first day of the week, or `latest`.", "example": "2017-01-28"}
 _NOT_MODIFIED: Document = {"description": "The ETag is in If-None-Match, or that is `*`."}
-_GEOID: Document = {
-    "name": "geoid",
-    "in": "query",
-    "required": True,
-    "description": "The code of a jurisdiction.",
-    "schema": {"type": "string"},
-    "example": "32003",
-}
-_SERIES_WEEK: Document = {
-    "type": "object",
-    "description": "The newest revision of a week. A number is null if it is unknown, or without a row in the report.",
-    "required": ["week", "revision", "reported", "issued", "declined"],
-    "properties": {
-        "week": {"type": "string", "format": "date"},
-        "revision": {"type": "integer", "minimum": 1},
-        "reported": {"type": "boolean", "description": "Whether the report has a row of the jurisdiction."},
-        "issued": {"type": ["integer", "null"], "minimum": 0},
-        "declined": {"type": ["integer", "null"], "minimum": 0},
-    },
-}
 _NUMBER: Document = {
     "name": "number",
     "in": "path",
@@ -80,7 +62,7 @@ _NUMBER: Document = {
 
 def document() -> Document:
     """The OpenAPI document. The schema of a report comes from its model."""
-    schemas = openapi.models(Report, mode="serialization") | {"Listed": _LISTED, "SeriesWeek": _SERIES_WEEK}
+    schemas = openapi.models(Report, mode="serialization") | {"Listed": _LISTED, **openapi_series.SCHEMAS}
     add_digest(schemas["Report"])
     return openapi.document("Publisher", _DESCRIPTION, _paths(), schemas)
 
@@ -90,12 +72,17 @@ def _paths() -> Document:
         "/": _page("The latest week", [_AS_OF], missing=False),
         "/reports": _page("All weeks, newest first", [_BEFORE], missing=False),
         "/reports/{name}": _page("A week", [_WEEK_NAME, _AS_OF]),
-        "/jurisdictions/{geoid}": _page("A jurisdiction", [_GEOID | {"in": "path"}]),
+        "/jurisdictions/{geoid}": _page("A jurisdiction", [_path(GEOID, "The code of a jurisdiction.")]),
+        "/states": _page("All states", [], missing=False),
+        "/states/{postal}": _state_page(),
+        "/calendar": _page("The release calendar", [], missing=False),
+        "/calendar.ics": _get("The release calendar as iCalendar (RFC 5545).", [], _icalendar()),
+        "/method": _page("How the figures are made, and the terms", [], missing=False),
         "/feed.atom": _get("The newest revisions as an Atom feed.", [], _feed()),
         "/v1/series": _get(
-            "The published figures of one jurisdiction, by week.",
-            [_GEOID, _day("from", "on this day or later"), _day("to", "on this day or earlier"), _AS_OF],
-            _series(),
+            "The published figures of one jurisdiction, or the sums of one state, by week.",
+            [GEOID, STATE, KIND, _day("from", "on this day or later"), _day("to", "on this day or earlier"), _AS_OF],
+            {"304": _NOT_MODIFIED, **openapi_series.responses()},
         ),
         "/v1/reports": _get("The newest revision of each week, newest week first.", [_AS_OF, _BEFORE], _list()),
         "/v1/reports/{name}": _get("The newest revision of a week's report.", [_WEEK, _AS_OF], _report()),
@@ -161,22 +148,23 @@ def _list() -> Document:
     }
 
 
-def _series() -> Document:
-    text = {"type": "string"}
-    schema = {
-        "type": "object",
-        "required": ["geoid", "name", "state", "weeks"],
-        "properties": {
-            "geoid": text,
-            "name": text,
-            "state": text | {"description": "Postal abbreviation; empty for federal custody and tribes."},
-            "weeks": {"type": "array", "items": reference("SeriesWeek")},
-        },
-    }
+def _path(parameter: Document, description: str) -> Document:
+    return parameter | {"in": "path", "required": True, "description": description}
+
+
+def _state_page() -> Document:
+    page = _page("A state", [_path(STATE | {"name": "postal"}, "The postal abbreviation of a state.")])
+    page["get"]["responses"]["308"] = {"description": "The code in upper case."}
+    return page
+
+
+def _icalendar() -> Document:
     return {
-        "200": {"description": "The weeks in order.", "content": content("application/json", schema)},
+        "200": {
+            "description": "An event for each close in the next 12 months.",
+            "content": content("text/calendar", {"type": "string"}),
+        },
         "304": _NOT_MODIFIED,
-        "404": problem("There is no jurisdiction with this code."),
     }
 
 

@@ -66,13 +66,68 @@ CROSS JOIN LATERAL (
 ) AS n
 
 -- name: series
--- As `trend`, for jurisdiction $1 and the weeks from $2 to $3, as published at $4. `reported`: whether the revision has a row of it.
-SELECT DISTINCT ON (r.week) r.week, r.revision, n.geoid IS NOT NULL AS reported, n.issued, n.declined,
+-- As `trend`, for jurisdiction $1: the newest $5 weeks from $2 to $3, as published at $4. `reported`: whether the revision has a row of it.
+WITH newest AS (
+    SELECT DISTINCT ON (r.week) r.week, r.revision FROM report r
+    WHERE r.week BETWEEN COALESCE($2::date, '-infinity') AND COALESCE($3::date, 'infinity')
+      AND r.published_at <= COALESCE($4::timestamptz, 'infinity')
+    ORDER BY r.week DESC, r.revision DESC LIMIT $5
+)
+SELECT w.week, w.revision, n.geoid IS NOT NULL AS reported, n.issued, n.declined,
        f.issued AS first_issued, f.declined AS first_declined, c.state
-FROM report r
-LEFT JOIN published_figure n ON n.geoid = $1 AND n.week = r.week AND n.revision = r.revision
-LEFT JOIN published_figure f ON f.geoid = $1 AND f.week = r.week AND f.revision = 1
-LEFT JOIN week_close c ON c.week = r.week
-WHERE r.week BETWEEN COALESCE($2::date, '-infinity') AND COALESCE($3::date, 'infinity')
-  AND r.published_at <= COALESCE($4::timestamptz, 'infinity')
-ORDER BY r.week, r.revision DESC
+FROM newest w
+LEFT JOIN published_figure n ON n.geoid = $1 AND n.week = w.week AND n.revision = w.revision
+LEFT JOIN published_figure f ON f.geoid = $1 AND f.week = w.week AND f.revision = 1
+LEFT JOIN week_close c ON c.week = w.week
+ORDER BY w.week
+
+-- name: sums
+-- As `series`, the sums of the known numbers of jurisdictions $1, with the number of their rows and of unknown numbers.
+WITH newest AS (
+    SELECT DISTINCT ON (r.week) r.week, r.revision FROM report r
+    WHERE r.week BETWEEN COALESCE($2::date, '-infinity') AND COALESCE($3::date, 'infinity')
+      AND r.published_at <= COALESCE($4::timestamptz, 'infinity')
+    ORDER BY r.week DESC, r.revision DESC LIMIT $5
+)
+SELECT w.week, w.revision, n.jurisdictions, n.issued, n.declined, n.unknown_issued, n.unknown_declined,
+       f.issued AS first_issued, f.declined AS first_declined, c.state
+FROM newest w
+CROSS JOIN LATERAL (
+    SELECT count(*) AS jurisdictions, sum(issued) AS issued, sum(declined) AS declined,
+           count(*) - count(issued) AS unknown_issued, count(*) - count(declined) AS unknown_declined
+    FROM published_figure p WHERE p.week = w.week AND p.revision = w.revision AND p.geoid = ANY ($1::text[])
+) AS n
+CROSS JOIN LATERAL (
+    SELECT sum(issued) AS issued, sum(declined) AS declined
+    FROM published_figure p WHERE p.week = w.week AND p.revision = 1 AND p.geoid = ANY ($1::text[])
+) AS f
+LEFT JOIN week_close c ON c.week = w.week
+ORDER BY w.week
+
+-- name: year_of_places
+-- Each jurisdiction of $1 with a row in the 52 weeks up to the newest: its row of the newest week, and the sums of the known
+-- numbers of these weeks with the number of unknown ones.
+WITH newest AS (
+    SELECT DISTINCT ON (r.week) r.week, r.revision, r.week = max(r.week) OVER () AS latest FROM report r
+    WHERE r.week > (SELECT max(week) FROM report) - 364 ORDER BY r.week, r.revision DESC
+)
+SELECT p.geoid, bool_or(w.latest) AS reported, max(p.issued) FILTER (WHERE w.latest) AS issued,
+       max(p.declined) FILTER (WHERE w.latest) AS declined, sum(p.issued) AS year_issued, sum(p.declined) AS year_declined,
+       count(*) - count(p.issued) AS unknown_issued, count(*) - count(p.declined) AS unknown_declined
+FROM newest w
+CROSS JOIN LATERAL (
+    SELECT * FROM published_figure p WHERE p.week = w.week AND p.revision = w.revision AND p.geoid = ANY ($1::text[]) OFFSET 0
+) AS p
+GROUP BY p.geoid ORDER BY p.geoid
+
+-- name: newest_report
+-- What the newest report states about jurisdictions $1 besides their figures. `policies` is null without a registry.
+SELECT r.week, r.figures ->> 'week_end' AS week_end, r.figures -> 'notes' AS notes,
+       CASE jsonb_typeof(r.figures -> 'policies') WHEN 'array' THEN (
+           SELECT COALESCE(jsonb_agg(one), '[]') FROM jsonb_array_elements(r.figures -> 'policies') AS one
+           WHERE one ->> 'geoid' = ANY ($1::text[])
+       ) END AS policies
+FROM report r ORDER BY r.week DESC, r.revision DESC LIMIT 1
+
+-- name: newest_week
+SELECT max(week) AS week FROM report WHERE week >= $1

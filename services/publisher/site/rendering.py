@@ -7,7 +7,7 @@ import csv
 import hashlib
 import io
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from schemas.jurisdiction import Jurisdiction
-from services.publisher.site import series, trend, week_page
+from services.publisher.site import series, states, trend, week_page
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -29,6 +29,16 @@ WEEKS_SHOWN = 520
 """The greatest number of weeks on the page of a jurisdiction."""
 
 _UNKNOWN = Markup('<abbr title="unknown">U</abbr>')
+_UNITS = ((3_600, "hour"), (60, "minute"), (1, "second"))
+NAVIGATION = (
+    ("/", "Latest week"),
+    ("/reports", "All weeks"),
+    ("/states", "States"),
+    ("/calendar", "Calendar"),
+    ("/method", "Method"),
+    ("/feed.atom", "Feed"),
+)
+"""The links on each page. A template sets `here` to the address of its own."""
 
 Document = dict[str, Any]
 
@@ -62,25 +72,34 @@ def as_csv(document: Document) -> bytes:
 def as_html(document: Document, context: Document | None = None) -> bytes:
     """The page of one report. `context` is what the document does not contain, see `week_page.variables`."""
     files = {"json": as_json(document), "csv": as_csv(document)}
-    page = _templates().get_template("report.html")
-    return page.render(style=_style(), **week_page.variables(document, context, files)).encode()
+    return page("report.html", **week_page.variables(document, context, files))
 
 
 def list_page(reports: list[Document], older: date | None) -> bytes:
     """The page that lists weeks. `older`: the week before which the next page begins, None on the last page."""
-    return _templates().get_template("reports.html").render(reports=reports, older=older, style=_style()).encode()
+    return page("reports.html", reports=reports, older=older)
 
 
-def jurisdiction_page(place: Jurisdiction, weeks: list[Document]) -> bytes:
-    """The page of a jurisdiction. `weeks` are in order, as in `trend.charts`, with `reported`: whether it has a row."""
-    return _templates().get_template("jurisdiction.html").render(
+def jurisdiction_page(place: Jurisdiction, weeks: list[Document], newest: Document | None) -> bytes:
+    """The page of a jurisdiction. `weeks` are in order, as in `trend.charts`, with `reported`: whether it has a row.
+
+    `newest` is a row of the query `newest_report`, None without a report.
+    """
+    return page(
+        "jurisdiction.html",
         place=place,
+        state=states.states().get(place.state),
         related=series.related(place),
         charts=trend.charts(weeks),
         weeks=weeks[: -WEEKS_SHOWN - 1 : -1],
         omitted=len(weeks) > WEEKS_SHOWN,
-        style=_style(),
-    ).encode()  # fmt: skip
+        newest=newest,
+    )
+
+
+def page(template: str, **values: object) -> bytes:
+    """The page of a template, with these values."""
+    return _templates().get_template(template).render(style=_style(), **values).encode()
 
 
 def problem_page(status: int, detail: str) -> bytes:
@@ -128,6 +147,14 @@ def _instant(text: str) -> str:
     return f"{_in_words(at.date())}, {at:%H:%M} UTC"
 
 
+def _duration(length: timedelta) -> str:
+    """In the largest unit without a remainder, up to hours, such as '24 hours' or '90 minutes'."""
+    seconds = round(length.total_seconds())
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    count = seconds // size
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -144,6 +171,10 @@ def _templates() -> Environment:
     environment.filters["figure"] = lambda value: "no figure" if value is None else f"{value:,}"
     environment.filters["attested"] = _attested
     environment.filters["place"] = lambda row: f"{row['name']}, {row['state']}" if row["state"] else row["name"]
+    environment.filters["label"] = states.label
+    environment.filters["duration"] = _duration
+    environment.filters["address"] = lambda url: url.removeprefix("mailto:")
+    environment.globals["navigation"] = NAVIGATION
     environment.filters["signed"] = lambda n: f"{n:+,}" if n else "0"
     environment.filters["share"] = lambda part, whole: f"{part / whole:.0%}" if whole else "none"
     return environment

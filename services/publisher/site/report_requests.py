@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, time, timedelta
 
 from pydantic import TypeAdapter
@@ -13,7 +13,9 @@ from schemas.envelope import Instant
 from schemas.instant import EARLIEST, LATEST
 from schemas.jurisdiction import Jurisdiction, registry
 from schemas.week import ReportingCalendar
+from services.publisher.site import states
 from services.publisher.site.responses import ProblemError
+from services.publisher.site.trend import KINDS
 from services.runtime.negotiation import preferred
 
 _name = re.compile(r"(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,6})(?:\.(json|csv|html))?").fullmatch
@@ -25,6 +27,9 @@ _VARY = {"Vary": "Accept"}
 NO_SUCH_CODE = (
     "There is no jurisdiction with this code. A county has its five-digit FIPS code, such as 32003; a state has two"
     " digits, a tribe four, and federal custody US."
+)
+NO_SUCH_STATE = (
+    "There is no state with this code. Codes are postal abbreviations, such as NV; /states lists all states."
 )
 
 
@@ -85,14 +90,35 @@ def as_of(request: Request, calendar: ReportingCalendar) -> datetime | None:
     raise ProblemError(400, "bad-as-of", detail)
 
 
+def state(request: Request) -> Jurisdiction | None:
+    """The state of the parameter `state`, or None if there is a `geoid` instead.
+
+    ProblemError 400 unless there is exactly one of both, 404 for an unknown state.
+    """
+    codes = request.query_params.getlist("state")
+    if len(codes) + len(request.query_params.getlist("geoid")) != 1:
+        detail = "Give one geoid, such as /v1/series?geoid=32003, or one state, such as /v1/series?state=NV."
+        raise ProblemError(400, "bad-geoid", detail)
+    if codes and codes[0] not in states.states():
+        raise ProblemError(404, "state-not-found", NO_SUCH_STATE)
+    return states.states()[codes[0]] if codes else None
+
+
 def jurisdiction(request: Request) -> Jurisdiction:
-    """The jurisdiction of the parameter `geoid`. ProblemError 400 without it, 404 for an unknown code."""
-    codes = request.query_params.getlist("geoid")
-    if len(codes) != 1:
-        raise ProblemError(400, "bad-geoid", "Give one geoid, such as /v1/series?geoid=32003.")
-    if (found := registry().get(codes[0])) is None:
+    """The jurisdiction of the parameter `geoid`. ProblemError 404 for an unknown code."""
+    if (found := registry().get(request.query_params["geoid"])) is None:
         raise ProblemError(404, "jurisdiction-not-found", NO_SUCH_CODE)
     return found
+
+
+def kinds(request: Request) -> Sequence[str]:
+    """The kind of the parameter `kind`, or both without it. ProblemError 400 if it is not one of them."""
+    chosen = request.query_params.getlist("kind")
+    if not chosen:
+        return KINDS
+    if len(chosen) != 1 or chosen[0] not in KINDS:
+        raise ProblemError(400, "bad-kind", f"kind must be one of {', '.join(KINDS)}.")
+    return chosen
 
 
 def day(request: Request, name: str) -> date | None:

@@ -6,21 +6,24 @@ from contextlib import AbstractAsyncContextManager
 
 from starlette.routing import Route
 
-from schemas.week import ReportingCalendar
+from services.publisher.site.about import About
+from services.publisher.site.guide import Guide
 from services.publisher.site.places import Places
 from services.publisher.site.reader import Reader
 from services.publisher.site.reader_pool import Connect
 from services.publisher.site.weeks import Weeks
+from services.runtime.clock import Clock
 
 
 class Site:
     """The routes for readers. Any number of processes can serve them."""
 
-    def __init__(self, connect: Connect, calendar: ReportingCalendar) -> None:
+    def __init__(self, connect: Connect, about: About, clock: Clock) -> None:
         self._reader = Reader(connect)
         self.routes: list[Route] = [
-            *Weeks(self._reader, calendar).routes,
-            *Places(self._reader, calendar).routes,
+            *Weeks(self._reader, about).routes,
+            *Places(self._reader, about).routes,
+            *Guide(self._reader, about, clock).routes,
         ]
 
     def connected(self) -> AbstractAsyncContextManager[None]:

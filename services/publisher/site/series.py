@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.jurisdiction import Jurisdiction, Succession, registry, successions
 from services.publisher.closing import State
+from services.publisher.site import trend
 
 
 def week(row: Mapping[str, Any], *, is_current: bool) -> dict[str, Any]:
@@ -27,16 +28,13 @@ def by_place(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[st
     return found
 
 
-def document(place: Jurisdiction, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def document(
+    place: Jurisdiction, rows: Iterable[Mapping[str, Any]], kinds: Sequence[str] = trend.KINDS
+) -> dict[str, Any]:
     """The series as JSON. A number is null if it is unknown, or if the report has no row of the jurisdiction."""
     weeks = [
-        {
-            "week": str(row["week"]),
-            "revision": row["revision"],
-            "reported": row["reported"],
-            "issued": row["issued"],
-            "declined": row["declined"],
-        }
+        {"week": str(row["week"]), "revision": row["revision"], "reported": row["reported"]}
+        | {kind: row[kind] for kind in kinds}
         for row in rows
     ]
     return {"geoid": place.code, "name": place.name, "state": place.state, "weeks": weeks}

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any, TypeAlias
 
 from schemas.announcement import links
-from services.publisher.site import maps, shapes, trend
+from services.publisher.site import maps, shapes, states, trend
 from services.publisher.site.trend import Spark
 
 Document: TypeAlias = Mapping[str, Any]
@@ -29,7 +29,7 @@ def variables(document: Document, context: Document | None, files: Mapping[str, 
     `files`: the report in the other formats.
     """
     weeks = _newest(document, context)
-    states = maps.by_state(document["jurisdictions"])
+    totals = maps.by_state(document["jurisdictions"])
     return {
         "report": document,
         "context": context,
@@ -38,9 +38,8 @@ def variables(document: Document, context: Document | None, files: Mapping[str, 
         "declined_once": sum(row["declined"] == 1 for row in document["jurisdictions"]),
         "silent": sum(row["status"] == "silent" for row in document.get("scope", {}).get("agencies", ())),
         "leaders": _leaders(document, context["places"] if context and weeks else {}),
-        "states": states,
-        "groups": _groups(document["jurisdictions"], states),
-        "tiles": maps.tiles(states),
+        "groups": _groups(document["jurisdictions"], totals),
+        "tiles": maps.tiles(totals),
         "tile_sparks": _tile_sparks(document, context["states"] if context and weeks else {}),
         "dot_map": maps.dot_map(document["jurisdictions"]),
         "outlines": shapes.outlines(),
@@ -106,7 +105,7 @@ def _groups(rows: Iterable[Mapping[str, Any]], totals: Iterable[maps.StateTotal]
     by_state: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_state.setdefault(row["state"] or "", []).append(row)
-    names = {place.state: place.name for place in maps.states().values()} | {"": maps.WITHOUT_STATE}
+    names = {postal: place.name for postal, place in states.states().items()} | {"": maps.WITHOUT_STATE}
     found = [Group(one, names[one.state], f"in-{one.state or 'no-state'}", by_state[one.state]) for one in totals]
     return sorted(found, key=lambda group: (not group.total.state, group.name))
 

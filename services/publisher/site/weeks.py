@@ -15,9 +15,9 @@ from starlette.routing import Route
 
 from schemas.announcement import links
 from schemas.report import sha256_of
-from schemas.week import ReportingCalendar
 from services.publisher.closing import State
-from services.publisher.site import feed, maps, rendering, report_requests, series, trend
+from services.publisher.site import feed, rendering, report_requests, series, states, trend
+from services.publisher.site.about import About
 from services.publisher.site.queries import SQL
 from services.publisher.site.reader import Reader
 from services.publisher.site.render_cache import RenderCache
@@ -35,10 +35,11 @@ def _not_found() -> ProblemError:
 class Weeks:
     """The routes of reports."""
 
-    def __init__(self, reader: Reader, calendar: ReportingCalendar) -> None:
+    def __init__(self, reader: Reader, about: About) -> None:
         self._reader = reader
         self._rendered = RenderCache()
-        self._calendar = calendar
+        self._calendar = about.calendar
+        self._contact = about.contact
 
     @property
     def routes(self) -> list[Route]:
@@ -139,15 +140,16 @@ class Weeks:
         """What the page shows besides the document, see `week_page.variables`."""
         weeks = await self._reader.rows(SQL["trend"], row["week"], as_of)
         places = await self._reader.rows(SQL["places_before"], row["week"], as_of, [one["geoid"] for one in top])
-        states = await self._reader.rows(SQL["states_before"], row["week"], as_of)
+        sums = await self._reader.rows(SQL["states_before"], row["week"], as_of)
         return {
             "published_at": row["published_at"].astimezone(UTC).isoformat(timespec="minutes"),
             "previous": row["previous_week"] and str(row["previous_week"]),
             "next": row["next_week"] and str(row["next_week"]),
             "weeks": [series.week(dict(one), is_current=as_of is None) for one in weeks],
             "places": series.by_place((one["geoid"], dict(one)) for one in places),
-            "states": series.by_place((maps.states()[one["code"]].state, dict(one)) for one in states),
+            "states": series.by_place((states.postal_codes()[one["code"]], dict(one)) for one in sums),
             "status": week_status,
+            "contact": self._contact,
         }
 
     async def show_list(self, request: Request) -> Response:
