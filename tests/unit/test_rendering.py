@@ -75,9 +75,9 @@ class Page(HTMLParser):
 def test_json_csv_and_page_agree() -> None:
     found = document()
     from_json = [
-        [row[name] for name in rendering.CSV_COLUMNS[3:]] for row in json.loads(as_json(found))["jurisdictions"]
+        [row[name] for name in rendering.CSV_COLUMNS[3:-1]] for row in json.loads(as_json(found))["jurisdictions"]
     ]
-    from_csv = [row[3:] for row in csv.reader(io.StringIO(as_csv(found).decode()))][1:]
+    from_csv = [row[3:-1] for row in csv.reader(io.StringIO(as_csv(found).decode()))][1:]
     assert from_csv == [["" if cell is None else str(cell) for cell in row] for row in from_json]
     from_page = Page(as_html(found)).tables["All jurisdictions"][1:]
     assert sorted(row for row in from_page if len(row) > 1) == sorted(
@@ -125,18 +125,20 @@ def test_csv_distinguishes_unknown_from_zero() -> None:
 def test_csv_has_the_columns_and_line_ends_of_the_contract() -> None:
     text = as_csv(document()).decode()
     assert text.startswith(
-        "week_start,week_end,revision,geoid,name,state,issued,declined\r\n2017-01-28,2017-02-03,1,32003,"
+        "week_start,week_end,revision,geoid,name,state,issued,declined,note\r\n2017-01-28,2017-02-03,1,32003,"
     )
     assert text.endswith("\r\n")
+    assert as_csv(document(notes=("Demonstration.",))).splitlines()[0].decode() == text.splitlines()[0]
 
 
 def test_every_line_of_a_demonstration_is_marked() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(document(notes=("Demonstration.", "Not real."))).decode())))
     assert {row["note"] for row in rows} == {"Demonstration. Not real."}
+    assert {row["note"] for row in csv.DictReader(io.StringIO(as_csv(document()).decode()))} == {""}
     assert b"Demonstration." in as_html(document(notes=("Demonstration.",)))
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1", "\n=1"])
 def test_no_cell_is_a_formula(name: str) -> None:
     (row,) = csv.DictReader(io.StringIO(as_csv(named(name)).decode(), newline=""))
     assert row["name"] == f"'{name}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import io
 import re
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -17,14 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from schemas.jurisdiction import Jurisdiction
-from services.publisher.site import series, states, trend, week_page
+from services.publisher.site import csv_text, series, states, trend, week_page
 
 MEDIA_TYPES = {
     "json": "application/json",
-    "csv": "text/csv; charset=utf-8",
+    "csv": csv_text.MEDIA_TYPE,
     "html": "text/html; charset=utf-8",
 }
-CSV_COLUMNS = ("week_start", "week_end", "revision", "geoid", "name", "state", "issued", "declined")
+CSV_COLUMNS = ("week_start", "week_end", "revision", "geoid", "name", "state", "issued", "declined", "note")
 WEEKS_SHOWN = 520
 """The greatest number of weeks on the page of a jurisdiction."""
 
@@ -57,16 +55,11 @@ def as_json(document: Document) -> bytes:
 
 
 def as_csv(document: Document) -> bytes:
-    """The jurisdictions as CSV (RFC 4180). An unknown number is empty. Demonstration data has a column `note`."""
-    notes = " ".join(document["notes"]) if document["demonstration"] else None
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS if notes is None else (*CSV_COLUMNS, "note"))
+    """The jurisdictions as CSV. An unknown number is empty. `note` has the notes of demonstration data, else nothing."""
+    note = " ".join(document["notes"]) if document["demonstration"] else None
     week = (document["week_start"], document["week_end"], document["revision"])
-    for row in document["jurisdictions"]:
-        cells = (*week, *(_cell(row[column]) for column in CSV_COLUMNS[3:]))
-        writer.writerow(cells if notes is None else (*cells, notes))
-    return text.getvalue().encode()
+    rows = ((*week, *(row[column] for column in CSV_COLUMNS[3:-1]), note) for row in document["jurisdictions"])
+    return csv_text.encode((CSV_COLUMNS, *rows))
 
 
 def as_html(document: Document, context: Document | None = None) -> bytes:
@@ -113,13 +106,6 @@ def content_security_policy() -> str:
     """The policy of the pages: one style sheet, identified by its digest; no scripts and no other origins."""
     digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
-
-
-def _cell(value: object) -> object:
-    """A cell that no spreadsheet interprets as a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def _attested(row: Document, kind: str) -> str:

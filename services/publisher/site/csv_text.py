@@ -1,0 +1,24 @@
+"""Rows as CSV (RFC 4180). Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+MEDIA_TYPE = "text/csv; charset=utf-8"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Spreadsheets interpret text that begins with one of these as a formula, or skip to the formula behind it."""
+
+
+def encode(rows: Iterable[Iterable[object]]) -> bytes:
+    """The rows in UTF-8, each with its line end (CRLF). None is an empty cell; no cell starts a formula."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return "" if value is None else value
