@@ -173,17 +173,24 @@ def current(
         }
         for one in agencies.listed
     ]
-    tables = (taxonomy.offenses(), taxonomy.reasons(), taxonomy.forms(), taxonomy.countries())
     contents: dict[str, Any] = {
         "agencies": listed,
         "calendar": {"zone": calendar.zone.key, "starts_on": calendar.starts_on.name},
-        "jurisdictions": [[one.code, one.name, one.state, one.kind.value, list(one.editions)] for one in registry()],
         "policies": {
             "gates": asdict(Thresholds()),
             "line_list": {"mode": line_list, "legal_basis": legal_basis},
         },
         "presentation": {"demonstration": demonstration, "notes": notes},
         "rules": {"acceptance": RULES_VERSION},
+    }
+    return ReportInputs({name: rfc8785.dumps(content) for name, content in contents.items()} | code_lists())
+
+
+def code_lists() -> dict[str, bytes]:
+    """The inputs that are the same for all reports of a release: the registry of jurisdictions and the code lists."""
+    tables = (taxonomy.offenses(), taxonomy.reasons(), taxonomy.forms(), taxonomy.countries())
+    contents: dict[str, Any] = {
+        "jurisdictions": [[one.code, one.name, one.state, one.kind.value, list(one.editions)] for one in registry()],
         **{table.name: {code: dict(table.rows[code]) for code in table} for table in tables},
     }
-    return ReportInputs({name: rfc8785.dumps(content) for name, content in contents.items()})
+    return {name: rfc8785.dumps(content) for name, content in contents.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 MEDIA_TYPE = "text/csv; charset=utf-8"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Spreadsheets interpret text that begins with one of these as a formula, or skip to the formula behind it."""
+"""Spreadsheets interpret text that begins with one of these as a formula, or skip it and interpret the rest."""
 
 
 def encode(rows: Iterable[Iterable[object]]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.export import add_digest
 from schemas.report import Report
-from services.publisher.site import openapi_series
+from services.publisher.site import openapi_files, openapi_series
 from services.publisher.site.openapi_series import GEOID, KIND, STATE
 from services.runtime import openapi
 from services.runtime.openapi import Document, content, problem, reference
@@ -78,6 +78,11 @@ def _paths() -> Document:
         "/calendar": _page("The release calendar", [], missing=False),
         "/calendar.ics": _get("The release calendar as iCalendar (RFC 5545).", [], _icalendar()),
         "/method": _page("How the figures are made, and the terms", [], missing=False),
+        "/codes": _page("The code lists", [], missing=False),
+        "/v1/codes": _get("The code lists of reports and files.", [], openapi_files.codes()),
+        "/v1/all.csv": _get("The newest figures of all weeks, a line for each number.", [], openapi_files.figures()),
+        "/v1/revisions.csv": _get("The figures of all revisions, a line for each number.", [], openapi_files.figures()),
+        "/v1/datapackage.zip": _get("All figures as a data package.", [], openapi_files.package()),
         "/feed.atom": _get("The newest revisions as an Atom feed.", [], _feed()),
         "/v1/series": _get(
             "The published figures of one jurisdiction, or the sums of one state, by week.",

@@ -131,3 +131,19 @@ FROM report r ORDER BY r.week DESC, r.revision DESC LIMIT 1
 
 -- name: newest_week
 SELECT max(week) AS week FROM report WHERE week >= $1
+
+-- name: tip
+-- The newest revision of any week. Its digest covers all earlier ones, because each names the digest before it.
+SELECT week, sequence, digest, published_at FROM report ORDER BY sequence DESC LIMIT 1
+
+-- name: revisions_until
+-- The revisions up to sequence $1 that follow revision $3 of week $2, in order: all of them, or with $4 the newest of each week.
+SELECT r.week, r.revision, r.cause, r.digest, r.published_at, r.issued, r.declined, r.demonstration
+FROM report r
+WHERE r.sequence <= $1 AND (r.week, r.revision) > ($2::date, $3::integer) AND NOT ($4::boolean AND EXISTS (
+    SELECT FROM report n WHERE n.week = r.week AND n.revision > r.revision AND n.sequence <= $1))
+ORDER BY r.week, r.revision LIMIT $5
+
+-- name: figures_of
+-- The figures of a revision, in the order of codes.
+SELECT geoid, issued, declined FROM published_figure WHERE week = $1 AND revision = $2 ORDER BY geoid COLLATE "C"

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from schemas.jurisdiction import Jurisdiction
-from services.publisher.site import csv_text, series, states, trend, week_page
+from services.publisher.site import code_lists, csv_text, series, states, trend, week_page
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -34,6 +34,7 @@ NAVIGATION = (
     ("/states", "States"),
     ("/calendar", "Calendar"),
     ("/method", "Method"),
+    ("/codes", "Codes"),
     ("/feed.atom", "Feed"),
 )
 """The links on each page. A template sets `here` to the address of its own."""
@@ -55,7 +56,7 @@ def as_json(document: Document) -> bytes:
 
 
 def as_csv(document: Document) -> bytes:
-    """The jurisdictions as CSV. An unknown number is empty. `note` has the notes of demonstration data, else nothing."""
+    """The jurisdictions as CSV. An unknown number is empty. `note` is empty except for demonstration data."""
     note = " ".join(document["notes"]) if document["demonstration"] else None
     week = (document["week_start"], document["week_end"], document["revision"])
     rows = ((*week, *(row[column] for column in CSV_COLUMNS[3:-1]), note) for row in document["jurisdictions"])
@@ -93,6 +94,17 @@ def jurisdiction_page(place: Jurisdiction, weeks: list[Document], newest: Docume
 def page(template: str, **values: object) -> bytes:
     """The page of a template, with these values."""
     return _templates().get_template(template).render(style=_style(), **values).encode()
+
+
+def codes_page() -> bytes:
+    """The page of the code lists."""
+    headings = {"code": "Code", "name": "Meaning", "group": "Group", "ncic": "Nearest NCIC class", "region": "Region"}
+    return page(
+        "codes.html",
+        lists=code_lists.lists(),
+        groups=code_lists.groups(),
+        headings=headings | {"notification": "Requests only notification"},
+    )
 
 
 def problem_page(status: int, detail: str) -> bytes:
@@ -161,6 +173,7 @@ def _templates() -> Environment:
     environment.filters["duration"] = _duration
     environment.filters["address"] = lambda url: url.removeprefix("mailto:")
     environment.globals["navigation"] = NAVIGATION
+    environment.tests["former"] = code_lists.is_former
     environment.filters["signed"] = lambda n: f"{n:+,}" if n else "0"
     environment.filters["share"] = lambda part, whole: f"{part / whole:.0%}" if whole else "none"
     return environment

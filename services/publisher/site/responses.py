@@ -12,7 +12,7 @@ from services.publisher.site import rendering
 from services.runtime.negotiation import has_tag
 from services.runtime.problems import problem
 
-_NOSNIFF = {"X-Content-Type-Options": "nosniff"}
+NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
 class ProblemError(Exception):
@@ -47,7 +47,7 @@ def response(body: bytes, media_type: str, headers: Mapping[str, str] | None = N
     """A body. A page gets its content security policy."""
     is_page = media_type == rendering.MEDIA_TYPES["html"]
     policy = {"Content-Security-Policy": rendering.content_security_policy()} if is_page else {}
-    return Response(body, status, {**_NOSNIFF, **policy, **(headers or {})}, media_type=media_type)
+    return Response(body, status, {**NOSNIFF, **policy, **(headers or {})}, media_type=media_type)
 
 
 def tagged(request: Request, body: bytes, media_type: str) -> Response:

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from starlette.routing import Route
 
 from services.publisher.site.about import About
+from services.publisher.site.codes import Codes
+from services.publisher.site.files import Files
 from services.publisher.site.guide import Guide
 from services.publisher.site.places import Places
 from services.publisher.site.reader import Reader
@@ -24,6 +26,8 @@ class Site:
             *Weeks(self._reader, about).routes,
             *Places(self._reader, about).routes,
             *Guide(self._reader, about, clock).routes,
+            *Files(self._reader).routes,
+            *Codes(self._reader).routes,
         ]
 
     def connected(self) -> AbstractAsyncContextManager[None]:
