@@ -157,7 +157,7 @@ async def test_the_package_has_the_same_files_and_is_valid(life: Life, week: Rep
 
 
 async def test_a_wrong_package_is_invalid(life: Life, week: ReportingWeek, tmp_path: Path) -> None:
-    """The description says enough: each kind of damage is found by the types, keys, lengths or digests in it."""
+    """Each kind of damage is found by the types, keys, lengths or digests in it."""
     await publish(life, week)
     async with reading(life.settings) as http:
         body = (await http.get("/v1/datapackage.zip")).content

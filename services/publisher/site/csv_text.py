@@ -14,11 +14,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def encode(rows: Iterable[Iterable[object]]) -> bytes:
     """The rows in UTF-8, each with its line end (CRLF). None is an empty cell; no cell starts a formula."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)
+    csv.writer(text, lineterminator="\r\n").writerows([_safe(cell) for cell in row] for row in rows)
     return text.getvalue().encode()
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return "" if value is None else value
+def _safe(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -24,6 +24,7 @@ STATUSES: Final[Mapping[str, str]] = {
 }
 """The status of a published number, and its meaning."""
 
+_KINDS: Final = tuple(kind.value for kind in Kind)
 Row = Mapping[str, Any]
 
 
@@ -34,12 +35,12 @@ def figures_header() -> bytes:
 
 def figures(revision: Row, rows: Iterable[Row]) -> bytes:
     """The lines of one revision, one for each kind. `rows` have geoid, issued and declined; None is unknown."""
-    week, number = revision["week"], revision["revision"]
+    week, number = str(revision["week"]), revision["revision"]
     counted = DEMONSTRATION if revision["demonstration"] else COUNTED
     return csv_text.encode(
-        (week, number, row["geoid"], kind.value, row[kind], UNKNOWN if row[kind] is None else counted)
+        (week, number, row["geoid"], kind, row[kind], UNKNOWN if row[kind] is None else counted)
         for row in rows
-        for kind in Kind
+        for kind in _KINDS
     )
 
 
