@@ -50,6 +50,10 @@ def test_all_files_of_the_services_and_schemas_are_installed(names: set[str], pa
         assert expected <= names
 
 
+def test_the_readme_of_the_data_package_is_installed(names: set[str]) -> None:
+    assert "services/publisher/site/data_package.md" in names
+
+
 def test_the_image_copies_nothing_else_of_deploy() -> None:
     copied = [
         line.split()[1]

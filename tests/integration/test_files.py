@@ -19,8 +19,8 @@ from starlette.applications import Starlette
 
 from schemas.jurisdiction import registry
 from schemas.week import ReportingWeek
-from services.publisher.site import archive
-from services.publisher.site.archive import Archive
+from services.publisher.site import all_weeks
+from services.publisher.site.all_weeks import AllWeeks
 from services.publisher.site.reader import Reader
 from services.publisher.site.routes import Site
 from services.runtime import postgres
@@ -106,7 +106,7 @@ def newest(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
 async def test_every_number_equals_that_of_its_document(
     life: Life, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "REVISIONS_READ", 2)
+    monkeypatch.setattr(all_weeks, "REVISIONS_READ", 2)
     await publish(life, week)
     async with reading(life.settings) as http:
         reports = await documents(http, life)
@@ -229,15 +229,15 @@ async def test_a_file_is_that_of_its_beginning(life: Life, week: ReportingWeek) 
     """A report that is published while a client reads is in the next file, not in a part of this one."""
     after = await publish(life, week)
     reader = Reader(lambda: postgres.pool(life.settings, "ddor-test"))
-    read = Archive(reader)
+    read = AllWeeks(reader)
     async with reader.connected():
-        edition = await read.edition()
-        whole = b"".join([piece async for piece in read.figures(edition, newest=True)])
-        pieces = read.figures(edition, newest=True)
+        tip = await read.tip()
+        whole = b"".join([piece async for piece in read.figures(tip, newest=True)])
+        pieces = read.figures(tip, newest=True)
         begun = await anext(pieces)
         await life.write(detainer("declined", 11, week), detainer("declined", 10, after))
         await life.close(after)
-        assert (await read.edition()).sequence == edition.sequence + 2
+        assert (await read.tip()).sequence == tip.sequence + 2
         assert begun + b"".join([piece async for piece in pieces]) == whole
 
 

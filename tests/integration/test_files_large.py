@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from schemas.jurisdiction import registry
 from services.publisher.site import figure_files, package_file, reader_pool
-from services.publisher.site.archive import Archive, Edition
+from services.publisher.site.all_weeks import AllWeeks, Tip
 from services.publisher.site.package_file import PackageFiles
 from services.publisher.site.reader import Reader
 from services.publisher.site.responses import ProblemError
@@ -133,14 +133,14 @@ async def test_after_a_client_has_left_its_file_is_not_read_on(
 
 async def test_memory_does_not_grow_with_the_number_of_weeks(settings: Settings) -> None:
     reader = Reader(lambda: postgres.pool(settings, NAME, reader_pool.CONNECTIONS))
-    read = Archive(reader)
+    read = AllWeeks(reader)
     async with reader.connected():
-        edition = await read.edition()
-        [_ async for _ in read.weeks(edition)]
+        tip = await read.tip()
+        [_ async for _ in read.revisions(tip)]
         length = 0
         tracemalloc.start()
         try:
-            async for piece in read.figures(edition, newest=True):
+            async for piece in read.figures(tip, newest=True):
                 length += len(piece)
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -156,30 +156,30 @@ async def test_an_archive_is_made_once_for_concurrent_clients(
     begun, go = asyncio.Event(), asyncio.Event()
     real = package_file.write
 
-    async def counted(archive: Archive, edition: Edition, file: object) -> None:
-        made.append(edition.digest)
+    async def counted(weeks: AllWeeks, tip: Tip, file: object) -> None:
+        made.append(tip.digest)
         begun.set()
         await go.wait()
-        await real(archive, edition, file)  # type: ignore[arg-type]
+        await real(weeks, tip, file)  # type: ignore[arg-type]
 
     monkeypatch.setattr(package_file, "write", counted)
     reader = Reader(lambda: postgres.pool(settings, NAME, reader_pool.CONNECTIONS))
-    packages = PackageFiles(Archive(reader))
+    packages = PackageFiles(AllWeeks(reader))
     async with reader.connected():
-        edition = await Archive(reader).edition()
-        first = asyncio.create_task(packages.get(edition, "tag"))
+        tip = await AllWeeks(reader).tip()
+        first = asyncio.create_task(packages.get(tip, "tag"))
         await begun.wait()
         with monkeypatch.context() as short:
             short.setattr(package_file, "WAIT_SECONDS", 0.05)
             with pytest.raises(ProblemError) as refused:
-                await packages.get(edition, "tag")
+                await packages.get(tip, "tag")
             assert (refused.value.status, refused.value.code) == (503, "data-package-in-progress")
-        others = [asyncio.create_task(packages.get(edition, "tag")) for _ in range(5)]
+        others = [asyncio.create_task(packages.get(tip, "tag")) for _ in range(5)]
         go.set()
         packed = await first
         assert {id(one) for one in await asyncio.gather(*others)} == {id(packed)}
         assert len(made) == 1
-        newer = await packages.get(edition, "another tag")
+        newer = await packages.get(tip, "another tag")
         assert newer is not packed
         body = [b"".join([piece async for piece in one.pieces()]) for one in (packed, newer)]
         assert body[0] == body[1], "a replaced archive can still be read"

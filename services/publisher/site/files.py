@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.publisher.site import csv_text, data_package, figure_files
-from services.publisher.site.archive import Archive, Edition
+from services.publisher.site.all_weeks import AllWeeks, Tip
 from services.publisher.site.downloads import Download, all_of
 from services.publisher.site.package_file import PackageFiles
 from services.publisher.site.reader import Reader
@@ -23,8 +23,8 @@ class Files:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._archive = Archive(reader)
-        self._packages = PackageFiles(self._archive)
+        self._weeks = AllWeeks(reader)
+        self._packages = PackageFiles(self._weeks)
 
     @property
     def routes(self) -> list[Route]:
@@ -45,27 +45,27 @@ class Files:
         return await self._figures(request, newest=False)
 
     async def _figures(self, request: Request, *, newest: bool) -> Response:
-        edition = await self._archive.edition()
-        tag = _tag(edition, hashlib.sha256(figure_files.figures_header()).hexdigest())
+        tip = await self._weeks.tip()
+        tag = _tag(tip, hashlib.sha256(figure_files.figures_header()).hexdigest())
         if unchanged := not_modified(request, tag, {}):
             return unchanged
-        lines = all_of() if request.method == "HEAD" else self._archive.figures(edition, newest=newest)
+        lines = all_of() if request.method == "HEAD" else self._weeks.figures(tip, newest=newest)
         return Download(lines, csv_text.MEDIA_TYPE, caching(tag))
 
     async def show_package(self, request: Request) -> Response:
         """All figures as a data package. HEAD does not make it, and so does not know its length."""
-        edition = await self._archive.edition()
-        tag = _tag(edition, data_package.form_digest())
+        tip = await self._weeks.tip()
+        tag = _tag(tip, data_package.form_digest())
         if unchanged := not_modified(request, tag, {}):
             return unchanged
         headers = caching(tag)
         if request.method == "HEAD":
             return Download(all_of(), ZIP, headers)
-        package = await self._packages.get(edition, tag)
+        package = await self._packages.get(tip, tag)
         headers["Content-Length"] = str(package.length)
         return Download(package.pieces(), ZIP, headers)
 
 
-def _tag(edition: Edition, form: str) -> str:
+def _tag(tip: Tip, form: str) -> str:
     """The entity tag of a file. `form`: a digest that changes with the columns."""
-    return f'"{edition.digest[:32]}-{form[:8]}"'
+    return f'"{tip.digest[:32]}-{form[:8]}"'

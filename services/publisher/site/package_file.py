@@ -16,7 +16,7 @@ from typing import IO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from services.publisher.site import data_package
-from services.publisher.site.archive import Archive, Edition
+from services.publisher.site.all_weeks import AllWeeks, Tip
 from services.publisher.site.data_package import Written
 from services.publisher.site.downloads import all_of
 from services.publisher.site.responses import ProblemError
@@ -49,19 +49,19 @@ class PackageFile:
             yield await asyncio.to_thread(os.pread, self._descriptor, PIECE_BYTES, offset)
 
 
-async def write(archive: Archive, edition: Edition, file: IO[bytes]) -> None:
-    """Write the archive of an edition. Compression runs in other threads, so other readers are served meanwhile."""
+async def write(weeks: AllWeeks, tip: Tip, file: IO[bytes]) -> None:
+    """Write the archive up to a tip. Compression runs in other threads, so other readers are served meanwhile."""
     written: dict[str, Written] = {}
     with ZipFile(file, "w", ZIP_DEFLATED) as made:
         await _add(made, data_package.README, all_of(data_package.readme()))
         for name, pieces in {
-            data_package.FIGURES: archive.figures(edition, newest=True),
-            data_package.REVISIONS: archive.figures(edition, newest=False),
-            data_package.WEEKS: archive.weeks(edition),
+            data_package.FIGURES: weeks.figures(tip, newest=True),
+            data_package.REVISIONS: weeks.figures(tip, newest=False),
+            data_package.WEEKS: weeks.revisions(tip),
             data_package.JURISDICTIONS: all_of(data_package.jurisdictions()),
         }.items():
             written[name] = await _add(made, data_package.file_name(name), pieces)
-        description = data_package.describe(written, sequence=edition.sequence, created=edition.published_at)
+        description = data_package.describe(written, sequence=tip.sequence, created=tip.published_at)
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         await _add(made, data_package.DESCRIPTION, all_of(text.encode()))
 
@@ -83,12 +83,12 @@ async def _add(made: ZipFile, name: str, pieces: AsyncIterator[bytes]) -> Writte
 class PackageFiles:
     """The newest archive, made when a client first requests it. Concurrent clients wait for one that makes it."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    def __init__(self, weeks: AllWeeks) -> None:
+        self._weeks = weeks
         self._making = asyncio.Lock()
         self._newest: PackageFile | None = None
 
-    async def get(self, edition: Edition, tag: str) -> PackageFile:
+    async def get(self, tip: Tip, tag: str) -> PackageFile:
         """The archive with this tag. If it is not the newest, it is made for this client.
 
         ProblemError 503 if it is still being made for another client after WAIT_SECONDS.
@@ -101,7 +101,7 @@ class PackageFiles:
         try:
             if self._newest is None or self._newest.tag != tag:
                 with tempfile.TemporaryFile() as file:
-                    await write(self._archive, edition, file)
+                    await write(self._weeks, tip, file)
                     self._newest = PackageFile(tag, file)
             return self._newest
         finally:

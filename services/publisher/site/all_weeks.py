@@ -26,7 +26,7 @@ PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class Tip:
     """The newest report of all weeks, which identifies the content of the files; with sequence 0 if there is none."""
 
     sequence: int
@@ -35,35 +35,35 @@ class Edition:
     published_at: datetime | None = None
 
 
-class Archive:
+class AllWeeks:
     """The files of all weeks, as streams of lines."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def edition(self) -> Edition:
-        """The current edition."""
+    async def tip(self) -> Tip:
+        """The tip now."""
         row = await self._reader.row(SQL["tip"])
-        return Edition(**row) if row else Edition(0, "none")
+        return Tip(**row) if row else Tip(0, "none")
 
-    async def figures(self, edition: Edition, *, newest: bool) -> AsyncIterator[bytes]:
+    async def figures(self, tip: Tip, *, newest: bool) -> AsyncIterator[bytes]:
         """The published numbers of all revisions, or with `newest` of the newest revision of each week."""
         yield figure_files.figures_header()
-        async for some in self._revisions(edition, newest=newest):
+        async for some in self._revisions(tip, newest=newest):
             for one in some:
                 rows = await self._rows("figures_of", one["week"], one["revision"])
                 if rows:
                     yield figure_files.figures(one, map(dict, rows))
 
-    async def weeks(self, edition: Edition) -> AsyncIterator[bytes]:
+    async def revisions(self, tip: Tip) -> AsyncIterator[bytes]:
         """All revisions, with their totals."""
         yield figure_files.weeks_header()
-        async for some in self._revisions(edition, newest=False):
+        async for some in self._revisions(tip, newest=False):
             yield figure_files.weeks(some)
 
-    async def _revisions(self, edition: Edition, *, newest: bool) -> AsyncIterator[list[dict[str, Any]]]:
+    async def _revisions(self, tip: Tip, *, newest: bool) -> AsyncIterator[list[dict[str, Any]]]:
         after: tuple[date, int] = (date.min, 0)
-        while some := await self._rows("revisions_until", edition.sequence, *after, newest, REVISIONS_READ):
+        while some := await self._rows("revisions_until", tip.sequence, *after, newest, REVISIONS_READ):
             yield list(map(dict, some))
             after = some[-1]["week"], some[-1]["revision"]
 
