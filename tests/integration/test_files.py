@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 from zipfile import ZipFile
@@ -20,10 +21,12 @@ from starlette.applications import Starlette
 from schemas.jurisdiction import registry
 from schemas.week import ReportingWeek
 from services.publisher.site import all_weeks
+from services.publisher.site.about import About
 from services.publisher.site.all_weeks import AllWeeks
 from services.publisher.site.reader import Reader
 from services.publisher.site.routes import Site
 from services.runtime import postgres
+from services.runtime.clock import system
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support.in_process import running
@@ -48,7 +51,7 @@ async def life(settings: MakeSettings, week: ReportingWeek) -> AsyncIterator[Lif
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the site, with connections of its own."""
-    site = Site(lambda: postgres.pool(settings, "ddor-test"), settings.calendar)
+    site = Site(lambda: postgres.pool(settings, "ddor-test"), About.of(settings, date(2000, 1, 1)), system)
     async with site.connected(), running(Starlette(routes=site.routes)) as http:
         yield http
 

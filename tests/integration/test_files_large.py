@@ -6,6 +6,7 @@ import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
 
 import httpx
 import pytest
@@ -13,12 +14,14 @@ from pydantic import SecretStr
 
 from schemas.jurisdiction import registry
 from services.publisher.site import figure_files, package_file, reader_pool
+from services.publisher.site.about import About
 from services.publisher.site.all_weeks import AllWeeks, Tip
 from services.publisher.site.package_file import PackageFiles
 from services.publisher.site.reader import Reader
 from services.publisher.site.responses import ProblemError
 from services.publisher.site.routes import Site
 from services.runtime import http, postgres
+from services.runtime.clock import system
 from services.runtime.settings import Settings
 from tests.support import kafka_log
 from tests.support.positions import Connection
@@ -60,7 +63,8 @@ async def connection(settings: Settings) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """The site on the real server. Yields its address."""
-    site = Site(lambda: postgres.pool(settings, NAME, reader_pool.CONNECTIONS), settings.calendar)
+    about = About.of(settings, date(2000, 1, 1))
+    site = Site(lambda: postgres.pool(settings, NAME, reader_pool.CONNECTIONS), about, system)
     async with listening(http.application(site.routes, site.waiting_for, site.connected)) as port:
         yield f"http://127.0.0.1:{port}"
 
