@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.log import Partition
+from services.runtime import heartbeats
 
 HEARTBEAT = timedelta(seconds=0.5)
-EXPIRY = timedelta(seconds=3)
+EXPIRY = heartbeats.WORKER_EXPIRY
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from services.cli.console import err
 from services.cli.queries import SQL
 from services.cli.weeks import week_of
 from services.publisher.closing import Close
+from services.publisher.desk import commands
 from services.publisher.store import Store
 from services.runtime.errors import CallerError
 from services.runtime.settings import Settings
@@ -60,8 +61,7 @@ async def print_held(connection: asyncpg.Connection[Any], week: date, close: Clo
     for flag in await connection.fetchval(SQL["held_because"], week):
         line = f"  {flag['gate']}, {flag['subject']}: {flag['detail']}"
         err.print(line, highlight=False, soft_wrap=True)
-    command = f'ddor release {week} --by "YOUR NAME" --note "WHAT YOU CHECKED"'
-    err.print(f"If the figures are right: {command}", highlight=False, soft_wrap=True)
+    err.print(f"If the figures are right: {commands.release(week)}", highlight=False, soft_wrap=True)
 
 
 def place_name(row: dict[str, Any]) -> str:

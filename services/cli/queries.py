@@ -7,6 +7,4 @@ from typing import Final
 from services.runtime import queries
 
 SQL: Final = queries.load("services.cli", "operators.sql")
-"""The statements of all commands except `ddor status`."""
-STATUS_SQL: Final = queries.load("services.cli", "status.sql")
-"""The statements of `ddor status`."""
+"""The statements of all commands except `ddor status`, whose are in services/publisher/desk."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import asyncpg
@@ -17,19 +15,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from schemas.log import Partition, Vector
-from services.aggregator.leases import EXPIRY
 from services.cli.console import FAILED, WRONG_USE, out, run
-from services.cli.queries import STATUS_SQL as SQL
-from services.cli.status_transactions import open_transactions, with_blockers
-from services.publisher.end_offsets import EndOffsets
-from services.publisher.store import Store
-from services.runtime import error_messages, kafka, postgres, settings, transactions
+from services.publisher.desk import reading
+from services.publisher.desk.findings import needs_operator
+from services.publisher.desk.log_ends import LogEnds, LogReader
+from services.publisher.desk.state import document
+from services.publisher.desk.waiting import open_transactions
+from services.runtime import error_messages, kafka, postgres, settings
 from services.runtime.settings import Settings
 
 _POSTGRES, _KAFKA = "PostgreSQL", "Kafka"
-_LEADS = timedelta(seconds=10)
-"""A publisher without a heartbeat for this long no longer leads."""
 _RECORDS = (("records", "read"), ("duplicates", "of them duplicates"), ("rejected", "rejected"))
 
 
@@ -45,7 +40,8 @@ def status(
     Exit codes:
 
     - 0: everything runs
-    - 1: an operator must act: no aggregator or publisher runs, a partition is halted, or a restatement is refused
+    - 1: an operator must act: no aggregator or publisher runs, a partition is halted, a restatement
+      is refused, or the report of a week differs from the log
     - 2: PostgreSQL or Kafka cannot be reached, or the settings are wrong
     """
     run(_status(as_json, watch))
@@ -60,16 +56,16 @@ async def _status(as_json: bool, watch: bool) -> int:
     out.print_json(json.dumps(state)) if as_json else out.print(_table(state))
     if state["away"]:
         return WRONG_USE
-    return FAILED if _needs_operator(state) else 0
+    return FAILED if needs_operator(state) else 0
 
 
 async def _watch(loaded: Settings) -> None:
     """Refresh until Ctrl-C. Raises the errors of PostgreSQL and Kafka."""
     async with AsyncExitStack() as stack:
-        connection, ends = await _connection(stack, loaded), await _ends(stack, loaded)
+        connection, log = await _connection(stack, loaded), await _log(stack, loaded)
         with Live(console=out, screen=False) as live:
             while True:
-                live.update(_table(await _read(connection, await ends(), loaded)))
+                live.update(_table(await _read(connection, await log.read(), loaded)))
                 await asyncio.sleep(2)
 
 
@@ -80,14 +76,14 @@ async def _look(stack: AsyncExitStack, loaded: Settings) -> dict[str, Any]:
         "at": now.isoformat(timespec="seconds"),
         "current_week": str(loaded.calendar.week_of(now)),
     }
-    end = None
+    ends = None
     try:
-        end = await (await _ends(stack, loaded))()
+        ends = await (await _log(stack, loaded)).read()
     except Exception as error:
         away[_KAFKA] = _why(error)
     try:
         connection = await _connection(stack, loaded)
-        state |= await _read(connection, end, loaded)
+        state |= await _read(connection, ends, loaded)
         await _add_growing(connection, state)
     except Exception as error:
         away[_POSTGRES] = _why(error)
@@ -108,74 +104,22 @@ async def _connection(stack: AsyncExitStack, loaded: Settings) -> asyncpg.Connec
     return connection
 
 
-@dataclass(frozen=True, slots=True)
-class LogEnds:
-    """The end of each partition, and the partitions blocked by an open transaction with its first offset."""
-
-    end: Vector
-    blocked: Mapping[Partition, int]
-
-
-async def _ends(stack: AsyncExitStack, loaded: Settings) -> Callable[[], Awaitable[LogEnds]]:
-    ends = EndOffsets(kafka.client(loaded, "ddor-status"))
-    stable = EndOffsets(kafka.client(loaded, "ddor-status"), "read_committed")
-    for one in (ends, stable):
-        stack.push_async_callback(one.stop)
-    for one in (ends, stable):
-        await one.start()
-
-    async def read() -> LogEnds:
-        end = await ends.read()
-        return LogEnds(end, transactions.blocked(await stable.read(), end))
-
-    return read
+async def _log(stack: AsyncExitStack, loaded: Settings) -> LogReader:
+    log = LogReader(kafka.client(loaded, "ddor-status"))
+    stack.push_async_callback(log.stop)
+    await log.start()
+    return log
 
 
 async def _read(connection: asyncpg.Connection[Any], ends: LogEnds | None, loaded: Settings) -> dict[str, Any]:
     """The parts whose cost does not grow with the number of counted events. Without `ends` the lag is unknown."""
-    blocked = ends.blocked if ends else {}
-    workers = [dict(row) for row in await connection.fetch(SQL["workers"], EXPIRY)]
-    alive = {one["name"] for one in workers if not one["dead"]}
-    partitions = []
-    for row in await connection.fetch(SQL["partitions"]):
-        partition = Partition(row["topic"], row["partition"])
-        lag = None if ends is None else ends.end.offset_of(partition) - row["next_offset"]
-        since = blocked.get(partition)
-        without = row["owner"] not in alive
-        partitions.append({**dict(row), "lag": lag, "without_worker": without, "open_transaction_since": since})
-    now, store = datetime.now(UTC), Store(connection, loaded.calendar, loaded.hold)
-    publisher = await connection.fetchrow(SQL["publisher"], _LEADS)
-    return {
-        "at": now.isoformat(timespec="seconds"),
-        "current_week": str(loaded.calendar.week_of(now)),
-        "partitions": partitions,
-        "workers": workers,
-        "publisher": dict(publisher) if publisher else None,
-        "weeks": [with_blockers(dict(row), blocked) for row in await connection.fetch(SQL["weeks"])],
-        "refused": {str(week): why for week, why in (await store.refused()).items()},
-        "totals": {
-            **{name: sum(one[name] for one in partitions) for name, _ in _RECORDS},
-            "unsent": await connection.fetchval(SQL["unsent"]),
-        },
-    }
+    return document(await reading.tables(connection), ends, datetime.now(UTC), loaded)
 
 
 async def _add_growing(connection: asyncpg.Connection[Any], state: dict[str, Any]) -> None:
     """The parts whose cost grows with the number of counted events."""
-    state["rejects"] = [dict(row) for row in await connection.fetch(SQL["rejects"])]
-    state["totals"]["open_conflicts"] = await connection.fetchval(SQL["open_conflicts"])
-
-
-def _needs_operator(state: dict[str, Any]) -> bool:
-    """Whether something does not continue until an operator acts."""
-    publisher = state["publisher"]
-    return (
-        all(one["dead"] for one in state["workers"])
-        or publisher is None
-        or publisher["dead"]
-        or bool(state["refused"])
-        or any(one["halted_reason"] for one in state["partitions"])
-    )
+    state["rejects"] = await reading.rejects(connection)
+    state["totals"]["open_conflicts"] = await reading.open_conflicts(connection)
 
 
 def _table(state: dict[str, Any]) -> Group:
@@ -210,6 +154,7 @@ def _rows(state: dict[str, Any]) -> dict[str, list[Text]]:
         **_counted(state),
         "weeks": [_week(one) for one in state["weeks"]] or [Text("none requested or published")],
         "not restated": [_red(f"{week}: {why}") for week, why in state["refused"].items()] or _lines([]),
+        "not verified": [_red(f"{one['week']}: {one['outcome']}") for one in state["verifications"]] or _lines([]),
         "not yet sent": [Text(f"{totals['unsent']:,}")],
         "records": [Text(", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS))],
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 
 from faststream.kafka import KafkaBroker
@@ -15,6 +15,9 @@ from schemas.announcement import ReportReady
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import NotAWeekError
 from services.publisher.clock_skew import LIMIT
+from services.publisher.desk.access import DeskKey
+from services.publisher.desk.desk import Desk
+from services.publisher.desk.routes import DeskRoutes
 from services.publisher.inputs import ReportInputs, current
 from services.publisher.leader import LeaderSession
 from services.publisher.site.about import About
@@ -23,7 +26,7 @@ from services.publisher.site.reader_pool import CONNECTIONS
 from services.publisher.site.routes import Site
 from services.publisher.verification import Verifier
 from services.runtime import http, kafka, openapi, postgres
-from services.runtime.agencies import AgenciesFile
+from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock, system
 from services.runtime.errors import ConfigurationError
 from services.runtime.settings import Settings
@@ -80,13 +83,29 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
     verifier = Verifier(settings, kafka.client(settings, "ddor-publisher-verification"))
     verifying = Supervisor("verification", verifier.session)
 
+    def sessions() -> dict[str, str | None]:
+        return {
+            "closing and sending": supervisor.waiting_for,
+            "verification": verifying.waiting_for,
+            "agencies file": agencies.problem,
+        }
+
+    def listed() -> Sequence[Agency]:
+        known = agencies.current()
+        return known.listed if known else ()
+
+    desk: DeskRoutes | None = None
+    if settings.desk_key is not None:  # without a key there is no route: the response is that of an unknown path
+        key = DeskKey(settings.desk_key.get_secret_value())
+        desk = DeskRoutes(Desk(settings, clock, listed, sessions), key)
+
     async def ready() -> str | None:
         agencies.current()
         return supervisor.waiting_for or await reports.waiting_for() or agencies.problem
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with reports.connected():
+        async with reports.connected(), desk.connected() if desk else nullcontext():
             tasks = [asyncio.create_task(one.run()) for one in (supervisor, verifying)]
             try:
                 yield
@@ -95,4 +114,5 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    return http.application([*reports.routes, *openapi.routes(document())], ready, lifespan)
+    routes = [*reports.routes, *(desk.routes if desk else ())]
+    return http.application([*routes, *openapi.routes(document())], ready, lifespan)

@@ -19,7 +19,7 @@ from schemas.week import ReportingCalendar, Weekday
 from services.runtime import zones
 from services.runtime.errors import ConfigurationError
 
-_SECRETS = ("postgres_dsn", "kafka_sasl_password", "agency_key")
+_SECRETS = ("postgres_dsn", "kafka_sasl_password", "agency_key", "desk_key")
 
 
 def _zone(name: str) -> str:
@@ -60,6 +60,13 @@ def _http_address(text: str) -> str:
     if not right:
         raise ValueError("must be a URL such as http://127.0.0.1:8081")
     return text
+
+
+def _hard_to_guess(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value()
+    if len(text) < 20 or len(set(text)) < 8 or not (text.isascii() and text.isprintable()):
+        raise ValueError("must have at least 20 ASCII characters, 8 of them different: use a random one")
+    return key
 
 
 def _contact(text: str) -> str:
@@ -117,6 +124,7 @@ class Settings(BaseSettings):
     publisher_port: _Port = 8083
     connections: Annotated[int, Field(ge=16, le=100_000)] = 1_024
     connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 256
+    desk_key: Annotated[SecretStr, AfterValidator(_hard_to_guess)] | None = None
     worker: str = Field(default="", description="Name of this aggregator; default host:port.")
     ingest_url: Annotated[str, AfterValidator(_http_address)] = "http://127.0.0.1:8081"
     agency: str | None = None

@@ -98,7 +98,7 @@ async def test_an_open_transaction_is_reported_with_partition_and_offset_until_i
         assert [(one["partition"], one["open_transaction_since"], one["lag"]) for one in held] == [
             (where, offset, last + 1 - offset)
         ]
-        assert status["weeks"][0]["waits_for"] == [sentence]
+        assert status["weeks"][0]["waits_for"][0] == sentence
         described = await _tool(
             kafka.bootstrap, "describe-producers", "--topic", DETAINER_ISSUED, "--partition", str(where)
         )

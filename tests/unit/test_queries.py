@@ -40,7 +40,11 @@ def test_statements_cannot_be_changed(package: Path) -> None:
 
 @pytest.mark.parametrize(
     ("package_name", "file"),
-    [("services.aggregator", "queries.sql"), ("services.publisher", "queries.sql"), ("services.cli", "status.sql")],
+    [
+        ("services.aggregator", "queries.sql"),
+        ("services.publisher", "queries.sql"),
+        ("services.publisher.desk", "queries.sql"),
+    ],
 )
 def test_the_statements_of_the_services_load(package_name: str, file: str) -> None:
     assert all(queries.load(package_name, file).values())

@@ -13,7 +13,7 @@ from services.publisher import app as publisher
 from services.runtime import kafka, settings
 from services.runtime.errors import ConfigurationError
 
-SECRETS = ["POSTGRES_DSN", "KAFKA_SASL_PASSWORD", "AGENCY_KEY"]
+SECRETS = ["POSTGRES_DSN", "KAFKA_SASL_PASSWORD", "AGENCY_KEY", "DESK_KEY"]
 
 
 @pytest.fixture(autouse=True)
@@ -111,9 +111,9 @@ def test_a_first_week_outside_the_calendar_is_refused_with_a_sentence(
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     path = tmp_path / "secret"
-    path.write_text("from-a-file\n")
+    path.write_text("from-a-file, of a secret\n")
     monkeypatch.setenv(f"DDOR_{name}_FILE", str(path))
-    assert secret(settings.load(), name) == "from-a-file"
+    assert secret(settings.load(), name) == "from-a-file, of a secret"
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -190,8 +190,18 @@ def test_all_wrong_values_are_listed_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_settings_never_print_a_secret(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(f"DDOR_{name}", "planted")
+    monkeypatch.setenv(f"DDOR_{name}", "planted, and long enough")
     assert "planted" not in f"{settings.load()!r} {settings.load()} {settings.load().model_dump()}"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "planted-Pa55word", "planted" * 2, "ab" * 20, "planted-and-long-enough-é", "planted-\t-long-enough"]
+)
+def test_a_desk_key_that_can_be_guessed_or_not_be_typed_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("DDOR_DESK_KEY", key)
+    message = refused()
+    assert "DDOR_DESK_KEY: Value error, must have at least 20 ASCII characters, 8 of them different" in message
+    assert "planted" not in message
 
 
 def test_a_worker_has_a_stable_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

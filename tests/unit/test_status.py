@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from services.cli.status import _needs_operator, _table
+from services.cli.status import _table
+from services.publisher.desk.findings import needs_operator
 
 WORKER = "aggregator-in-a-rack-of-a-data-centre.eu-central.example.org:8082-and-a-half"
 
@@ -24,6 +25,9 @@ def _state(**more: Any) -> dict[str, Any]:
         "weeks": [{"week": "2017-01-28", "state": "closed"}],
         "publisher": {"age_seconds": 0.2, "dead": False},
         "refused": {"2017-01-21": "refused: causes do not sum"},
+        "verifications": [],
+        "next_week": None,
+        "oldest_unsent": None,
         "totals": {"records": 3_555, "duplicates": 20, "rejected": 3, "unsent": 0, "open_conflicts": 1},
         **more,
     }
@@ -77,7 +81,7 @@ def test_each_condition_that_needs_an_operator_is_found() -> None:
     halted = _state()
     running: dict[str, Any] = {"halted_reason": None}
     fine = {**_state(refused={}), "partitions": [{**halted["partitions"][0], **running}]}
-    assert not _needs_operator(fine)
+    assert not needs_operator(fine)
     signs: tuple[dict[str, Any], ...] = (
         {"workers": []},
         {"workers": [{**fine["workers"][0], "dead": True}]},
@@ -85,9 +89,10 @@ def test_each_condition_that_needs_an_operator_is_found() -> None:
         {"publisher": {"age_seconds": 60.0, "dead": True}},
         {"refused": {"2017-01-21": "refused"}},
         {"partitions": halted["partitions"]},
+        {"verifications": [{"week": "2017-01-21", "outcome": "detainer-issued/3/7: is not counted"}]},
     )
     for sign in signs:
-        assert _needs_operator({**fine, **sign}), sign
+        assert needs_operator({**fine, **sign}), sign
 
 
 def test_text_is_not_parsed_as_markup() -> None:
