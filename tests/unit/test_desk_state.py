@@ -139,7 +139,7 @@ def test_a_released_week_is_not_to_be_released_again() -> None:
 def test_a_week_is_overdue_half_an_hour_after_it_was_due() -> None:
     later = document(TABLES, ends(), NOW + timedelta(seconds=1), SETTINGS)
     (found,) = findings(later)
-    assert found.why == "It was due at 2017-02-05 05:00:00+00:00. It waits for: the publisher to set the barrier."
+    assert found.why == "It was due at 2017-02-05 05:00:00 UTC. It waits for: the publisher to set the barrier."
 
 
 def test_a_name_in_a_command_is_quoted_for_the_shell() -> None:

@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 4.0
 """How long a request waits for PostgreSQL or Kafka."""
 _READING_SECONDS = 10.0
 """The time limit of one reading. It continues after the patience of its requests."""
-_LIMITS = "SET default_transaction_read_only = on; SET statement_timeout = '2s'; SET lock_timeout = '1s'"
+_LIMITS = "SET default_transaction_read_only = on; SET statement_timeout = '2s'; SET lock_timeout = '500ms'"
 _LIMITS_OF_GROWING = "SET statement_timeout = '1s'"
 
 T = TypeVar("T")
@@ -198,10 +198,10 @@ async def _patiently(shared: Shared[T | Away], server: str) -> T | Away:
 
 
 async def _in_time(reading: Awaitable[T]) -> T | None:
-    """None if PostgreSQL has cancelled the statement because of its time limit."""
+    """None if PostgreSQL has cancelled the statement because of its time limit, or of a lock."""
     try:
         return await reading
-    except asyncpg.QueryCanceledError:
+    except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError):
         return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.publisher.closing import State
 from services.publisher.desk import commands
+from services.publisher.store import REFUSED
 
 _OVERDUE_SECONDS = timedelta(minutes=30).total_seconds()
 _OUTBOX_SECONDS = timedelta(minutes=5).total_seconds()
@@ -43,6 +44,13 @@ def findings(state: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+def utc(text: str | None) -> str:
+    """An instant in UTC as PostgreSQL or Python writes it, for people."""
+    if text is None:
+        return "an unknown time"
+    return f"{text.partition('+')[0].partition('.')[0]} UTC"
+
+
 def needs_operator(state: Mapping[str, Any]) -> bool:
     """Whether something does not continue until an operator acts."""
     return any(one.stops for one in findings(state))
@@ -74,7 +82,7 @@ def _halted(one: Mapping[str, Any]) -> Finding:
 def _held(one: Mapping[str, Any]) -> Finding:
     return Finding(
         f"The week {one['week']} is held",
-        f"Without a release it is published with flags at {one['held_until']}.",
+        f"Without a release it is published with flags at {utc(one['held_until'])}.",
         "week-held",
         details=tuple(f"{flag['gate']}, {flag['subject']}: {flag['detail']}" for flag in one["held_because"]),
         then="If the figures are right:",
@@ -91,7 +99,13 @@ def _lost(one: Mapping[str, Any]) -> Finding:
 def _reports(state: Mapping[str, Any]) -> Iterator[Finding]:
     for week, why in state["refused"].items():
         then, wanted = "To see whether the log gives the last revision:", (commands.verify(week),)
-        yield Finding(f"A restatement of {week} is refused", why, "restatement-refused", then=then, commands=wanted)
+        yield Finding(
+            f"A restatement of {week} is refused",
+            why.removeprefix(REFUSED),
+            "restatement-refused",
+            then=then,
+            commands=wanted,
+        )
     for one in state["verifications"]:
         then, wanted = "To compare the report with the whole log:", (commands.verify(one["week"]),)
         what = f"The report of {one['week']} differs from the log"
@@ -102,9 +116,11 @@ def _late(state: Mapping[str, Any]) -> Iterator[Finding]:
     week = state["next_week"]
     if week and week["overdue_seconds"] > _OVERDUE_SECONDS and week["state"] not in (State.HELD, State.HALTED):
         known = [sentence for one in state["weeks"] if one["week"] == week["week"] for sentence in one["waits_for"]]
-        why = f"It was due at {week['due']}. It waits for: {'; '.join(known) or 'the publisher to set the barrier'}."
+        why = (
+            f"It was due at {utc(week['due'])}. It waits for: {'; '.join(known) or 'the publisher to set the barrier'}."
+        )
         yield Finding(f"The week {week['week']} is overdue", why, "week-overdue", stops=False)
     oldest = state["oldest_unsent"]
     if oldest and oldest["age_seconds"] > _OUTBOX_SECONDS:
-        why = f"The oldest is of {oldest['created_at']}, for {oldest['topic']}."
+        why = f"The oldest is of {utc(oldest['created_at'])}, for {oldest['topic']}."
         yield Finding("Messages are not sent", why, "outbox-old", stops=False)

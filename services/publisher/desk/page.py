@@ -14,7 +14,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, se
 from services.publisher.clock_skew import LIMIT
 from services.publisher.desk import commands
 from services.publisher.desk.contents import Contents
-from services.publisher.desk.findings import Finding, findings
+from services.publisher.desk.findings import Finding, findings, utc
 from services.publisher.desk.waiting import open_transactions
 from services.publisher.site.responses import ProblemError
 
@@ -48,7 +48,7 @@ def render(contents: Contents, refresh: int | None) -> bytes:
         growing=contents.growing,
         counted_at=f"{contents.growing.at:%H:%M:%S}" if contents.growing else None,
         actions=[one | {"detail": _detail(one["detail"])} for one in map(dict, contents.actions)],
-        sessions=contents.sessions,
+        sessions={name: _unprefixed(why, f"{name}: ") for name, why in contents.sessions.items()},
         clocks=contents.clocks,
         transactions=open_transactions(partitions),
         unusual=[one for one in partitions if _is_unusual(one)],
@@ -66,7 +66,7 @@ def content_security_policy() -> str:
 def _of_process(contents: Contents) -> list[Finding]:
     """The problems of this process: sessions that do not run, and clocks that differ."""
     found = [
-        Finding(f"This publisher: {name} does not run", why, "session-down", stops=False)
+        Finding(f"This publisher: {name}", _unprefixed(why, f"{name}: ") or "", "session-down", stops=False)
         for name, why in contents.sessions.items()
         if why is not None
     ]
@@ -75,6 +75,10 @@ def _of_process(contents: Contents) -> list[Finding]:
             why = f"This host's clock is {_clock(ahead)}. Nothing is published until they agree."
             found.append(Finding(f"The clock differs from that of {name}", why, "clock-skew", stops=False))
     return found
+
+
+def _unprefixed(text: str | None, prefix: str) -> str | None:
+    return None if text is None else text.removeprefix(prefix)
 
 
 def _is_unusual(partition: Mapping[str, Any]) -> bool:
@@ -122,6 +126,8 @@ def _templates() -> Environment:
     environment.filters["number"] = lambda value: "unknown" if value is None else f"{value:,}"
     environment.filters["clock"] = _clock
     environment.filters["age"] = _age
+    environment.filters["utc"] = utc
+    environment.filters["unprefixed"] = _unprefixed
     return environment
 
 
