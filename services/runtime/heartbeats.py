@@ -1,4 +1,4 @@
-"""After how long without a heartbeat a process counts as dead."""
+"""The time without a heartbeat after which a process counts as dead."""
 
 from __future__ import annotations
 

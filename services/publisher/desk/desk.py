@@ -1,4 +1,4 @@
-"""The contents of the desk: what PostgreSQL, Kafka and this process know, shared between requests.
+"""The contents of the desk: from PostgreSQL, Kafka and this process, shared between requests.
 
 A request costs nothing while the shared values are fresh. PostgreSQL is read over one connection that cannot write,
 with short time limits. The tables that grow with the number of events are read for at most 2 % of the time.
@@ -49,7 +49,7 @@ class Away:
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """What is read again every two seconds."""
+    """Rows that are read again every two seconds, and by how many seconds this host's clock is ahead."""
 
     tables: Tables
     actions: Sequence[Mapping[str, Any]]

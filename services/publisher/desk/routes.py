@@ -50,7 +50,7 @@ class DeskRoutes:
             await self._desk.close()
 
     async def show(self, request: Request) -> Response:
-        """The page; 503 with what this process knows if PostgreSQL cannot be read."""
+        """The page; 503 with the state of this process if PostgreSQL cannot be read."""
         if not self._is_open_to(request):
             return responses.problem_page(_LOCKED)
         try:
