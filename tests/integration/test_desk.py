@@ -104,7 +104,7 @@ async def test_the_command_on_the_page_releases_a_held_week(life: Life, week: Re
             return "the publisher to write the report; released by YOUR NAME" in page and not commands(page)
 
         await until(shown, "the release on the page")
-        assert "<td>release</td>" in (await http.get("/desk")).text, "among the actions of operators"
+        assert f"<strong>release {week}</strong> by YOUR NAME" in (await http.get("/desk")).text
     await life.publisher.steps()
     assert await life.state(week) == "closed"
 

@@ -32,8 +32,8 @@ from services.runtime.settings import Settings
 
 PATIENCE_SECONDS = 4.0
 """How long a request waits for PostgreSQL or Kafka."""
-_READING_SECONDS = 10.0
-"""The time limit of one reading. It continues after the patience of its requests."""
+_READING_SECONDS = 5.0
+"""The time limit of one reading. A failure is shared as long as a value, so at most 15 s."""
 _LIMITS = "SET default_transaction_read_only = on; SET statement_timeout = '2s'; SET lock_timeout = '500ms'"
 _LIMITS_OF_GROWING = "SET statement_timeout = '1s'"
 
@@ -89,7 +89,7 @@ class Desk:
         self._kafka = Shared(self._read_kafka, monotonic, seconds=2, times=3)
 
     async def contents(self) -> Contents:
-        """The current contents. Never fails because of PostgreSQL or Kafka."""
+        """The current contents. An unreachable PostgreSQL or Kafka is no error: `away` has the reason."""
         bounded, log = await asyncio.gather(_patiently(self._bounded, "PostgreSQL"), _patiently(self._kafka, "Kafka"))
         contents = Contents(self._clock(), sessions=self._sessions())
         if isinstance(log, Away):
@@ -148,7 +148,7 @@ class Desk:
                     return await read(self._connection)
             except BaseException as error:
                 self._drop_connection()
-                return _away(error)
+                return _away(error, "PostgreSQL")
 
     async def _read_kafka(self) -> KafkaState | Away:
         try:
@@ -159,7 +159,7 @@ class Desk:
                 return KafkaState(await self._log.read(), await self._ahead_of_kafka(self._log))
         except BaseException as error:
             await self._drop_log()
-            return _away(error)
+            return _away(error, "Kafka")
 
     async def _ahead_of_kafka(self, log: LogReader) -> float | None:
         before = self._clock()
@@ -181,8 +181,10 @@ class Desk:
                 await log.stop()
 
 
-def _away(error: BaseException) -> Away:
+def _away(error: BaseException, server: str) -> Away:
     """Raises the error again if it has no external cause."""
+    if type(error) is TimeoutError:
+        return Away(f"{server} has not responded within {_READING_SECONDS:g} s")
     why = error_messages.message(error) if isinstance(error, Exception) else None
     if why is None:
         raise error
