@@ -82,6 +82,11 @@ def report_id(week: date, revision: int) -> str:
     return str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/{revision}"))
 
 
+def final_id(week: date) -> str:
+    """The id of the event that announces that a week is final."""
+    return str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/final"))
+
+
 def links(week: date, revision: int) -> dict[str, str]:
     """URLs of a revision by format, relative to the publisher."""
     return {form: f"/v1/reports/{week}/revisions/{revision}.{form}" for form in ("json", "csv", "html")}
@@ -104,7 +109,7 @@ def announcement(document: Mapping[str, Any], time: str) -> bytes:
 
 def final_notice(week: date, revision: int, digest: str, time: str) -> tuple[bytes, str]:
     """Value and id of the event `report-final`."""
-    event_id = str(uuid.uuid5(REPORT_NAMESPACE, f"{week.isoformat()}/final"))
+    event_id = final_id(week)
     data = {"week_start": week, "revision": revision, "digest": digest}
     event = ReportFinal.model_validate({"id": event_id, "subject": week.isoformat(), "time": time, "data": data})
     return rfc8785.dumps(event.model_dump(mode="json")), event_id

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
-from schemas.announcement import ReportFinal, ReportReady
+from schemas.announcement import ReportFinal, ReportReady, final_id, report_id
 from schemas.log import Partition, RecordAddress, Vector
 from schemas.topics import REPORT_READY
 from services.publisher.committed_records import read_committed
@@ -58,7 +58,7 @@ class Record(Protocol):
 class Announced:
     """An announced revision, or (`final`) the announcement that its week is final.
 
-    `data` contains the known fields in their JSON form. `published_at` is in UTC.
+    `data` contains the known fields in their JSON form, `value` the bytes of the record. `published_at` is in UTC.
     """
 
     week: date
@@ -68,6 +68,12 @@ class Announced:
     published_at: datetime
     final: bool
     offset: int
+    value: bytes
+
+    @property
+    def event_id(self) -> str:
+        """The id that the publisher gives to this event."""
+        return final_id(self.week) if self.final else report_id(self.week, self.revision)
 
     def __str__(self) -> str:
         return f"{self.week} final" if self.final else f"{self.week}@{self.revision}"
@@ -156,7 +162,8 @@ def _announced(record: Record, event: ReportReady | ReportFinal) -> Announced:
         published_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         raise _ContradictionError("the record's timestamp is out of range") from None
-    return Announced(data.week_start, data.revision, data.digest, known, published_at, final, record.offset)
+    value = record.value or b""
+    return Announced(data.week_start, data.revision, data.digest, known, published_at, final, record.offset, value)
 
 
 def _check_ready(event: ReportReady) -> None:

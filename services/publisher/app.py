@@ -75,8 +75,8 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
             legal_basis=settings.line_list_basis,
         )
 
-    about = About.of(settings, first_week)
-    reports = Site(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), about, clock)
+    about, stopping = About.of(settings, first_week), asyncio.Event()
+    reports = Site(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), about, clock, stopping)
     leader = LeaderSession(settings, kafka.client(settings, "ddor-publisher"), first_week, inputs, clock, skew=skew)
     supervisor = Supervisor("closing and sending", leader.session)
     # Not a part of readiness: its problems appear in `ddor_session_up`, and readers are served without it.
@@ -115,4 +115,4 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     routes = [*reports.routes, *(desk.routes if desk else ())]
-    return http.application([*routes, *openapi.routes(document())], ready, lifespan)
+    return http.application([*routes, *openapi.routes(document())], ready, lifespan, stopping)

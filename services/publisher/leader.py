@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from schemas.log import Partition, Vector
-from services.publisher import clock_skew, closing, recovery
+from services.publisher import clock_skew, closing, kept_messages, recovery
 from services.publisher.closing import CaptureBarrier, Close, Drain, Publish, Schedule, State, Wait
 from services.publisher.end_offsets import EndOffsets
 from services.publisher.inputs import ReportInputs
@@ -86,6 +86,7 @@ class LeaderSession:
             stack.push_async_callback(relay.stop)
             await relay.start(self._clock())
             await recovery.check(connection, self._client)
+            await kept_messages.complete(connection, self._client)
             ends = EndOffsets(self._client)
             stack.push_async_callback(ends.stop)
             await ends.start()

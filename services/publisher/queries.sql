@@ -263,13 +263,22 @@ SELECT NOT EXISTS (
 SELECT created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1
 
 -- name: prune_outbox
--- A message is deleted 30 days after it was sent, by PostgreSQL's clock. Unsent messages are never deleted, nor is the
--- last message of each topic: the relay looks for sent messages from there on.
+-- A message is deleted 30 days after it was sent, by PostgreSQL's clock. Never deleted: unsent messages; those for
+-- report-ready, which streams of announcements read; and the last message of each topic, from which on the relay looks
+-- for sent messages.
 DELETE FROM outbox o USING (
-    SELECT id FROM outbox WHERE sent_at <= least($1, now()) - interval '30 days'
+    SELECT id FROM outbox WHERE sent_at <= least($1, now()) - interval '30 days' AND topic <> 'report-ready'
     AND id NOT IN (SELECT max(id) FROM outbox WHERE sent_offset IS NOT NULL GROUP BY topic)
     ORDER BY sent_at LIMIT $2
 ) AS over WHERE o.id = over.id
+
+-- name: announced_ids
+-- The ids of the messages for report-ready, sent or not.
+SELECT headers ->> 'id' AS event_id FROM outbox WHERE topic = 'report-ready'
+
+-- name: add_sent
+INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at, sent_at, sent_offset)
+VALUES ($1, $2, $3, $4, $5, $6, now(), $7)
 
 -- name: published
 SELECT week, revision, digest FROM report

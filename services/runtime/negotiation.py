@@ -1,4 +1,4 @@
-"""Content negotiation: Accept, Prefer and If-None-Match. Pure.
+"""Content negotiation: Accept, Accept-Encoding, Prefer and If-None-Match. Pure.
 
 Each function takes all lines of its header; several lines form one list (RFC 9110, section 5.3). Malformed elements are
 ignored.
@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.request import parse_http_list
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_is_name = re.compile(_NAME).fullmatch
 _range = re.compile(rf"({_NAME})/({_NAME})").fullmatch
 _is_weight = re.compile(r"0?\.[0-9]+|0\.?|1(?:\.0*)?").fullmatch
 """RFC 9110, section 12.4.2, and common variants: without the zero, or with more than three digits."""
 _tag = re.compile(r'[ \t]*(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|\Z)').match
+
+
+IDENTITY: Final = "identity"
+"""The name of a body without a content coding."""
+_ALIASES = {"x-gzip": "gzip"}
+_BY_WILDCARD = ("gzip", IDENTITY)
+"""The codings that `*` selects. Clients that send it do not all know newer ones."""
 
 
 class _Range(NamedTuple):
@@ -86,6 +94,27 @@ def _weight_of(parameters: Sequence[str]) -> float | None:
         if name.strip(" \t").lower() == "q":
             return float(value) if _is_weight(value.strip(" \t")) else None
     return 1.0
+
+
+def coding(accept_encoding: Sequence[str], offered: Sequence[str]) -> str | None:
+    """The content coding with the highest weight in Accept-Encoding (RFC 9110, section 12.5.3), or IDENTITY.
+
+    None if the client refuses IDENTITY and accepts none of `offered`. Among equal weights, the order of `offered`
+    decides; IDENTITY comes last, also if the client does not mention it.
+    """
+    weights: dict[str, float] = {}
+    for element in parse_http_list(",".join(accept_encoding)):
+        name, *parameters = element.split(";")
+        name, given = name.strip(" \t").lower(), _weight_of(parameters)
+        if _is_name(name) and given is not None:
+            weights.setdefault(_ALIASES.get(name, name), given)
+    default = dict.fromkeys(_BY_WILDCARD, weights["*"]) if "*" in weights else {}
+    known = default | weights
+    plain = known.get(IDENTITY)
+    best = max(offered, key=lambda one: known.get(one, 0.0), default=IDENTITY)
+    if (given := known.get(best, 0.0)) > 0 and given >= (plain or 0.0):
+        return best
+    return None if plain == 0 else IDENTITY
 
 
 def is_strict(prefer: Sequence[str]) -> bool:

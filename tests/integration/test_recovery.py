@@ -193,5 +193,5 @@ def test_recover_requires_a_name() -> None:
 
 
 def test_an_announcement_is_written_as_week_and_revision() -> None:
-    one = Announced(date(2017, 1, 28), 2, "d", {}, datetime.fromtimestamp(0, UTC), False, 0)
+    one = Announced(date(2017, 1, 28), 2, "d", {}, datetime.fromtimestamp(0, UTC), False, 0, b"")
     assert str(one) == "2017-01-28@2"

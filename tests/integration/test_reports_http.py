@@ -170,7 +170,7 @@ async def test_the_format_follows_suffix_then_accept(served: Served) -> None:
     }.items():
         response = await http.get(f"/v1/reports/{week}", headers={"Accept": accept})
         assert response.headers["content-type"] == expected, accept
-        assert response.headers["vary"] == "Accept"
+        assert response.headers["vary"] == "Accept, Accept-Encoding"
     suffixed = await http.get(f"/v1/reports/{week}.csv", headers={"Accept": "application/json"})
     assert suffixed.headers["content-type"] == csv_type
     refused = await http.get(f"/v1/reports/{week}", headers={"Accept": "application/xml"})

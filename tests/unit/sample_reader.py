@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -64,6 +65,9 @@ class Pool:
         self.rows: list[dict[str, Any]] | None = None
         """The rows of the list, if not only `row`."""
         self.broken: Exception | None = None
+        self.messages: list[tuple[int, bytes]] = []
+        """The sent messages of `report-ready`, with their offsets."""
+        self.pages_read = 0
 
     async def __aenter__(self) -> Pool:
         return self
@@ -83,6 +87,13 @@ class Pool:
             raise self.broken
         if statement == "SELECT 1":
             return [{}]
+        if statement == SQL["last_announced"]:
+            return [{"last": max((offset for offset, _ in self.messages), default=None)}]
+        if statement == SQL["announced_after"]:
+            self.pages_read += 1
+            return [
+                {"sent_offset": at, "value": value} for at, value in self.messages if at > cast("int", arguments[0])
+            ]
         if statement in [SQL[name] for name in _OTHERS]:
             return [self.row] if self.row else []
         if statement == SQL["newest_report"]:
@@ -97,9 +108,9 @@ class Pool:
         return [self.row] if self.row else []
 
 
-def routes(pool: Pool) -> Site:
+def routes(pool: Pool, stopping: asyncio.Event | None = None) -> Site:
     """The routes over this database."""
-    return Site(lambda: cast("asyncpg.Pool[Any]", pool), ABOUT, lambda: NOW)
+    return Site(lambda: cast("asyncpg.Pool[Any]", pool), ABOUT, lambda: NOW, stopping)
 
 
 @asynccontextmanager

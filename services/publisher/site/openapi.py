@@ -9,7 +9,10 @@ from services.publisher.site.openapi_series import GEOID, KIND, STATE
 from services.runtime import openapi
 from services.runtime.openapi import Document, content, problem, reference
 
-_DESCRIPTION = "The weekly reports, one for each closed week, in numbered revisions that never change."
+_DESCRIPTION = (
+    "The weekly reports, one for each closed week, in numbered revisions that never change. Responses are compressed"
+    " with zstd or gzip, as Accept-Encoding prefers."
+)
 _AWAY = "The reports are temporarily unavailable: PostgreSQL is down, or too many readers wait. Retry later."
 _SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _COUNT = {"type": "integer", "minimum": 0}
@@ -90,12 +93,16 @@ def _paths() -> Document:
             {"304": _NOT_MODIFIED, **openapi_series.responses()},
         ),
         "/v1/reports": _get("The newest revision of each week, newest week first.", [_AS_OF, _BEFORE], _list()),
+        "/v1/reports/stream": _get("The announcements on `report-ready`, without an end.", _RESUMING, _stream()),
         "/v1/reports/{name}": _get("The newest revision of a week's report.", [_WEEK, _AS_OF], _report()),
         "/v1/reports/{name}/revisions/{number}": _get("One revision.", [_WEEK, _NUMBER, _AS_OF], _report()),
         "/v1/reports/{name}/revisions/{number}/line-list": _get(
             "The line list of a revision, if it has one.", [_WEEK, _NUMBER], _line_list()
         ),
     }
+
+
+_REFUSED_CODING = problem("Accept-Encoding allows none of zstd, gzip and identity.")
 
 
 def _page(what: str, parameters: list[Document], *, missing: bool = True) -> Document:
@@ -105,6 +112,7 @@ def _page(what: str, parameters: list[Document], *, missing: bool = True) -> Doc
         "200": {"description": "An HTML page.", "content": html},
         "304": _NOT_MODIFIED,
         "400": {"description": "A query parameter is invalid or unknown.", "content": html},
+        "406": _REFUSED_CODING,
         "503": openapi.retried(_AWAY, html),
     }
     if missing:
@@ -118,6 +126,7 @@ def _get(summary: str, parameters: list[Document], responses: Document) -> Docum
     """A file for programs."""
     common = {
         "400": problem("A query parameter is missing, invalid, repeated or unknown."),
+        "406": _REFUSED_CODING,
         "503": problem(_AWAY, retry=True),
     }
     return {"get": {"summary": summary, "tags": ["reports"], "parameters": parameters, "responses": common | responses}}
@@ -163,6 +172,32 @@ def _state_page() -> Document:
     return page
 
 
+_RESUMING: list[Document] = [
+    {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "The id of the last event that the client has. The stream continues after it.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "from",
+        "in": "query",
+        "description": "As Last-Event-ID, if that is missing. Without both, the stream begins with the next event.",
+        "schema": {"type": "string"},
+        "example": "beginning",
+    },
+]
+
+
+def _stream() -> Document:
+    described = "Server-sent events: `data` is the value of the record on `report-ready`, `id` its offset."
+    return {
+        "200": {"description": described, "content": content("text/event-stream", {"type": "string"})},
+        "400": problem("The id is malformed, or the stream has no event with it."),
+        "503": problem(f"{_AWAY} Or too many streams are open.", retry=True),
+    }
+
+
 def _icalendar() -> Document:
     return {
         "200": {
@@ -194,6 +229,7 @@ def _line_list() -> Document:
     listed = {"type": "object", "required": ["rows"], "properties": {"rows": rows, "remainder": remainder}}
     return {
         "200": {"description": "The list.", "content": content("application/json", listed)},
+        "304": _NOT_MODIFIED,
         "404": problem("The revision has no line list."),
         "410": problem("The list was withdrawn."),
     }
@@ -217,5 +253,5 @@ def _report() -> Document:
         },
         "304": _NOT_MODIFIED,
         "404": problem("There is no such report, or not yet."),
-        "406": problem("Accept allows none of JSON, CSV and HTML."),
+        "406": problem("Accept allows none of JSON, CSV and HTML, or Accept-Encoding no coding."),
     }

@@ -147,3 +147,14 @@ ORDER BY r.week, r.revision LIMIT $5
 -- name: figures_of
 -- The figures of a revision, in the order of codes.
 SELECT geoid, issued, declined FROM published_figure WHERE week = $1 AND revision = $2 ORDER BY geoid COLLATE "C"
+
+-- name: last_announced
+-- The offset of the last sent message on report-ready; null if there is none.
+SELECT max(sent_offset) AS last FROM outbox WHERE topic = 'report-ready'
+
+-- name: announced_after
+-- The sent messages on report-ready after offset $1, in the order of the topic: one, and those that fit in $2 bytes with it.
+SELECT sent_offset, value FROM (
+    SELECT sent_offset, value, sum(octet_length(value)) OVER (ORDER BY sent_offset) AS bytes
+    FROM (SELECT sent_offset, value FROM outbox WHERE topic = 'report-ready' AND sent_offset > $1 ORDER BY sent_offset LIMIT 100) AS next
+) AS sized WHERE bytes <= $2 OR bytes = octet_length(value) ORDER BY sent_offset

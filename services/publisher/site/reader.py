@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import asyncpg
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from services.publisher.site import report_requests, responses
+from services.publisher.site.compression import CACHE_BYTES, Compression
 from services.publisher.site.reader_pool import Connect, ReaderPool, TooManyReadersError
+from services.publisher.site.render_cache import RenderCache
 from services.publisher.site.responses import ProblemError
 from services.runtime import error_messages, metrics
 from services.runtime.errors import InvariantError
@@ -28,6 +31,7 @@ class Reader:
     def __init__(self, connect: Connect) -> None:
         self._database = ReaderPool(connect)
         self._unavailable = False
+        self._compressed = RenderCache(CACHE_BYTES)
 
     def connected(self) -> AbstractAsyncContextManager[None]:
         """Keep the connections open. Use it for the lifetime of the service."""
@@ -47,14 +51,17 @@ class Reader:
 
     def page(self, path: str, endpoint: Endpoint, *parameters: str) -> Route:
         """A route for people: problems are HTML pages. See `file`."""
-        return Route(path, self._reading(endpoint, parameters, responses.problem_page))
+        return self._route(path, self._reading(endpoint, parameters, responses.problem_page))
 
     def file(self, path: str, endpoint: Endpoint, *parameters: str) -> Route:
         """A route for programs: problems are JSON (RFC 9457).
 
         `parameters` are the accepted query parameters; any other one is an error (400).
         """
-        return Route(path, self._reading(endpoint, parameters, responses.problem_document))
+        return self._route(path, self._reading(endpoint, parameters, responses.problem_document))
+
+    def _route(self, path: str, endpoint: Endpoint) -> Route:
+        return Route(path, endpoint, middleware=[Middleware(Compression, self._compressed)])
 
     def _reading(
         self, endpoint: Endpoint, parameters: tuple[str, ...], show: Callable[[ProblemError], Response]
@@ -68,22 +75,32 @@ class Reader:
             try:
                 report_requests.check_parameters(request, parameters)
                 response = await endpoint(request)
-            except TooManyReadersError:
-                metrics.READERS_TURNED_AWAY.inc()
-                return show(responses.UNAVAILABLE)
             except ProblemError as error:
-                return show(error)
+                response = show(error)
             except Exception as error:
-                why = error_messages.message(error)
-                if why is None or isinstance(error, InvariantError):
-                    raise
-                if not self._unavailable:
-                    log.warning("reports-unavailable", error=type(error).__name__, reason=why)
-                self._unavailable = True
-                return show(responses.UNAVAILABLE)
-            if self._unavailable:
-                log.info("reports-available")
-                self._unavailable = False
+                self.note_failure(error)
+                response = show(responses.UNAVAILABLE)
+            else:
+                self.note_success()
+            response.headers.setdefault("Cache-Control", "no-cache")
             return response
 
         return respond
+
+    def note_failure(self, error: Exception) -> None:
+        """Log the first failure of PostgreSQL, and count refused readers. Raises an error of any other cause again."""
+        if isinstance(error, TooManyReadersError):
+            metrics.READERS_TURNED_AWAY.inc()
+            return
+        why = error_messages.message(error)
+        if why is None or isinstance(error, InvariantError):
+            raise error
+        if not self._unavailable:
+            log.warning("reports-unavailable", error=type(error).__name__, reason=why)
+        self._unavailable = True
+
+    def note_success(self) -> None:
+        """Log that PostgreSQL responds again."""
+        if self._unavailable:
+            log.info("reports-available")
+            self._unavailable = False

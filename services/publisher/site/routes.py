@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 
 from starlette.routing import Route
 
 from services.publisher.site.about import About
+from services.publisher.site.announcement_stream import AnnouncementStream
 from services.publisher.site.codes import Codes
 from services.publisher.site.files import Files
 from services.publisher.site.guide import Guide
@@ -20,9 +22,13 @@ from services.runtime.clock import Clock
 class Site:
     """The routes for readers. Any number of processes can serve them."""
 
-    def __init__(self, connect: Connect, about: About, clock: Clock) -> None:
+    def __init__(
+        self, connect: Connect, about: About, clock: Clock, stopping: asyncio.Event | None = None
+    ) -> None:
+        """`stopping` ends endless responses."""
         self._reader = Reader(connect)
         self.routes: list[Route] = [
+            *AnnouncementStream(self._reader, stopping or asyncio.Event()).routes,
             *Weeks(self._reader, about).routes,
             *Places(self._reader, about).routes,
             *Guide(self._reader, about, clock).routes,

@@ -111,12 +111,12 @@ class Weeks:
             raise _not_found()
         week_status = None if as_of else _current(row) | {"newest": row["newest"]}
         shown = _version(row, week_status) if form == "html" else ""
-        tag = f'"{row["digest"][:32]}-{form}{shown}"'
+        # With the version of the row, because a recovered revision has the same digest and fewer fields.
+        tag = f'"{row["digest"][:32]}-{form}{shown}-{row["row_version"]}"'
         headers = {"Vary": "Accept", **_status_headers(week_status)}
         if unchanged := not_modified(request, tag, headers):
             return unchanged
-        # The version of the row is in the key: a recovered revision has the same digest and fewer fields.
-        key = f"{tag} {row['digest']} {row['row_version']}"
+        key = f"{tag} {row['digest']}"
         body = self._rendered.get(key)
         if body is None:
             body = await self._render(row, form, week_status, as_of)
@@ -160,7 +160,7 @@ class Weeks:
             raise ProblemError(404, "line-list-not-found", "This revision has no line list.")
         if row["content"] is None:
             raise ProblemError(410, "line-list-withdrawn", "The line list was withdrawn. Its digest is in the report.")
-        return response(row["content"], "application/json")
+        return tagged(request, row["content"], "application/json")
 
 
 def _listed(row: asyncpg.Record) -> dict[str, Any]:
