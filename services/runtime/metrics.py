@@ -55,6 +55,7 @@ READERS_TURNED_AWAY = Counter(
     "ddor_publisher_readers_turned_away_total",
     "Requests refused with 503 because all connections to PostgreSQL were in use.",
 )
+STREAMS = Gauge("ddor_publisher_open_streams", "Open streams of announcements.")
 PRUNED = Counter("ddor_pruned_rows_total", "Rows deleted after their retention period.", ["table"])
 PRUNED_AT = Gauge("ddor_pruned_timestamp_seconds", "Time of the last complete deletion of expired rows.", ["table"])
 FAILED_VERIFICATIONS = Gauge("ddor_publisher_failed_verifications", "Weeks whose first revision differs from the log.")

@@ -19,6 +19,7 @@ from services.publisher.site.event_stream import BEGINNING, HEARTBEAT, EventStre
 from services.publisher.site.queries import SQL
 from services.publisher.site.reader import Reader
 from services.publisher.site.responses import ProblemError
+from services.runtime import metrics
 
 MAX_STREAMS = 200
 """The maximum number of open streams of a process. It is below the limit on connections of one address."""
@@ -64,11 +65,12 @@ class AnnouncementStream:
         if self._open >= MAX_STREAMS:
             detail = f"The maximum of {MAX_STREAMS} streams is open; retry later, or read /v1/reports."
             raise ProblemError(503, "too-many-streams", detail, {"Retry-After": "60"})
-        self._open += 1
-        return EventStream(self._events(start), self._stopping, self._ended)
+        self._count(1)
+        return EventStream(self._events(start), self._stopping, lambda: self._count(-1))
 
-    def _ended(self) -> None:
-        self._open -= 1
+    def _count(self, change: int) -> None:
+        self._open += change
+        metrics.STREAMS.inc(change)
 
     async def _start(self, request: Request) -> int:
         """The position at which a stream begins. ProblemError 400 if the client names one that does not exist."""

@@ -1,0 +1,196 @@
+"""`/v1/reports/stream` on a real log and database, over real sockets: the messages of `report-ready`, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from deploy.local.parts import KafkaPart
+from schemas.topics import REPORT_LATEST, REPORT_READY
+from schemas.week import ReportingWeek
+from services.publisher import kept_messages, recovery
+from services.publisher.site import announcement_stream, reader_pool
+from services.publisher.site.routes import Site
+from services.runtime import http, postgres
+from tests.conftest import MakeSettings
+from tests.integration.test_recovery import as_of_now
+from tests.support import commands, kafka_log
+from tests.support.event_source import Event, EventSource
+from tests.support.life import Life, both, detainer, living
+from tests.support.publishing import client, new_week
+from tests.support.serving import listening
+
+STREAMS = 30
+
+
+@pytest.fixture
+def week() -> ReportingWeek:
+    return new_week()
+
+
+@pytest.fixture
+async def life(store_settings: MakeSettings, own_kafka: KafkaPart, week: ReportingWeek) -> AsyncIterator[Life]:
+    """Separate topics, so that `report-ready` has only the messages of this database."""
+    for topic in (REPORT_READY, REPORT_LATEST):
+        await kafka_log.recreate(own_kafka.bootstrap, topic)
+    settings = store_settings(kafka_bootstrap=own_kafka.bootstrap, first_week=week.first, restatement_weeks=2)
+    async with kafka_log.connected(settings) as connection:
+        await kafka_log.begin_at_the_ends(connection, own_kafka.bootstrap)
+    async with living(settings, week) as life:
+        yield life
+
+
+@pytest.fixture
+async def reader(life: Life, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a publisher's routes, on the real server."""
+    for name in ("POLL_SECONDS", "SHARED_SECONDS"):
+        monkeypatch.setattr(announcement_stream, name, 0.1)
+    stopping = asyncio.Event()
+    settings = life.settings
+    site = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), settings.calendar, stopping)
+    app = http.application(site.routes, site.waiting_for, site.connected, stopping)
+    async with (
+        listening(app) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as one,
+    ):
+        yield one
+
+
+async def on_the_topic(life: Life) -> list[Event]:
+    """The events that the stream must have, from the records of `report-ready`."""
+    records = await kafka_log.read(life.settings.kafka_bootstrap, REPORT_READY)
+    values = [(one.offset, one.value or b"") for one in records]
+    return [Event(str(offset), json.loads(value)["type"], value) for offset, value in values]
+
+
+async def publish(life: Life, week: ReportingWeek, number: int) -> ReportingWeek:
+    """Close a week with one detainer, and send. Returns the week after it."""
+    await life.write(*both([number], week))
+    await life.close(week)
+    await life.send()
+    return life.settings.calendar.next(week)
+
+
+async def publish_three_weeks(life: Life, week: ReportingWeek) -> list[Event]:
+    """Three weeks, a revision of the first, and its final notice. Returns the events."""
+    second = await publish(life, week, 1)
+    await life.write(detainer("declined", 500, week))
+    await publish(life, await publish(life, second, 2), 3)
+    life.publisher.clock.now += timedelta(seconds=1)
+    for _ in range(2):
+        await life.send()
+    events = await on_the_topic(life)
+    assert [one.type for one in events] == ["report-ready"] * 4 + ["report-final"]
+    return events
+
+
+async def test_the_stream_has_the_messages_of_the_topic_byte_for_byte_in_order(
+    life: Life, week: ReportingWeek, reader: httpx.AsyncClient
+) -> None:
+    events = await publish_three_weeks(life, week)
+    assert await EventSource(reader).take(len(events)) == events
+    for number, event in enumerate(events[:-1]):
+        resumed = EventSource(reader)
+        resumed.last_event_id = event.id
+        assert await resumed.take(len(events) - number - 1) == events[number + 1 :]
+    after = EventSource(reader, f"/v1/reports/stream?from={events[2].id}")
+    assert await after.take(len(events) - 3) == events[3:]
+
+
+async def test_a_revision_is_in_the_stream_when_it_is_on_the_topic(
+    life: Life, week: ReportingWeek, reader: httpx.AsyncClient
+) -> None:
+    source = EventSource(reader, "/v1/reports/stream")
+    async with source.connected() as events:
+        await life.write(*both(range(3), week))
+        await life.close(week)
+        assert len((await reader.get("/v1/reports")).json()["reports"]) == 1
+        waiting = asyncio.ensure_future(anext(events))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), 0.5)
+        await life.send()
+        assert await asyncio.wait_for(waiting, 5) == (await on_the_topic(life))[0]
+
+
+async def test_a_client_that_got_no_event_resumes_where_it_connected(
+    life: Life, week: ReportingWeek, reader: httpx.AsyncClient
+) -> None:
+    source = EventSource(reader, "/v1/reports/stream")
+    async with source.connected() as events:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(events), 0.5)
+    assert source.last_event_id == "beginning"
+    await publish(life, week, 1)
+    assert await source.take(1) == await on_the_topic(life)
+
+
+async def test_thirty_clients_that_reconnect_at_any_time_get_each_event_once(
+    life: Life, week: ReportingWeek, reader: httpx.AsyncClient
+) -> None:
+    got: list[list[Event]] = [[] for _ in range(STREAMS)]
+    published = asyncio.Event()
+    events: list[Event] = []
+    lost = 0
+
+    async def consume(number: int) -> None:
+        nonlocal lost
+        source, chance = EventSource(reader), random.Random(number)
+        while not published.is_set() or len(got[number]) < len(events):
+            async with source.connected() as stream:
+                try:
+                    async with asyncio.timeout(chance.uniform(0.05, 1.5)):
+                        async for event in stream:
+                            got[number].append(event)
+                except TimeoutError:
+                    lost += 1
+
+    consuming = [asyncio.create_task(consume(number)) for number in range(STREAMS)]
+    for number in range(8):
+        week = await publish(life, week, number)
+    events += await on_the_topic(life)
+    published.set()
+    async with asyncio.timeout(60):
+        await asyncio.gather(*consuming)
+    assert len(events) > 8, "revisions, and final notices"
+    assert all(one == events for one in got)
+    assert lost > STREAMS, "each client has lost its connection"
+
+
+async def test_recovered_revisions_have_the_bytes_and_ids_of_the_topic(
+    life: Life, week: ReportingWeek, reader: httpx.AsyncClient
+) -> None:
+    second = await publish(life, week, 1)
+    source = EventSource(reader)
+    assert len(await source.take(1)) == 1
+    async with as_of_now(life):
+        await life.write(detainer("declined", 500, week))
+        await publish(life, second, 2)
+        events = await on_the_topic(life)
+        assert await source.take(2) == events[1:]
+    refused = await reader.get("/v1/reports/stream", headers={"Last-Event-ID": source.last_event_id})
+    assert (refused.status_code, refused.json()["code"]) == (400, "unknown-event-id")
+    assert (await commands.ddor(life.settings, "recover", "--by", "Ada")).exit_code == 0
+    kafka = client(life.settings)
+    await recovery.check(life.connection, kafka)
+    assert await kept_messages.complete(life.connection, kafka) == 2
+    assert await EventSource(reader).take(3) == events
+    await publish(life, life.settings.calendar.next(second), 3)
+    assert (await source.take(1))[0] == (await on_the_topic(life))[-1], "the client continues after its last id"
+
+
+async def test_messages_that_an_earlier_release_deleted_are_read_from_the_topic(
+    life: Life, week: ReportingWeek, reader: httpx.AsyncClient
+) -> None:
+    events = await publish_three_weeks(life, week)
+    await life.connection.execute("DELETE FROM outbox WHERE id <> (SELECT max(id) FROM outbox)")
+    kafka = client(life.settings)
+    assert await kept_messages.complete(life.connection, kafka) == len(events) - 1
+    assert await kept_messages.complete(life.connection, kafka) == 0
+    assert await EventSource(reader).take(len(events)) == events
+    assert await life.send() == 0, "they are not sent again"
