@@ -70,6 +70,9 @@ async def test_a_line_list_is_served_until_withdrawn_and_verify_names_an_altered
         await until(lambda: is_ready(http), "the publisher ready")
         response = await http.get(address)
         assert response.status_code == 200, response.text
+        assert response.headers["cache-control"] == "no-cache", "a list can be withdrawn"
+        unchanged = await http.get(address, headers={"If-None-Match": response.headers["etag"]})
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
         assert [row["region"] for row in response.json()["rows"]] == ["Not known"]
         assert address in (await http.get(f"/v1/reports/{week}.html")).text
         assert (await http.get(f"/v1/reports/{week}/revisions/9/line-list")).status_code == 404

@@ -145,6 +145,15 @@ async def test_a_sent_message_is_deleted_after_30_days_and_an_unsent_one_never(
     assert await _names(connection) == {"waits", "last"}
 
 
+async def test_a_message_of_report_ready_is_never_deleted(settings: MakeSettings, connection: Connection) -> None:
+    """Streams of announcements read it."""
+    await _outbox(connection, old=_SENT + _SECOND, last=_SENT + _SECOND)
+    await connection.execute("UPDATE outbox SET topic = $1", REPORT_READY)
+    async with relaying(settings(), connection, datetime.now(UTC)) as relay:
+        assert await relay.prune(datetime.now(UTC)) == 0
+    assert await _names(connection) == {"old", "last"}
+
+
 async def test_a_relay_does_not_read_all_unsent_messages_at_its_start(
     settings: MakeSettings, connection: Connection
 ) -> None:

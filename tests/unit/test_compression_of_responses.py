@@ -93,6 +93,11 @@ async def test_each_coding_has_a_tag_that_is_found_with_every_coding(client: htt
     assert (response.status_code, body) == (304, b"")
 
 
+async def test_a_problem_is_not_cached_without_validation(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/reports/1", "/reports/1", "/v1/reports?x=1"):
+        assert (await client.get(path)).headers["cache-control"] == "no-cache"
+
+
 async def test_a_client_that_refuses_all_codings_gets_406(client: httpx.AsyncClient) -> None:
     for accepted in ("identity;q=0", "*;q=0", "br, identity;q=0"):
         response = await client.get("/v1/reports", headers={"Accept-Encoding": accepted})

@@ -24,7 +24,7 @@ from services.runtime import metrics
 MAX_STREAMS = 200
 """The maximum number of open streams of a process. It is below the limit on connections of one address."""
 POLL_SECONDS = 2.0
-"""How long a stream that has sent everything waits before it asks for new messages."""
+"""How long a stream that has sent everything waits before it reads again."""
 SHARED_SECONDS = 1.0
 """How long streams at the same position share the result of one statement."""
 HEARTBEAT_SECONDS = 15.0

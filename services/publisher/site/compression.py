@@ -29,7 +29,7 @@ else:
 CODINGS: Final = ("zstd", "gzip")
 """In the order of preference."""
 MIN_BYTES = 1_000
-"""A smaller body is sent as it is: with its headers, it fits in one packet anyway."""
+"""A smaller body is sent unchanged: with its headers, it fits in one packet anyway."""
 THREAD_BYTES = 100_000
 """A larger piece is compressed in a thread: 100 kB take a few milliseconds."""
 CACHE_BYTES = 8_000_000
