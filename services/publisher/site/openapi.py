@@ -116,7 +116,8 @@ def _page(what: str, parameters: list[Document], *, missing: bool = True) -> Doc
         "503": openapi.retried(_AWAY, html),
     }
     if missing:
-        missing_page = problem("There is no such page, or not yet. Of a path that names nothing, the body is JSON.")
+        # The server refuses a path with encoded control characters before the route: as JSON.
+        missing_page = problem("There is no such page, or not yet.")
         responses["404"] = missing_page | {"content": html | missing_page["content"]}
     summary = f"{what}, as a page for people."
     return {"get": {"summary": summary, "tags": ["pages"], "parameters": parameters, "responses": responses}}
