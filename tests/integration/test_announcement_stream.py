@@ -6,10 +6,12 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from deploy.local.parts import KafkaPart
 from schemas.topics import REPORT_LATEST, REPORT_READY
@@ -18,11 +20,13 @@ from services.publisher import kept_messages, recovery
 from services.publisher.site import announcement_stream, reader_pool
 from services.publisher.site.routes import Site
 from services.runtime import http, postgres
+from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.integration.test_recovery import as_of_now
 from tests.support import commands, kafka_log
 from tests.support.event_source import Event, EventSource
 from tests.support.life import Life, both, detainer, living
+from tests.support.proxies import Line, in_front
 from tests.support.publishing import client, new_week
 from tests.support.serving import listening
 
@@ -51,8 +55,13 @@ async def reader(life: Life, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[h
     """A client of a publisher's routes, on the real server."""
     for name in ("POLL_SECONDS", "SHARED_SECONDS"):
         monkeypatch.setattr(announcement_stream, name, 0.1)
+    async with reading(life.settings) as one:
+        yield one
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     stopping = asyncio.Event()
-    settings = life.settings
     site = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), settings.calendar, stopping)
     app = http.application(site.routes, site.waiting_for, site.connected, stopping)
     async with (
@@ -194,3 +203,21 @@ async def test_messages_that_an_earlier_release_deleted_are_read_from_the_topic(
     assert await kept_messages.complete(life.connection, kafka) == 0
     assert await EventSource(reader).take(len(events)) == events
     assert await life.send() == 0, "they are not sent again"
+
+
+async def test_a_stream_continues_after_postgresql_was_unreachable(
+    life: Life, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_pool, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(announcement_stream, "POLL_SECONDS", 0.1)
+    async with in_front(life.settings.postgres_dsn.get_secret_value(), Line()) as (dsn, line):
+        settings = life.settings.model_copy(update={"postgres_dsn": SecretStr(dsn)})
+        async with reading(settings) as reader, EventSource(reader).connected() as events:
+            second = await publish(life, week, 1)
+            assert await anext(events) == (await on_the_topic(life))[0]
+            line.open.clear()
+            await publish(life, second, 2)
+            assert (await reader.get("/v1/reports/stream")).status_code == 503, "a new stream is refused"
+            line.open.set()
+            async with asyncio.timeout(20):
+                assert await anext(events) == (await on_the_topic(life))[1]
