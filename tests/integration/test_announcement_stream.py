@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 
 import httpx
 import pytest
@@ -18,8 +18,10 @@ from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher import kept_messages, recovery
 from services.publisher.site import announcement_stream, reader_pool
+from services.publisher.site.about import About
 from services.publisher.site.routes import Site
 from services.runtime import http, postgres
+from services.runtime.clock import system
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.integration.test_recovery import as_of_now
@@ -61,8 +63,8 @@ async def reader(life: Life, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[h
 
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    stopping = asyncio.Event()
-    site = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), settings.calendar, stopping)
+    about, stopping = About.of(settings, date(2000, 1, 1)), asyncio.Event()
+    site = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), about, system, stopping)
     app = http.application(site.routes, site.waiting_for, site.connected, stopping)
     async with (
         listening(app) as port,

@@ -22,9 +22,7 @@ from services.runtime.clock import Clock
 class Site:
     """The routes for readers. Any number of processes can serve them."""
 
-    def __init__(
-        self, connect: Connect, about: About, clock: Clock, stopping: asyncio.Event | None = None
-    ) -> None:
+    def __init__(self, connect: Connect, about: About, clock: Clock, stopping: asyncio.Event | None = None) -> None:
         """`stopping` ends endless responses."""
         self._reader = Reader(connect)
         self.routes: list[Route] = [
