@@ -16,6 +16,7 @@ _COMMANDS = {
         "release": "release:release",
         "restate": "restate:restate",
         "withdraw-lines": "withdraw_lines:withdraw_lines",
+        "site": "site:site",
         "policies": "policies:app",
     },
     "Inspect": {
