@@ -1,0 +1,41 @@
+"""A copy of the site in a directory, from a snapshot of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from starlette.applications import Starlette
+
+from schemas.jurisdiction import registry
+from services.publisher.site.routes import Site
+from services.publisher.static_site import directory, renderer, snapshot
+from services.publisher.static_site.queries import SQL
+from services.publisher.static_site.scope import Revision, Scope
+from services.publisher.static_site.writer import Writer, Written
+from services.runtime.settings import Settings
+
+
+async def write(
+    settings: Settings, path: Path, progress: Callable[[int, int], None] = lambda *_: None, *, force: bool = False
+) -> Written:
+    """Write the site to a directory: the same bytes for the same database. `progress`: numbers of files done and known.
+
+    A run that is killed leaves complete files of both states; the next run completes the copy. Raises
+    DirectoryRefusedError, DamagedManifestError, OSError if a file cannot be written, and the errors of PostgreSQL.
+    """
+    async with snapshot.taken(settings) as taken:
+        await taken.check_calendar(settings.calendar)
+        revisions = [Revision(**row) for row in await taken.rows(SQL["revisions"])]
+        geoids = [row["geoid"] for row in await taken.rows(SQL["geoids"]) if registry().get(row["geoid"])]
+        site = Site(taken.connect, settings.calendar)
+        scope = Scope(revisions, geoids, [route.path for route in site.routes if "GET" in (route.methods or ())])
+        with directory.opened(path, renderer.digest(), force=force) as opened:
+            async with (
+                site.connected(),
+                httpx.AsyncClient(
+                    transport=httpx.ASGITransport(Starlette(routes=site.routes)), base_url="http://site"
+                ) as client,
+            ):
+                return await Writer(client, scope, opened, lambda: taken.error, progress).run(revisions)
