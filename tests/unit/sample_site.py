@@ -23,7 +23,7 @@ HTML, JSON = "text/html; charset=utf-8", "application/json"
 
 
 class Small:
-    """A site of these bodies by address, with a report and a jurisdiction. Records what was not 304."""
+    """A site of these bodies by address, with a report and a jurisdiction. Records all responses but 304."""
 
     def __init__(self) -> None:
         self.bodies: dict[str, tuple[str, str]] = {
