@@ -77,7 +77,9 @@ def demonstrate(scratch: Path, out: Path) -> list[Path]:
         _ddor(stack, "import", str(DATA), "--profile", "acceptance-week", "--dataset", WEEK,
               "--journal", str(scratch / "journal"))  # fmt: skip
         _ddor(stack, "close", WEEK, "--by", "demonstration")
-        return [_save(stack, WEEK, form, out) for form in FORMS]
+        files = [_save(stack, WEEK, form, out) for form in FORMS]
+        _write_site(stack, out)
+        return files
 
 
 def history(scratch: Path, file: Path, profile: str, out: Path) -> list[Path]:
@@ -91,7 +93,9 @@ def history(scratch: Path, file: Path, profile: str, out: Path) -> list[Path]:
             raise LocalError(f"ddor history ended with exit code {code}; see its output above")
         with urllib.request.urlopen(f"{stack.services['publisher'].url}/v1/reports", timeout=10) as response:  # noqa: S310
             weeks = sorted({one["week"] for one in json.load(response)["reports"]})
-        return [_save(stack, week, form, out) for week in weeks for form in FORMS]
+        files = [_save(stack, week, form, out) for week in weeks for form in FORMS]
+        _write_site(stack, out)
+        return files
 
 
 @contextmanager
@@ -131,6 +135,13 @@ def _save_logs(stack: Stack, out: Path) -> Path | None:
     """Copy the logs before the stack is deleted. Returns their directory, or None if no service has started."""
     logs = stack.state.directory / "logs"
     return Path(shutil.copytree(logs, out / "logs", dirs_exist_ok=True)) if logs.is_dir() else None
+
+
+def _write_site(stack: Stack, out: Path) -> None:
+    """Write all pages as files to `out`/site, in place of those of an earlier demonstration."""
+    site = out / "site"
+    _ddor(stack, "site", str(site))
+    _done(f"all pages: open {site / 'index.html'}, or run: python3 -m http.server --directory {site}")
 
 
 def _save(stack: Stack, week: str, form: str, out: Path) -> Path:

@@ -54,7 +54,7 @@ def _week(number: int) -> ReportingWeek:
 
 @pytest.fixture
 async def settings(store_settings: MakeSettings, connection: Connection) -> Settings:
-    """A database with three weeks: a final one with two revisions, one with a line list, and one without issued."""
+    """A database with three weeks: the first is final and has two revisions, the second has a line list."""
     await publish(connection, FIRST, {CLARK: 8, NASSAU: 3}, {CLARK: 5}, state="final")
     await publish(connection, FIRST, {CLARK: 9, NASSAU: 3}, {CLARK: 5}, revision=2, state="final")
     declines = [Declined() for _ in range(6)]

@@ -1,4 +1,4 @@
-"""A small site behind the writer of copies."""
+"""A small site for the writer of copies."""
 
 from __future__ import annotations
 
