@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from pydantic import SecretStr
 from rich.console import Console
@@ -47,7 +47,7 @@ def main() -> None:
         with started(choose_postgres(directory / "postgres", source="native")) as database:
             settings = Settings(postgres_dsn=SecretStr(ensure_database(database.dsn, "site")))
             rows = asyncio.run(_measure(settings, directory / "site", arguments.weeks, arguments.jurisdictions))
-    table = Table("Run", "Seconds", "Files", "MB", "Written", title=f"{arguments.weeks} weeks, "
+    table = Table("Run", "Seconds", "CPU", "Files", "MB", "Written", title=f"{arguments.weeks} weeks, "
                   f"{arguments.jurisdictions} jurisdictions")  # fmt: skip
     for row in rows:
         table.add_row(*row)
@@ -85,10 +85,10 @@ def _week(number: int) -> ReportingWeek:
 
 
 async def _run(what: str, settings: Settings, directory: Path) -> tuple[str, ...]:
-    began = perf_counter()
+    began, computed = perf_counter(), process_time()
     done = await copy.write(settings, directory)
-    took = perf_counter() - began
-    return what, f"{took:.1f}", f"{done.files:,}", f"{done.size / 1e6:,.0f}", f"{done.written:,}"
+    took, used = perf_counter() - began, process_time() - computed
+    return what, f"{took:.1f}", f"{used:.1f}", f"{done.files:,}", f"{done.size / 1e6:,.0f}", f"{done.written:,}"
 
 
 if __name__ == "__main__":

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import http.server
-import resource
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -22,7 +19,6 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from schemas.week import ReportingWeek
 from services.publisher.queries import SQL
 from services.publisher.site.routes import Site
 from services.publisher.static_site import copy
@@ -31,13 +27,10 @@ from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import commands
 from tests.support.positions import Connection
-from tests.support.published import inputs, publish
-from tests.support.waiting import until
-from tests.unit.sample_reports import CALENDAR, Declined
+from tests.support.published import CLARK, WASHOE, publish, three_weeks, week
+from tests.unit.sample_reports import CALENDAR
 from tests.unit.sample_site import tree
 
-FIRST = CALENDAR.week(date(2017, 1, 28))
-CLARK, WASHOE, NASSAU = "32003", "32031", "36059"
 LIST = "v1/reports/2017-02-04/revisions/1/line-list.json"
 
 
@@ -48,18 +41,10 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def _week(number: int) -> ReportingWeek:
-    return CALENDAR.week(FIRST.first + timedelta(days=7 * number))
-
-
 @pytest.fixture
 async def settings(store_settings: MakeSettings, connection: Connection) -> Settings:
-    """A database with three weeks: the first is final and has two revisions, the second has a line list."""
-    await publish(connection, FIRST, {CLARK: 8, NASSAU: 3}, {CLARK: 5}, state="final")
-    await publish(connection, FIRST, {CLARK: 9, NASSAU: 3}, {CLARK: 5}, revision=2, state="final")
-    declines = [Declined() for _ in range(6)]
-    await publish(connection, _week(1), {CLARK: 7}, {CLARK: 6}, declines=declines, used=inputs("coarse"))
-    await publish(connection, _week(2), {}, {WASHOE: 2})
+    """A database with three weeks, see `three_weeks`."""
+    await three_weeks(connection)
     return store_settings()
 
 
@@ -190,7 +175,7 @@ async def test_a_new_revision_writes_what_it_touches_and_the_result_is_that_of_a
 ) -> None:
     await copy.write(settings, directory / "copy")
     before = tree(directory / "copy")
-    await publish(connection, _week(2), {}, {WASHOE: 3}, revision=2)
+    await publish(connection, week(2), {}, {WASHOE: 3}, revision=2)
     done = await copy.write(settings, directory / "copy")
     after = tree(directory / "copy")
     changed = {name for name in after if before.get(name) != after[name]}
@@ -207,13 +192,13 @@ async def test_a_withdrawn_line_list_disappears_with_the_links_to_it(
     settings: Settings, connection: Connection, directory: Path
 ) -> None:
     await copy.write(settings, directory / "copy")
-    week = directory / "copy/reports/2017-02-04/index.html"
-    assert "line-list.json" in week.read_text(encoding="utf-8")
-    withdrawn = (_week(1).first, _week(2).ends_at, "Ada", "a court")
+    page = directory / "copy/reports/2017-02-04/index.html"
+    assert "line-list.json" in page.read_text(encoding="utf-8")
+    withdrawn = (week(1).first, week(2).ends_at, "Ada", "a court")
     await connection.execute(SQL["withdraw_line_lists"], *withdrawn)
     done = await copy.write(settings, directory / "copy")
     assert done.removed == 1
-    assert "line-list.json" not in week.read_text(encoding="utf-8")
+    assert "line-list.json" not in page.read_text(encoding="utf-8")
     await copy.write(settings, directory / "fresh")
     assert tree(directory / "copy") == tree(directory / "fresh")
 
@@ -234,7 +219,7 @@ async def test_a_report_published_meanwhile_is_in_no_file(
 
     def progress(done: int, _: int) -> None:
         if done == 2:
-            tasks.append(asyncio.create_task(publish(connection, _week(9), {CLARK: 1}, {})))
+            tasks.append(asyncio.create_task(publish(connection, week(9), {CLARK: 1}, {})))
 
     await copy.write(settings, directory, progress)
     assert [task.done() for task in tasks] == [True], "published before the last file"
@@ -249,87 +234,3 @@ async def test_a_database_without_reports_has_a_site_too(store_settings: MakeSet
     assert b"No week has been published yet." in files["index.html"]
     assert b"No report has been published yet." in files["README.txt"]
     assert "reports/latest/index.html" not in files
-
-
-@contextmanager
-def _started(settings: Settings, *arguments: str, limit: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """`ddor site` as a process of its own. `limit`: the greatest size of a file, in bytes."""
-
-    def bounded() -> None:
-        if limit:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    with subprocess.Popen(
-        [sys.executable, "-m", "services.cli.main", "site", *arguments],
-        env=commands.environment(settings) | {"NO_COLOR": "1"}, preexec_fn=bounded,  # noqa: PLW1509
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-async def _errors(process: subprocess.Popen[bytes]) -> bytes:
-    """What it writes to stderr until its end."""
-    return (await asyncio.to_thread(process.communicate))[1]
-
-
-async def _has_files(where: Path) -> bool:
-    return len([name for name in tree(where) if name.endswith(".json")]) >= 9
-
-
-async def test_a_killed_run_is_completed(settings: Settings, connection: Connection, directory: Path) -> None:
-    for number in range(3, 20):
-        await publish(connection, _week(number), {CLARK: number}, {CLARK: 1})
-    with _started(settings, str(directory / "copy")) as process:
-        await until(lambda: _has_files(directory / "copy"), "a few files")
-        process.kill()
-        await _errors(process)
-    assert process.returncode == -signal.SIGKILL
-    assert not (directory / "copy/SHA256SUMS").exists(), "killed before its end"
-    await copy.write(settings, directory / "copy")
-    await copy.write(settings, directory / "fresh")
-    assert tree(directory / "copy") == tree(directory / "fresh")
-
-
-async def test_a_full_disk_is_reported_in_one_sentence(settings: Settings, directory: Path) -> None:
-    with _started(settings, str(directory / "copy"), limit=10_000) as process:
-        errors = await _errors(process)
-    assert (process.returncode, b"File too large" in errors, b"Traceback" in errors) == (2, True, False), errors
-    assert not (directory / "copy/.ddor-site.tmp").exists()
-    assert (await copy.write(settings, directory / "copy")).removed == 0
-
-
-async def test_a_session_that_ends_is_reported_in_one_sentence(
-    settings: Settings, connection: Connection, directory: Path
-) -> None:
-    for number in range(3, 20):
-        await publish(connection, _week(number), {CLARK: number}, {CLARK: 1})
-    with _started(settings, str(directory)) as process:
-        await until(lambda: _has_files(directory), "a few files")
-        ended = await connection.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE application_name = 'ddor-site' AND datname = current_database()"
-        )
-        errors = await _errors(process)
-    assert (ended, process.returncode, b"Traceback" in errors) == (1, 2, False), errors
-    assert b"PostgreSQL has" in errors
-
-
-async def test_the_command_reports_what_it_did_and_what_is_wrong(settings: Settings, directory: Path) -> None:
-    done = await commands.ddor(settings, "site", str(directory / "new/copy"))
-    assert (done.exit_code, done.err) == (0, "")
-    assert f"{len(tree(directory / 'new/copy')) - 1} files" in done.out
-    (directory / "mine").mkdir()
-    (directory / "mine/index.html").write_text("mine")
-    done = await commands.ddor(settings, "site", str(directory / "mine"))
-    assert (done.exit_code, "add --force" in done.err) == (2, True), done.output
-    done = await commands.ddor(settings, "site", str(directory / "mine/index.html"))
-    assert (done.exit_code, "is a file" in done.err) == (2, True), done.output
-    away = {"DDOR_POSTGRES_DSN": "postgresql://ddor@127.0.0.1:1/ddor"}
-    done = await commands.ddor(settings, "site", str(directory / "copy"), **away)
-    assert (done.exit_code, "cannot be reached" in done.err, "Traceback" in done.err) == (2, True, False), done.output
-    assert not (directory / "copy").exists()
-    done = await commands.ddor(settings, "site", str(directory / "copy"), DDOR_WEEK_STARTS_ON="SUNDAY")
-    assert done.exit_code == 0, "no service has stored a calendar yet"
