@@ -112,8 +112,11 @@ async def test_no_link_leads_out_of_the_directory(site: Small, tmp_path: Path, f
 
 
 async def test_two_runs_do_not_write_to_one_directory(site: Small, tmp_path: Path) -> None:
-    with opened(tmp_path, "r"), pytest.raises(DirectoryRefusedError, match="another run of this command"):
-        await site.write(tmp_path)
+    with opened(tmp_path, "r"):
+        (tmp_path / ".ddor-site.tmp").write_text("half a file")
+        with pytest.raises(DirectoryRefusedError, match="another run of this command"):
+            await site.write(tmp_path)
+        assert (tmp_path / ".ddor-site.tmp").exists(), "the first run renames it"
 
 
 @pytest.mark.parametrize(

@@ -104,19 +104,30 @@ def opened(path: Path, renderer: str, *, force: bool = False) -> Iterator[Direct
     """
     path.mkdir(parents=True, exist_ok=True)
     path = path.resolve()
+    with _locked(path):
+        earlier = _earlier(path, renderer, force=force)
+        try:
+            _replace(path, path / manifest.NAME, manifest.dump(renderer, earlier))
+            with (path / manifest.NAME).open("ab") as log:
+                yield Directory(path, renderer, earlier, log, force=force)
+        finally:
+            with suppress(OSError):
+                (path / _TEMPORARY).unlink()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a directory. Raises DirectoryRefusedError if another run has locked it."""
     lock = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DirectoryRefusedError(f"another run of this command writes to {path}: wait for its end") from None
-        earlier = _earlier(path, renderer, force=force)
-        _replace(path, path / manifest.NAME, manifest.dump(renderer, earlier))
-        with (path / manifest.NAME).open("ab") as log:
-            yield Directory(path, renderer, earlier, log, force=force)
+        except OSError:
+            pass  # some network file systems have no locks
+        yield
     finally:
-        with suppress(OSError):
-            (path / _TEMPORARY).unlink()
         os.close(lock)
 
 
