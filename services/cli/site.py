@@ -38,7 +38,8 @@ def site(
     Run it again after each publication. It replaces only the files that changed, each in one step, and deletes only
     files that it wrote. If you interrupt it, run it again.
 
-    It reads PostgreSQL (DDOR_POSTGRES_DSN) in one transaction. Neither Kafka nor the publisher has to run.
+    It reads PostgreSQL (DDOR_POSTGRES_DSN) in one transaction, and needs the settings of the publisher, such as
+    DDOR_FIRST_WEEK, for the pages about method and calendar. Neither Kafka nor the publisher has to run.
 
     Exit codes:
 

@@ -13,7 +13,6 @@ from starlette.applications import Starlette
 
 from schemas.announcement import ReportReady
 from schemas.topics import REPORT_LATEST, REPORT_READY
-from schemas.week import NotAWeekError
 from services.publisher.clock_skew import LIMIT
 from services.publisher.desk.access import DeskKey
 from services.publisher.desk.desk import Desk
@@ -49,14 +48,7 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
 
     `skew`: the permitted difference between `clock` and the clocks of PostgreSQL and Kafka.
     """
-    if settings.first_week is None:
-        raise ConfigurationError("set DDOR_FIRST_WEEK to the first day of the earliest week that closes automatically")
-    try:
-        first_week = settings.calendar.week(settings.first_week).first
-    except NotAWeekError as error:
-        raise ConfigurationError(f"DDOR_FIRST_WEEK: {error}") from None
-    if first_week < (earliest := settings.calendar.earliest.first):
-        raise ConfigurationError(f"DDOR_FIRST_WEEK: must not be before {earliest}, the earliest week of any fact")
+    about = About.of(settings)
     postgres.check(settings)
     agencies = AgenciesFile(settings.agencies_file, time.monotonic)
     if agencies.current() is None:
@@ -75,9 +67,11 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
             legal_basis=settings.line_list_basis,
         )
 
-    about, stopping = About.of(settings, first_week), asyncio.Event()
+    stopping = asyncio.Event()
     reports = Site(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), about, clock, stopping)
-    leader = LeaderSession(settings, kafka.client(settings, "ddor-publisher"), first_week, inputs, clock, skew=skew)
+    leader = LeaderSession(
+        settings, kafka.client(settings, "ddor-publisher"), about.first_week, inputs, clock, skew=skew
+    )
     supervisor = Supervisor("closing and sending", leader.session)
     # Not a part of readiness: its problems appear in `ddor_session_up`, and readers are served without it.
     verifier = Verifier(settings, kafka.client(settings, "ddor-publisher-verification"))

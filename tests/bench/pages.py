@@ -77,9 +77,7 @@ async def _fill(connection: asyncpg.Connection[Any], weeks: int, jurisdictions: 
 async def _ask(settings: Settings, weeks: int) -> list[tuple[str, str]]:
     """Each measured page, by a client in the same process."""
     last = str(FIRST.first + timedelta(days=7 * (weeks - 1)))
-    site = Site(
-        lambda: postgres.pool(settings, "ddor-bench-http", CONNECTIONS), About.of(settings, FIRST.first), system
-    )
+    site = Site(lambda: postgres.pool(settings, "ddor-bench-http", CONNECTIONS), About.of(settings), system)
     transport = httpx.ASGITransport(Starlette(routes=site.routes))
     async with site.connected(), httpx.AsyncClient(transport=transport, base_url="http://bench", timeout=60) as http:
         await http.get("/v1/series?geoid=32003&from=2990-01-06")  # connects

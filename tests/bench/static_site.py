@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
         directory = Path(scratch)
         with started(choose_postgres(directory / "postgres", source="native")) as database:
-            settings = Settings(postgres_dsn=SecretStr(ensure_database(database.dsn, "site")))
+            settings = Settings(first_week=FIRST, postgres_dsn=SecretStr(ensure_database(database.dsn, "site")))
             rows = asyncio.run(_measure(settings, directory / "site", arguments.weeks, arguments.jurisdictions))
     table = Table("Run", "Seconds", "CPU", "Files", "MB", "Written", title=f"{arguments.weeks} weeks, "
                   f"{arguments.jurisdictions} jurisdictions")  # fmt: skip

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -63,7 +63,7 @@ async def reader(life: Life, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[h
 
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    about, stopping = About.of(settings, date(2000, 1, 1)), asyncio.Event()
+    about, stopping = About.of(settings), asyncio.Event()
     site = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), about, system, stopping)
     app = http.application(site.routes, site.waiting_for, site.connected, stopping)
     async with (

@@ -45,7 +45,7 @@ SELECT week, revision, geoid, 7, NULL FROM report, unnest($1::text[]) AS geoid
 @pytest.fixture(scope="module")
 async def settings(module_database: str) -> Settings:
     """A database with more figures than fit into the buffers of a connection: 20 MB as CSV."""
-    settings = Settings(postgres_dsn=SecretStr(module_database))
+    settings = Settings(first_week=date(2017, 1, 28), postgres_dsn=SecretStr(module_database))
     async with kafka_log.connected(settings) as connection:
         await connection.execute(_REPORTS, WEEKS)
         await connection.execute(_FIGURES, [one.code for one in registry()][:PLACES])
@@ -63,7 +63,7 @@ async def connection(settings: Settings) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """The site on the real server. Yields its address."""
-    about = About.of(settings, date(2000, 1, 1))
+    about = About.of(settings)
     site = Site(lambda: postgres.pool(settings, NAME, reader_pool.CONNECTIONS), about, system)
     async with listening(http.application(site.routes, site.waiting_for, site.connected)) as port:
         yield f"http://127.0.0.1:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 
 import httpx
 import pytest
@@ -22,8 +23,8 @@ from tests.support.waiting import until
 
 @pytest.fixture
 async def client(store_settings: MakeSettings) -> AsyncIterator[httpx.AsyncClient]:
-    settings = store_settings()
-    about = About.of(settings, settings.calendar.earliest.first)
+    settings = store_settings(first_week=date(2017, 1, 28))
+    about = About.of(settings)
     made = Site(lambda: postgres.pool(settings, "ddor-test-http", reader_pool.CONNECTIONS), about, clock.system)
     async with running(http.application(made.routes, made.waiting_for, made.connected)) as client:
         yield client

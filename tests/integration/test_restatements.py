@@ -215,7 +215,7 @@ async def test_the_commands_wait_for_the_publisher_and_report_the_result(life: L
 
 async def _listed(life: Life, week: ReportingWeek) -> tuple[str, dict[str, int] | None, str]:
     """Status and pending facts in the list, and pending facts on the page."""
-    about = About.of(life.settings, week.first)
+    about = About.of(life.settings)
     reports = Site(lambda: postgres.pool(life.settings, "ddor-test"), about, life.publisher.clock)
     async with reports.connected():
         transport = httpx.ASGITransport(Starlette(routes=reports.routes))

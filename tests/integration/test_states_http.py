@@ -60,8 +60,8 @@ class Published:
 @pytest.fixture(scope="module")
 async def published(module_database: str) -> AsyncIterator[Published]:
     """Reports with figures by chance, and a client of them."""
-    settings = Settings(postgres_dsn=SecretStr(module_database))
-    site = Site(lambda: postgres.pool(settings, "ddor-test"), About.of(settings, FIRST), lambda: datetime.now(UTC))
+    settings = Settings(first_week=date(2017, 1, 28), postgres_dsn=SecretStr(module_database))
+    site = Site(lambda: postgres.pool(settings, "ddor-test"), About.of(settings), lambda: datetime.now(UTC))
     async with kafka_log.connected(settings) as connection, site.connected():
         await _publish(connection)
         transport = httpx.ASGITransport(Starlette(routes=site.routes))

@@ -20,15 +20,16 @@ import pytest
 from starlette.applications import Starlette
 
 from services.publisher.queries import SQL
+from services.publisher.site.about import About
 from services.publisher.site.routes import Site
 from services.publisher.static_site import copy
 from services.runtime import postgres
+from services.runtime.clock import system
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import commands
 from tests.support.positions import Connection
 from tests.support.published import CLARK, WASHOE, publish, three_weeks, week
-from tests.unit.sample_reports import CALENDAR
 from tests.unit.sample_site import tree
 
 LIST = "v1/reports/2017-02-04/revisions/1/line-list.json"
@@ -45,7 +46,7 @@ def directory(tmp_path: Path) -> Path:
 async def settings(store_settings: MakeSettings, connection: Connection) -> Settings:
     """A database with three weeks, see `three_weeks`."""
     await three_weeks(connection)
-    return store_settings()
+    return store_settings(first_week=week(0).first)
 
 
 class _Links(HTMLParser):
@@ -76,7 +77,7 @@ def _linking(files: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def _served(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    site = Site(lambda: postgres.pool(settings, "ddor-test"), CALENDAR)
+    site = Site(lambda: postgres.pool(settings, "ddor-test"), About.of(settings), system)
     async with site.connected():
         transport = httpx.ASGITransport(Starlette(routes=site.routes))
         async with httpx.AsyncClient(transport=transport, base_url="http://publisher") as client:
@@ -230,7 +231,7 @@ async def test_a_report_published_meanwhile_is_in_no_file(
 
 
 async def test_a_database_without_reports_has_a_site_too(store_settings: MakeSettings, directory: Path) -> None:
-    await copy.write(store_settings(), directory)
+    await copy.write(store_settings(first_week=week(0).first), directory)
     files = tree(directory)
     assert b"No week has been published yet." in files["index.html"]
     assert b"No report has been published yet." in files["README.txt"]

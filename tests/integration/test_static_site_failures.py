@@ -36,7 +36,7 @@ def directory(tmp_path: Path) -> Path:
 async def settings(store_settings: MakeSettings, connection: Connection) -> Settings:
     """A database with three weeks, see `three_weeks`."""
     await three_weeks(connection)
-    return store_settings()
+    return store_settings(first_week=week(0).first)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Self
 
-from schemas.week import ReportingCalendar
+from schemas.week import NotAWeekError, ReportingCalendar
+from services.runtime.errors import ConfigurationError
 from services.runtime.settings import Settings
 
 
@@ -28,14 +29,26 @@ class About:
     contact: str | None
 
     @classmethod
-    def of(cls, settings: Settings, first_week: date) -> Self:
-        """What these settings state, with the checked first week."""
+    def of(cls, settings: Settings) -> Self:
+        """The values of these settings. ConfigurationError without a valid first week."""
         return cls(
             settings.calendar,
             settings.grace,
             settings.hold,
             settings.restatement_weeks,
-            first_week,
+            _first_week(settings),
             settings.line_list,
             settings.contact,
         )
+
+
+def _first_week(settings: Settings) -> date:
+    if settings.first_week is None:
+        raise ConfigurationError("set DDOR_FIRST_WEEK to the first day of the earliest week that closes automatically")
+    try:
+        first_week = settings.calendar.week(settings.first_week).first
+    except NotAWeekError as error:
+        raise ConfigurationError(f"DDOR_FIRST_WEEK: {error}") from None
+    if first_week < (earliest := settings.calendar.earliest.first):
+        raise ConfigurationError(f"DDOR_FIRST_WEEK: must not be before {earliest}, the earliest week of any fact")
+    return first_week

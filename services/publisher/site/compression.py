@@ -66,14 +66,18 @@ class Compression:
         else:
             smallest = 0 if coding(accepted, ()) is None else MIN_BYTES
             tags = ",".join(headers.getlist("if-none-match"))
-            await self._app(scope, receive, _Response(send, chosen, smallest, tags, self._cache))
+            response = _Response(send, chosen, smallest, tags, self._cache, is_head=scope.get("method") == "HEAD")
+            await self._app(scope, receive, response)
 
 
 class _Response:
     """The messages of one response. Its head is sent with the first part of its body."""
 
-    def __init__(self, send: Send, chosen: str, smallest: int, known_tags: str, cache: RenderCache) -> None:
+    def __init__(
+        self, send: Send, chosen: str, smallest: int, known_tags: str, cache: RenderCache, *, is_head: bool
+    ) -> None:
         """`smallest`: bodies below this size are not compressed. `known_tags`: If-None-Match of the request."""
+        self._is_head = is_head
         self._send = send
         self._coding = chosen
         self._smallest = smallest
@@ -106,7 +110,7 @@ class _Response:
                 if is_whole:
                     body = await self._compressed(body)
                     headers["Content-Length"] = str(len(body))
-                else:
+                elif not self._is_head:
                     self._compressor = _compressor(self._coding)
         start["headers"] = headers.raw
         await self._send(start)

@@ -35,6 +35,6 @@ class Download(StreamingResponse):
 
 
 async def all_of(*pieces: bytes) -> AsyncIterator[bytes]:
-    """These pieces; none is the body of a response to HEAD."""
+    """These pieces."""
     for piece in pieces:
         yield piece

@@ -49,7 +49,7 @@ class Files:
         tag = _tag(tip, hashlib.sha256(figure_files.figures_header()).hexdigest())
         if unchanged := not_modified(request, tag, {}):
             return unchanged
-        lines = all_of() if request.method == "HEAD" else self._weeks.figures(tip, newest=newest)
+        lines = all_of(b"") if request.method == "HEAD" else self._weeks.figures(tip, newest=newest)
         return Download(lines, csv_text.MEDIA_TYPE, caching(tag))
 
     async def show_package(self, request: Request) -> Response:

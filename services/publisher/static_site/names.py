@@ -13,7 +13,7 @@ README, SUMS = "README.txt", "SHA256SUMS"
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){1,8}").fullmatch
 _FILE = re.compile(r"[^/]+\.[a-z][a-z0-9]{1,7}").fullmatch
-_QUERY = re.compile(r"(before|geoid)=([A-Za-z0-9][A-Za-z0-9-]{0,39})").fullmatch
+_QUERY = re.compile(r"(before|geoid|state)=([A-Za-z0-9][A-Za-z0-9-]{0,39})").fullmatch
 _MEDIA_TYPES = {"text/html": ".html", "application/json": ".json", "text/csv": ".csv"}
 
 
@@ -30,7 +30,7 @@ def file_of(address: str) -> str | None:
         if found is None or path == "/" or _FILE(path.rpartition("/")[2]):
             return None
         name, value = found.groups()
-        stem = f"{path}/{value}" if name == "geoid" else f"{path}/{name}-{value}"
+        stem = f"{path}/{value}" if name in ("geoid", "state") else f"{path}/{name}-{value}"
     if stem == "/":
         return "index.html"
     if not _PATH(stem) or stem.split("/")[1] in (README, SUMS):

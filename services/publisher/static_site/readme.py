@@ -22,7 +22,7 @@ Any web server can show this directory.
   jurisdictions/CODE/index.html         a jurisdiction, by week
   v1/reports/WEEK.json, .csv            the newest revision of a week
   v1/reports/WEEK/revisions/N.json      one revision; a revision never changes
-  v1/series/CODE.json                   the figures of a jurisdiction, by week
+  v1/series/CODE.json                   the figures of a jurisdiction or of a state, by week
   feed.atom                             the newest revisions
 
 Links within JSON files are addresses at a web server: /v1/reports/... is the file v1/reports/...
