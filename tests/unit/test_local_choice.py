@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import docker_images, kafka_jars, parts, postgres_install
+from deploy.local import docker_images, kafka_jars, maven_jars, parts, postgres_install
 from deploy.local.errors import PartUnavailableError
 
 
@@ -68,7 +68,7 @@ def test_maven_is_not_needed_once_the_jars_are_there(tools: Path, tmp_path: Path
 )
 def test_java_versions(tools: Path, version: str, major: int | None) -> None:
     java(tools, version)
-    assert kafka_jars.java_version() == major
+    assert maven_jars.java_version() == major
 
 
 def test_an_old_java_is_named(tools: Path) -> None:
