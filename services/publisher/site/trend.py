@@ -158,10 +158,10 @@ def sparkline(numbers: Mapping[str, int | None], last: str, width: float = 72, h
 
 
 def _round_up(n: int) -> int:
-    """The next round number: one of a few digits times a power of ten."""
+    """The next round number: one or two digits and zeros, so that a line uses at least two thirds of the height."""
     step = 1
     while True:
-        for factor in (1, 2, 3, 4, 5, 6, 8):
-            if n <= factor * step:
-                return factor * step
+        for tenths in (10, 20, 30, 40, 50, 60, 80) if step == 1 else (10, 12, 15, 20, 25, 30, 40, 50, 60, 80):
+            if 10 * n <= tenths * step:
+                return tenths * step // 10
         step *= 10
