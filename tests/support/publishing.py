@@ -77,8 +77,8 @@ def report_inputs(settings: Settings, *notes: str) -> ReportInputs:
     return current(
         settings.calendar,
         known,
-        demonstration=False,
-        notes=list(notes),
+        demonstration=settings.demonstration,
+        notes=[*notes, settings.note] if settings.note else list(notes),
         line_list=settings.line_list,
         legal_basis=settings.line_list_basis,
     )

@@ -12,8 +12,12 @@ from typing import NamedTuple
 from starlette.applications import Starlette
 
 from services.ingest.limits import ConcurrencyLimiter
-from services.runtime import http
+from services.publisher.site import routes as readers
+from services.publisher.site.openapi import document
+from services.publisher.site.reader_pool import CONNECTIONS
+from services.runtime import http, openapi, postgres
 from services.runtime.connection_limits import ConnectionLimiter
+from services.runtime.settings import Settings
 from tests.support.agencies import LAS_VEGAS, key_of
 from tests.unit import sample_endpoint
 from tests.unit.sample_endpoint import Producer
@@ -65,6 +69,15 @@ async def publisher() -> AsyncIterator[Site]:
     reports = routes(Pool())
     async with reports.connected(), listening(http.application(reports.routes, _ready, nullcontext)) as port:
         yield Site("publisher", port, 200, words(b"GET", b"/v1/reports", b"{}"), Producer(), ConcurrencyLimiter())
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[str]:
+    """The routes for readers with the database of the settings. Yields the address."""
+    site = readers.Site(lambda: postgres.pool(settings, "ddor-test-site", CONNECTIONS), settings.calendar)
+    routes = [*site.routes, *openapi.routes(document())]
+    async with listening(http.application(routes, site.waiting_for, site.connected)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def _chunk(piece: bytes, more: bytes = b"") -> bytes:

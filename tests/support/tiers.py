@@ -17,7 +17,7 @@ _SAID = "long: "
 _EXAMPLES = 50
 _MANY_EXAMPLES = 600
 _NEEDS_NOTHING = ("tests/unit", "tests/contract", "tests/wiring")
-_SLOW_FIRST = ("chaos", "system", "integration", "wiring", "contract", "unit")
+_SLOW_FIRST = ("chaos", "system", "browser", "integration", "wiring", "contract", "unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,7 +64,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     named = {path.rstrip("/") for path in config.args}
     if named == set(_NEEDS_NOTHING):
         terminalreporter.section("left to `make test`")
-        terminalreporter.line("tests on Kafka and PostgreSQL: integration, system, chaos. Most of them: make test")
+        terminalreporter.line(
+            "tests on Kafka and PostgreSQL: integration, browser, system, chaos. Most of them: make test"
+        )
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if _SAID in str(report.longrepr)]
     if skipped:
         terminalreporter.section("left to `make check`")
