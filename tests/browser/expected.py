@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
+
+from schemas.jurisdiction import registry
+
+_NO_STATE = "Federal custody and tribes"
 
 Document = dict[str, Any]
 Table = list[list[str]]
 
 
-def tables(report: Document, weeks: Sequence[Document]) -> dict[str, Table]:
-    """The rows of each table, by its heading. `weeks` are those of the year up to this week: see `year_rows`."""
+def tables(report: Document, weeks: Sequence[Document], files: Mapping[str, bytes]) -> dict[str, Table]:
+    """The rows of each table, by its heading.
+
+    `weeks` are those of the year up to this week: see `year_rows`; each has its `jurisdictions`. `files` are the other
+    formats of the report.
+    """
     found = {
-        "Most declined": [[*_place(row), _n(row["declined"]), "", _n(row["issued"])] for row in report["top"]],
+        "Most declined": [_leader(row, report, weeks) for row in report["top"]],
         "By state": _states(report["jurisdictions"]),
-        "All jurisdictions": [
-            [*_place(row), _n(row["issued"]), _n(row["declined"])] for row in report["jurisdictions"]
-        ],
-        "What the declined were charged with or convicted of": [
-            [row["name"], row["category"], row["basis"], _n(row["n"])] for row in report["tables"]["offenses"]
-        ],
+        "All jurisdictions": [*_grouped(report["jurisdictions"])],
+        "What the declined were charged with or convicted of": _offenses(report["tables"]["offenses"]),
         "Reasons": _codes(report["tables"]["reasons"]),
         "Citizenship of the declined": _codes(report["tables"]["citizenship"]),
         "Forms of the issued": _codes(report["tables"]["forms"]),
         "What the figures rest on": [_agency(row) for row in report["scope"]["agencies"]],
+        "Files, citation, check": [
+            [form.upper(), f"{len(body):,}", hashlib.sha256(body).hexdigest()] for form, body in files.items()
+        ],
     }
     if weeks:
         found["The numbers of the charts"] = year_rows(weeks)
@@ -46,7 +55,7 @@ def year_rows(weeks: Sequence[Document]) -> Table:
 
 
 def _n(number: int | None) -> str:
-    return "unknown" if number is None else f"{number:,}"
+    return "U" if number is None else f"{number:,}"
 
 
 def _place(row: Document) -> list[str]:
@@ -57,18 +66,56 @@ def _codes(rows: Iterable[Document]) -> Table:
     return [[row["name"], row["code"], _n(row["n"])] for row in rows]
 
 
+def _leader(row: Document, report: Document, weeks: Sequence[Document]) -> list[str]:
+    """A row of the most declined, with the week before and the maximum of the year if there are other weeks."""
+    first, last = [*_place(row), _n(row["declined"]), ""], _n(row["issued"])
+    if len(weeks) < 2:
+        return [*first, last]
+    numbers = {
+        one["week"]: place["declined"]
+        for one in weeks
+        for place in one["jurisdictions"]
+        if place["geoid"] == row["geoid"]
+    }
+    before = str(date.fromisoformat(report["week_start"]) - timedelta(days=7))
+    most = max(n for n in numbers.values() if n is not None)
+    return [*first, _n(numbers[before]) if before in numbers else "·", "", _n(most), last]
+
+
+def _offenses(rows: Sequence[Document]) -> Table:
+    """One row for each offense, the greatest number first."""
+    counts = {(row["category"], row["basis"]): row["n"] for row in rows}
+    pairs = {
+        (row["name"], row["category"]): [counts.get((row["category"], basis), 0) for basis in ("charged", "convicted")]
+        for row in rows
+    }
+    ordered = sorted(pairs.items(), key=lambda one: (-max(one[1]), one[0][1]))
+    return [[name, category, _n(charged), "", _n(convicted), ""] for (name, category), (charged, convicted) in ordered]
+
+
+def _by_state(rows: Sequence[Document]) -> list[tuple[str, list[Document]]]:
+    """The rows of each state, by the name of the state; places without a state are last."""
+    names = {one.state: one.name for one in registry() if len(one.code) == 2 and one.state} | {"": _NO_STATE}
+    groups: dict[str, list[Document]] = {}
+    for row in rows:
+        groups.setdefault(row["state"], []).append(row)
+    return [(names[state], groups[state]) for state in sorted(groups, key=lambda one: (not one, names[one]))]
+
+
+def _grouped(rows: Sequence[Document]) -> Iterable[list[str]]:
+    for name, mine in _by_state(rows):
+        yield [name]
+        for row in mine:
+            custody = ", state custody" if len(row["geoid"]) == 2 and row["state"] else ""
+            yield [f"{row['name']}{custody}", row["geoid"], _n(row["issued"]), _n(row["declined"])]
+
+
 def _states(rows: Sequence[Document]) -> Table:
-    """Sums by state. A sum is unknown only if each of its numbers is; places without a state are last."""
+    """Sums by state. A sum is unknown only if each of its numbers is."""
     found = []
-    for state in sorted({row["state"] for row in rows}, key=lambda state: (not state, state)):
-        mine = [row for row in rows if row["state"] == state]
-        sums = [
-            _n(sum(row[kind] for row in mine if row[kind] is not None))
-            if any(row[kind] is not None for row in mine)
-            else "unknown"
-            for kind in ("issued", "declined")
-        ]
-        found.append([state or "Federal custody and tribes", _n(len(mine)), *sums])
+    for name, mine in _by_state(rows):
+        known = [[row[kind] for row in mine if row[kind] is not None] for kind in ("issued", "declined")]
+        found.append([name, _n(len(mine)), *(_n(sum(numbers) if numbers else None) for numbers in known)])
     return found
 
 

@@ -31,5 +31,12 @@ KINDS = (
     Kind("jurisdiction", "/jurisdictions/32003"),
     Kind("unknown-numbers", "/jurisdictions/36059"),
     Kind("never-reported", f"/jurisdictions/{_NEVER_REPORTED}"),
+    Kind("states", "/states"),
+    Kind("state", "/states/NV"),
+    Kind("state-unknown", "/states/NY"),
+    Kind("state-empty", "/states/VT"),
+    Kind("calendar", "/calendar"),
+    Kind("method", "/method"),
+    Kind("codes", "/codes"),
     Kind("not-found", "/reports/2009-01-03", status=404),
 )

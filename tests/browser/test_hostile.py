@@ -38,7 +38,7 @@ SOURCE = "https://example.org/?q='onfocus='alert(4)&lt;script&gt;;=1"
 _FREE = frozenset({"name", "agency", "gate", "subject", "detail", "by", "note", "reason", "basis", "category", "zone"})
 """The fields of a stored document with texts from outside of this program. `notes` is a list of them."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_EXECUTABLE = """() => [...document.querySelectorAll("*")].filter(one =>
+_EXECUTABLE = """() => [...document.querySelectorAll("*:not(script[type='application/ld+json'])")].filter(one =>
   ["SCRIPT", "IMG", "IFRAME", "OBJECT", "EMBED", "FORM", "BASE"].includes(one.tagName)
   || [...one.attributes].some(attribute => attribute.name.startsWith("on") || attribute.name === "style"
       || /^\\s*(javascript|data|vbscript):/i.test(attribute.value))).map(one => one.outerHTML)"""

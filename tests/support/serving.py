@@ -13,9 +13,11 @@ from starlette.applications import Starlette
 
 from services.ingest.limits import ConcurrencyLimiter
 from services.publisher.site import routes as readers
+from services.publisher.site.about import About
 from services.publisher.site.openapi import document
 from services.publisher.site.reader_pool import CONNECTIONS
 from services.runtime import http, openapi, postgres
+from services.runtime.clock import system
 from services.runtime.connection_limits import ConnectionLimiter
 from services.runtime.settings import Settings
 from tests.support.agencies import LAS_VEGAS, key_of
@@ -74,9 +76,10 @@ async def publisher() -> AsyncIterator[Site]:
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[str]:
     """The routes for readers with the database of the settings. Yields the address."""
-    site = readers.Site(lambda: postgres.pool(settings, "ddor-test-site", CONNECTIONS), settings.calendar)
+    about, stopping = About.of(settings), asyncio.Event()
+    site = readers.Site(lambda: postgres.pool(settings, "ddor-test-site", CONNECTIONS), about, system, stopping)
     routes = [*site.routes, *openapi.routes(document())]
-    async with listening(http.application(routes, site.waiting_for, site.connected)) as port:
+    async with listening(http.application(routes, site.waiting_for, site.connected, stopping)) as port:
         yield f"http://127.0.0.1:{port}"
 
 

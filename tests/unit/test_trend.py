@@ -98,7 +98,7 @@ def test_provisional_and_revised_weeks_are_marked() -> None:
 
 
 def context(weeks: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
-    none: dict[str, Any] = {"previous": None, "next": None, "status": None, "places": {}, "states": {}}
+    none: dict[str, Any] = {"previous": None, "next": None, "status": None, "places": {}, "states": {}, "contact": None}
     return {"published_at": "2017-02-05T05:00+00:00", "weeks": weeks, **none, **changes}
 
 
@@ -178,4 +178,14 @@ def test_a_tile_has_the_line_of_its_state() -> None:
     states = {"NV": {"2017-01-21": 4, "2017-01-28": 51}, "NY": {"2017-01-28": 38}}
     shown = page(document(), weeks, states=states)
     assert shown.count('<g class="line"') == 1
-    assert '<text class="count" x="41" y="31">51</text><g class="line"' in shown
+    assert '<text class="count" x="41" y="33">51</text><g class="line"' in shown
+
+
+def test_the_latest_week_has_the_contact_and_the_calendar() -> None:
+    weeks = [week(1, 3_000, 190), week(0, 1_136, 89)]
+    shown = page(document(), weeks, contact="mailto:reports@example.org")
+    assert 'Contact: <a href="mailto:reports@example.org">reports@example.org</a>.' in shown
+    assert '<a href="/calendar">Release calendar</a>' in shown
+    assert "Contact:" not in page(document(), weeks)
+    earlier = page(document(), weeks, contact="mailto:reports@example.org", next="2017-02-04")
+    assert "Release calendar" not in earlier
