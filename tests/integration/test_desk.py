@@ -23,7 +23,6 @@ from schemas.week import ReportingWeek
 from services.publisher import app as publisher
 from services.publisher.desk import reading
 from services.publisher.desk.desk import Desk
-from services.publisher.desk.queries import SQL
 from services.runtime.agencies import parse
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
@@ -282,29 +281,3 @@ async def test_a_desk_reads_again_after_its_connection_was_ended(
             return (await desk.contents()).state is not None and await _connections(connection) == 1
 
         await until(read_again, "a new connection")
-
-
-async def test_tables_that_grow_are_read_through_an_index(connection: Connection) -> None:
-    """Fifty weeks of facts, and as many actions as after a large redrive."""
-    await connection.execute("INSERT INTO agency (name) VALUES ('demo')")
-    await connection.execute(
-        "INSERT INTO ledger_entry SELECT gen_random_uuid(), '', 1, n, 'issued', date '2016-01-02' + 7 * (n / 1000),"
-        " 1, 0, false, '32003'"
-        " FROM generate_series(0, 49999) n"
-    )
-    await connection.execute(
-        "INSERT INTO operator_action (by, action, subject) SELECT 'a', 'redrive', n FROM generate_series(1, 20000) n"
-    )
-    await connection.execute("ANALYZE ledger_entry, operator_action")
-    plans = {
-        "heard": await _plan(connection, "heard", [datetime(2016, 5, 7, tzinfo=UTC).date()]),
-        "actions": await _plan(connection, "actions"),
-    }
-    assert "Bitmap Index Scan on ledger_entry_week" in plans["heard"]
-    assert "Seq Scan on ledger_entry" not in plans["heard"]
-    assert "Index Scan Backward using operator_action_pkey" in plans["actions"]
-
-
-async def _plan(connection: Connection, name: str, *arguments: object) -> str:
-    rows = await connection.fetch(f"EXPLAIN {SQL[name]}", *arguments)
-    return "\n".join(row[0] for row in rows)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -53,12 +54,8 @@ async def published(
 ) -> AsyncIterator[Published]:
     agencies = tmp_path_factory.mktemp("agencies") / "agencies.toml"
     agencies.write_text(_AGENCY.format(name="demo", key="0" * 64, scope="*"))
-    settings = Settings(
-        postgres_dsn=SecretStr(module_database),
-        kafka_bootstrap=own_kafka.bootstrap,
-        agencies_file=agencies,
-        first_week=WEEK.first,
-    )
+    where: dict[str, Any] = {"kafka_bootstrap": own_kafka.bootstrap, "agencies_file": agencies}
+    settings = Settings(postgres_dsn=SecretStr(module_database), first_week=WEEK.first, **where)
     async with living(settings, WEEK) as life:
         log = [
             *acceptance(),
@@ -140,7 +137,7 @@ async def test_invariant_6_the_log_up_to_its_offsets_gives_each_revisions_digest
     assert not await published.life.connection.fetch("SELECT FROM pg_namespace WHERE nspname LIKE 'ddor_verify%'")
 
 
-REPORT_COLUMNS = "week, revision, cause, digest, figures_digest, previous_digest, figures, published_at, sequence"
+_COLUMNS = "week, revision, cause, digest, figures_digest, previous_digest, figures, published_at, sequence"
 """All columns of `report` that are not generated."""
 HARM = {
     "a figure": (
@@ -220,15 +217,15 @@ HARM = {
 async def test_an_alteration_is_named(published: Published, what: str) -> None:
     harm, code, named = HARM[what]
     connection = published.life.connection
-    await connection.execute("CREATE TABLE kept_report AS TABLE report; CREATE TABLE kept_input AS TABLE input")
+    await connection.execute("CREATE TABLE kept AS TABLE report; CREATE TABLE kept_input AS TABLE input")
     try:
         await connection.execute(harm)
         done = await published.verify(f"{WEEK}@1")
     finally:
         await connection.execute(
             f"TRUNCATE report, published_figure, line_list, input, acceptance_rules;"
-            f" INSERT INTO report ({REPORT_COLUMNS}) SELECT {REPORT_COLUMNS} FROM kept_report;"
-            " INSERT INTO input SELECT * FROM kept_input; DROP TABLE kept_report, kept_input"
+            f" INSERT INTO report ({_COLUMNS}) SELECT {_COLUMNS} FROM kept;"
+            " INSERT INTO input SELECT * FROM kept_input; DROP TABLE kept, kept_input"
         )
     assert done.exit_code == code, done.output
     for words in named:
