@@ -44,6 +44,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     postgres.check(settings)
     for topic, outcome in product(EVENT_TOPICS, OUTCOMES):
         metrics.AGGREGATOR_RECORDS.labels(topic.name, outcome)  # at 0: Prometheus sees no increase in a first value
+        metrics.LATE_RECORDS.labels(topic.name)
     broker = kafka.broker(settings, "ddor-aggregator", only_reads=True)
     started = asyncio.Event()
 

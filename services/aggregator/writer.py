@@ -7,14 +7,15 @@ from the positions in PostgreSQL. No batch is ever retried from memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from itertools import count as numbers
 from time import perf_counter
 from typing import NamedTuple
 
 from schemas.log import Partition
 from schemas.week import WeekIndex
-from services.aggregator import decoding
+from services.aggregator import decoding, delay
 from services.aggregator.batch_size import BatchSize
 from services.aggregator.decoding import Batch
 from services.aggregator.reader import Reader
@@ -40,11 +41,20 @@ class _Decoded(NamedTuple):
 class Writer:
     """The writing task of one session. When it fails, the next session starts with a new reader and a new writer."""
 
-    def __init__(self, store: Store, reader: Reader, weeks: WeekIndex, size: BatchSize) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reader: Reader,
+        weeks: WeekIndex,
+        size: BatchSize,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` returns Unix seconds, for the metrics of delay."""
         self._store = store
         self._reader = reader
         self._weeks = weeks
         self._size = size
+        self._clock = clock
         self._next: _Decoded | None = None
         self._numbers = numbers(1)
         self._in_flight: dict[int, list[Span]] = {}
@@ -123,6 +133,7 @@ class Writer:
             began = perf_counter()
             try:
                 await self._write(current.batch, current.spans)
+                self._report_delay(current.spans)
             except FencedError as fenced:
                 log.info("batch-fenced", partition=str(fenced))
                 self._drop(current.spans)
@@ -178,6 +189,14 @@ class Writer:
         for partition, reason in result.halted.items():
             log.error("partition-halted", partition=str(partition), reason=reason)
         self._reader.stop(result.halted)
+
+    def _report_delay(self, spans: Sequence[Span]) -> None:
+        measured = delay.measure(spans, self._clock())
+        if measured is None:
+            return
+        metrics.COUNT_DELAY.observe(measured.seconds)
+        for topic, number in measured.late.items():
+            metrics.LATE_RECORDS.labels(topic).inc(number)
 
     def _drop(self, spans: Sequence[Span]) -> None:
         """Stop reading the partitions of a fenced batch and of the batch decoded after it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from time import perf_counter
 from typing import Any
 
 from starlette.responses import Response
@@ -48,6 +49,8 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NOT_ALLOWED = frozenset({"source-not-allowed", "kind-not-allowed", "jurisdiction-not-allowed"})
+# Looked up once: both series exist from the start, and a single event is the smallest unit of work.
+_store_seconds = {outcome: metrics.STORE_SECONDS.labels(outcome) for outcome in ("final", "unavailable")}
 
 
 class EventsEndpoint:
@@ -150,20 +153,22 @@ class EventsEndpoint:
         def store(judged: list[Judged]) -> Coroutine[Any, Any, list[Receipt]]:
             # Counted now, because the next window checks the rate before this one is stored.
             self._admission.took(agency, len(judged))
-            return self._stored(agency, judged)
+            return self._stored(agency, judged, perf_counter())
 
         return store
 
-    async def _stored(self, agency: Agency, judged: list[Judged]) -> list[Receipt]:
+    async def _stored(self, agency: Agency, judged: list[Judged], began: float) -> list[Receipt]:
         producer = self.producer
         if producer is None:
             receipts = [one.receipt if isinstance(one, Rejected) else one.unavailable() for one in judged]
         else:
             receipts = await producer.store(judged)
-        self._count(agency, judged, receipts)
+        statuses = self._count(agency, judged, receipts)
+        _store_seconds["unavailable" if "unavailable" in statuses else "final"].observe(perf_counter() - began)
         return receipts
 
-    def _count(self, agency: Agency, judged: Sequence[Judged], receipts: list[Receipt]) -> None:
+    def _count(self, agency: Agency, judged: Sequence[Judged], receipts: list[Receipt]) -> set[str]:
+        """Count the events by outcome. Returns the statuses of the receipts."""
         outcomes = Counter(
             [(one.topic, receipt.status, receipt.code) for one, receipt in zip(judged, receipts, strict=True)]
         )
@@ -172,8 +177,10 @@ class EventsEndpoint:
             metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)
             if code in _NOT_ALLOWED:
                 log.warning("refused", code=code, agency=agency.name, events=count)
-        if any(status == "accepted" for _, status, _ in outcomes):
+        statuses: set[str] = {status for _, status, _ in outcomes}
+        if "accepted" in statuses:
             metrics.AGENCY_LAST_EVENT.labels(agency.name).set(self._clock().timestamp())
+        return statuses
 
     def _authenticate(self, key: str, client: str | None) -> Agency:
         if not self._admission.knows_agencies:
@@ -187,6 +194,7 @@ class EventsEndpoint:
     def _check_kafka(self) -> None:
         if self.producer is None:
             metrics.INGEST_EVENTS.labels("unknown", "unavailable", "kafka-unavailable").inc()
+            _store_seconds["unavailable"].observe(0)
             detail = "Kafka is unavailable, so events cannot be stored; retry later."
             raise EarlyResponse(problem(503, "kafka-unavailable", detail, RETRY))
 

@@ -7,6 +7,13 @@ from importlib.metadata import version
 from prometheus_client import Counter, Gauge, Histogram
 
 INGEST_EVENTS = Counter("ddor_ingest_events_total", "Events with a final receipt.", ["kind", "outcome", "code"])
+STORE_SECONDS = Histogram(
+    "ddor_ingest_store_duration_seconds",
+    "Seconds from the complete events of a request, or of a window of a stream, to their receipts. The outcome is"
+    " `final`, or `unavailable` if Kafka is not available or did not acknowledge all of them.",
+    ["outcome"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 AGGREGATOR_RECORDS = Counter(
     "ddor_aggregator_records_total",
     "Records in committed batches, by outcome.",
@@ -21,6 +28,17 @@ BATCH_SECONDS = Histogram(
     "ddor_aggregator_batch_duration_seconds",
     "Seconds from a decoded batch to its commit, or until it is fenced.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+COUNT_DELAY = Histogram(
+    "ddor_aggregator_count_delay_seconds",
+    "Seconds from Kafka's timestamp of the oldest record in a batch to the commit of the batch.",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600),
+)
+LATE_RECORDS = Counter(
+    "ddor_aggregator_late_records_total",
+    "Records of a partition in a committed batch, if the oldest of them was counted more than 10 s after Kafka's"
+    " timestamp.",
+    ["topic"],
 )
 UNREAD = Gauge(
     "ddor_aggregator_unread_partitions", "Leased partitions that this worker does not read because they are halted."

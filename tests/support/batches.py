@@ -33,6 +33,7 @@ class Record:
     offset: int
     key: bytes | None = None
     value: bytes | None = None
+    timestamp: int = -1
 
     @property
     def at(self) -> Partition:

@@ -10,6 +10,7 @@ from typing import cast
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from services.ingest.body.media_types import BATCH, LINES, SINGLE
 from services.ingest.body.reader import MAX_BODY_BYTES
@@ -259,6 +260,15 @@ async def test_outcomes_are_counted(client: httpx.AsyncClient) -> None:
     assert refused
     assert all('kind="issued"' in line for line in refused)
     assert any(line.startswith(f'ddor_agency_last_event_timestamp_seconds{{agency="{LAS_VEGAS}"}}') for line in lines)
+
+
+async def test_the_time_to_the_receipts_is_measured_once_a_request(client: httpx.AsyncClient) -> None:
+    def measured(outcome: str) -> float:
+        return REGISTRY.get_sample_value("ddor_ingest_store_duration_seconds_count", {"outcome": outcome}) or 0
+
+    before = measured("final"), measured("unavailable")
+    await post(client, batch([GOOD, OURS_NOT]), BATCH)
+    assert (measured("final"), measured("unavailable")) == (before[0] + 1, before[1])
 
 
 async def test_an_unknown_address_is_a_problem_too(client: httpx.AsyncClient) -> None:
