@@ -52,7 +52,9 @@ unit: .venv/dev  ## tests without Kafka and PostgreSQL (30 seconds)
 test: .venv/dev  ## all tests, on the best Kafka and PostgreSQL available (7 minutes)
 	@$(BIN)/python -m pytest -n auto
 
-check: lint types contracts  ## what CI runs: also lint, types, compose (10 minutes)
+check: lint types contracts  ## what CI runs: also lint, types, alerts, compose (10 minutes)
+	@if command -v promtool >/dev/null || docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory alerts; \
+	else echo "skipped: make alerts, because neither promtool nor a Docker daemon is available"; fi
 	@DDOR_REAL_ONLY=1 $(BIN)/python -m pytest -n auto --long --durations=20
 	@if docker info >/dev/null 2>&1; then deploy/compose/try; \
 	else echo "skipped: deploy/compose/try (test of docker-compose.yml), because no Docker daemon responds"; fi
@@ -91,6 +93,8 @@ types: .venv/dev
 contracts: .venv/dev
 	@$(BIN)/python -m schemas.export --check
 	@$(BIN)/python -m services.asyncapi --check
+	@$(BIN)/python -m deploy.monitoring.metrics_page --check
+	@$(BIN)/python -m deploy.monitoring.dashboards --check
 
 # promtool from PATH, or else from the image in docker-compose.yml.
 PROMTOOL ?= $(shell command -v promtool || echo docker run --rm --volume $(CURDIR)/deploy/prometheus:/rules:ro \
@@ -98,7 +102,7 @@ PROMTOOL ?= $(shell command -v promtool || echo docker run --rm --volume $(CURDI
 
 .PHONY: alerts compose-try
 alerts:  ## test the alerts (needs promtool or Docker)
-	@cd deploy/prometheus && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules alerts_test.yml
+	@cd deploy/prometheus && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules alerts_test.yml slo_test.yml
 
 compose-try:  ## test docker-compose.yml (needs Docker)
 	@deploy/compose/try
