@@ -58,7 +58,8 @@ def _firing() -> dict[str, Any]:
 
 def _variables(board: Board) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {}},
+        {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "",
+         "refresh": 1, "current": {}},
         {"name": "docs", "label": "Address of docs", "type": "textbox", "query": "/public/docs",
          "current": {"text": "/public/docs", "value": "/public/docs"}},
     ]  # fmt: skip

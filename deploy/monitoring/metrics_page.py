@@ -26,6 +26,7 @@ the [alerts](runbooks/README.md), the [objectives](slo.md) and the [dashboards](
 
 - All names begin with `ddor_`. Times are Unix seconds (UTC), durations are seconds, counters end with `_total`.
 - A histogram `NAME` has the series `NAME_bucket` (with the label `le`), `NAME_sum` and `NAME_count`.
+- Each series of a counter or histogram also has `NAME_created`, the time of its creation.
 - All services declare all metrics. A metric without labels is 0 in a service that does not use it; one with labels is
   absent there, and wherever nothing has happened yet.
 - The client library adds `process_*` (CPU time, memory, open files, start time) and `python_*`. The alert

@@ -109,7 +109,14 @@ _OPTIONS: dict[Kind, dict[str, Any]] = {
     "bargauge": {"reduceOptions": _REDUCE, "displayMode": "basic", "orientation": "horizontal"},
     "table": {"showHeader": True, "cellHeight": "sm"},
 }
-_TABLE = [{"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": {}}}]
+_HIDDEN = ("Time", "__name__", "Value")
+"""Columns that a table of labels does not need."""
+_TABLE = [
+    {
+        "id": "organize",
+        "options": {"excludeByName": dict.fromkeys(_HIDDEN, True), "indexByName": {}, "renameByName": {}},
+    }
+]
 
 
 def _runbook(name: str) -> dict[str, Any]:

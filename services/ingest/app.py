@@ -12,12 +12,12 @@ from starlette.applications import Starlette
 
 from schemas.attestation import WeekAttested
 from schemas.detainer import DetainerDeclined, DetainerIssued
-from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, WEEK_ATTESTED
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, EVENT_TOPICS, WEEK_ATTESTED
 from services.ingest.docs.openapi import document
 from services.ingest.endpoint import EventsEndpoint
 from services.ingest.kafka.producer import EventProducer
 from services.ingest.limits import RateLimiter
-from services.runtime import error_messages, http, kafka, openapi
+from services.runtime import error_messages, http, kafka, metrics, openapi
 from services.runtime.agencies import AgenciesFile
 from services.runtime.clock import Clock, system
 from services.runtime.errors import AwayError, ConfigurationError
@@ -43,6 +43,15 @@ def declare(broker: KafkaBroker) -> None:
     broker.publisher(WEEK_ATTESTED, schema=WeekAttested, title="weeks attested")
 
 
+def _start_counters() -> None:
+    """Start the counters of alerts at 0: Prometheus sees no increase in the first value of a series."""
+    for topic in EVENT_TOPICS:
+        kind = topic.name.rpartition("-")[2]
+        metrics.INGEST_EVENTS.labels(kind, "accepted", "")
+        metrics.INGEST_EVENTS.labels(kind, "unavailable", "not-acknowledged")
+    metrics.INGEST_EVENTS.labels("unknown", "unavailable", "kafka-unavailable")
+
+
 def create(settings: Settings, clock: Clock = system) -> Starlette:
     """Create the ASGI application. It also starts without Kafka, and responds with 503 until it is connected.
 
@@ -52,6 +61,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     agencies = AgenciesFile(settings.agencies_file, time.monotonic)
     if agencies.current() is None:
         raise ConfigurationError(agencies.problem)
+    _start_counters()
     endpoint = EventsEndpoint(agencies, clock, RateLimiter(), settings.calendar)
     broker = kafka.broker(settings, "ddor-ingest")
     declare(broker)

@@ -262,13 +262,21 @@ async def test_outcomes_are_counted(client: httpx.AsyncClient) -> None:
     assert any(line.startswith(f'ddor_agency_last_event_timestamp_seconds{{agency="{LAS_VEGAS}"}}') for line in lines)
 
 
-async def test_the_time_to_the_receipts_is_measured_once_a_request(client: httpx.AsyncClient) -> None:
+async def test_the_time_to_the_receipts_is_measured_once_a_request(
+    client: httpx.AsyncClient, endpoint: EventsEndpoint, producer: Producer
+) -> None:
     def measured(outcome: str) -> float:
         return REGISTRY.get_sample_value("ddor_ingest_store_duration_seconds_count", {"outcome": outcome}) or 0
 
-    before = measured("final"), measured("unavailable")
+    final, unavailable = measured("final"), measured("unavailable")
     await post(client, batch([GOOD, OURS_NOT]), BATCH)
-    assert (measured("final"), measured("unavailable")) == (before[0] + 1, before[1])
+    assert (measured("final"), measured("unavailable")) == (final + 1, unavailable)
+    producer.lost = {2}
+    assert (await post(client, batch([GOOD, GOOD, BAD]), BATCH)).status_code == 207
+    assert (measured("final"), measured("unavailable")) == (final + 1, unavailable + 1)
+    endpoint.producer = None
+    assert (await post(client, GOOD)).status_code == 503
+    assert (measured("final"), measured("unavailable")) == (final + 1, unavailable + 2)
 
 
 async def test_an_unknown_address_is_a_problem_too(client: httpx.AsyncClient) -> None:

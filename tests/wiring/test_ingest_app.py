@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from services.ingest import app
 from services.ingest.body.media_types import SINGLE
+from services.runtime import metrics
 from services.runtime.settings import Settings
 from tests.support.agencies import LAS_VEGAS, key_of, write_agencies
 from tests.support.in_process import is_ready, running
@@ -87,3 +89,14 @@ async def test_ingest_is_not_ready_as_soon_as_it_cannot_store(client: httpx.Asyn
     kafka.may_end.set()
     await until(lambda: is_ready(client), "ready again")
     assert await post(client) == 202
+
+
+def test_the_counters_of_alerts_begin_at_zero(tmp_path: Path) -> None:
+    """Otherwise Prometheus does not see the first increase."""
+    metrics.INGEST_EVENTS.clear()
+    agencies = write_agencies(tmp_path / "agencies.toml")
+    app.create(Settings(agencies_file=agencies))
+    first = {"kind": "issued", "outcome": "accepted", "code": ""}
+    assert REGISTRY.get_sample_value("ddor_ingest_events_total", first) == 0
+    lost = {"kind": "declined", "outcome": "unavailable", "code": "not-acknowledged"}
+    assert REGISTRY.get_sample_value("ddor_ingest_events_total", lost) == 0

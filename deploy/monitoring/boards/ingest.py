@@ -55,7 +55,7 @@ _EVENTS = Row(
             "Agencies resend these. An alert pages above 1 %.",
             [
                 Query(
-                    f'sum(rate(ddor_ingest_events_total{{{_OURS},outcome="unavailable"}}[5m]))'
+                    f'(sum(rate(ddor_ingest_events_total{{{_OURS},outcome="unavailable"}}[5m])) or vector(0))'
                     f" / sum(rate(ddor_ingest_events_total{{{_OURS}}}[5m]))",
                     "unavailable",
                 )
@@ -70,7 +70,7 @@ _EVENTS = Row(
             "A ticket is created above 5 % for 15 minutes.",
             [
                 Query(
-                    f'sum(rate(ddor_ingest_events_total{{{_OURS},outcome=~"rejected|refused"}}[15m]))'
+                    f'(sum(rate(ddor_ingest_events_total{{{_OURS},outcome=~"rejected|refused"}}[15m])) or vector(0))'
                     f" / sum(rate(ddor_ingest_events_total{{{_OURS}}}[15m]))",
                     "rejected and refused",
                 )
