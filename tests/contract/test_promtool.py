@@ -11,7 +11,9 @@ import yaml
 from deploy.monitoring.dashboards import DIRECTORY
 from deploy.monitoring.expressions import expressions
 from deploy.monitoring.rules import PROMETHEUS
-from tests.support.prometheus import program
+from tests.support.prometheus import needs, program
+
+pytestmark = needs("promtool")
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

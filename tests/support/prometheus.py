@@ -41,12 +41,20 @@ class Server(NamedTuple):
         return self.client.get(path).raise_for_status().json()["data"]
 
 
+def needs(name: str) -> pytest.MarkDecorator:
+    """The mark that skips a module's tests, before their fixtures start, if this program is not installed."""
+    return pytest.mark.skipif(_found(name) is None, reason=f"{name} is not installed (apt install prometheus)")
+
+
 def program(name: str) -> str:
-    """The path of `prometheus` or `promtool`. Skips the test if it is not installed."""
-    found = shutil.which(name, path=_PATH)
-    if found is None:
-        pytest.skip(f"{name} is not installed (apt install prometheus)")
+    """The path of `prometheus` or `promtool`, in a test that has the mark `needs`."""
+    found = _found(name)
+    assert found is not None
     return found
+
+
+def _found(name: str) -> str | None:
+    return shutil.which(name, path=_PATH)
 
 
 @contextmanager

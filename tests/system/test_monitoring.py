@@ -26,6 +26,8 @@ from tests.support.prometheus import Server
 from tests.support.stacks import looking
 from tests.support.waiting import until
 
+pytestmark = prometheus.needs("prometheus")
+
 FIGURES = Path(__file__).parents[2] / "deploy" / "demo" / "2017-01-28.csv"
 EVENTS = 3_555
 
@@ -38,10 +40,9 @@ _EMPTY_IF_HEALTHY = {
 @pytest.fixture
 async def monitored(system: Stack, own_kafka: KafkaPart, empty_database: str, tmp_path: Path) -> AsyncIterator[Server]:
     """Prometheus, which has seen the services before and after they counted and published the first report's week."""
-    prometheus.program("prometheus")
     with prometheus.scraping(tmp_path, {name: one.port for name, one in system.services.items()}) as server:
         await _is(server, "sum(up)", 3)
-        await _is(server, "sum(rate(ddor_ingest_store_duration_seconds_count[1m]))", 0)
+        await _is(server, "sum(rate(ddor_ingest_store_duration_seconds_count[5m]))", 0)
         arguments = ("--profile", "acceptance-week", "--dataset", "first-report", "--journal", str(tmp_path / "once"))
         system.run("import", str(FIGURES), *arguments)
         async with looking(empty_database) as connection:
@@ -50,7 +51,7 @@ async def monitored(system: Stack, own_kafka: KafkaPart, empty_database: str, tm
         await _is(server, 'sum(ddor_ingest_events_total{outcome="accepted"})', EVENTS)
         await _is(server, "sum(ddor_aggregator_records_total)", EVENTS)
         await _is(server, 'sum(ddor_publisher_week_state{state="published"})', 1)
-        await _is_above_zero(server, "sum(rate(ddor_aggregator_records_total[1m]))")
+        await _is_above_zero(server, "sum(rate(ddor_aggregator_records_total[5m]))")
         await _is_above_zero(server, 'count(slo:errors:ratio_rate5m{slo="acknowledged"} >= 0)')
         yield server
 
