@@ -31,6 +31,7 @@ _COMMANDS = {
     },
     "Set up": {
         "migrate": "migrate:migrate",
+        "roles": "roles:app",
         "topics": "topics:app",
         "keys": "keys:app",
     },

@@ -68,7 +68,9 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
         )
 
     stopping = asyncio.Event()
-    reports = Site(lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS), about, clock, stopping)
+    reports = Site(
+        lambda: postgres.pool(settings, "ddor-publisher-http", CONNECTIONS, readers=True), about, clock, stopping
+    )
     leader = LeaderSession(
         settings, kafka.client(settings, "ddor-publisher"), about.first_week, inputs, clock, skew=skew
     )

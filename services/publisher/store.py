@@ -82,15 +82,21 @@ class Store:
         self, week: date, was: State, now_in: State, now: datetime, *, by: str = SYSTEM, why: str = ""
     ) -> None:
         """Change the state of a week and record the transition. KeyError if it is not in TRANSITIONS."""
-        reason = TRANSITIONS[was, now_in]
+        await self._record(week, was, now_in, now, by=by, why=why)
         await self._connection.execute(SQL["set_state"], week, now_in)
+
+    async def _record(
+        self, week: date, was: State, now_in: State, now: datetime, *, by: str = SYSTEM, why: str = ""
+    ) -> None:
+        reason = TRANSITIONS[was, now_in]
         await self._connection.execute(SQL["add_transition"], week, now, was, now_in, by, why or reason)
 
     async def request(self, week: date, by: str, now: datetime) -> None:
         """Request the close of a past week. A week that already has a row is not changed."""
         async with self._connection.transaction():
             if await self._connection.execute(SQL["request_close"], week) == "INSERT 0 1":
-                await self.move(week, State.OPEN, State.REQUESTED, now, by=by)
+                # The row has this state: an operator may request a close, but not set another state.
+                await self._record(week, State.OPEN, State.REQUESTED, now, by=by)
 
     async def set_barrier(self, week: date, was: State, barrier: Vector, now: datetime) -> None:
         """Store the barrier of a week, unless it already has one."""

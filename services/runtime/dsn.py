@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from services.runtime.errors import ConfigurationError
 
 SETTING: Final = "DDOR_POSTGRES_DSN"
+READER_SETTING: Final = "DDOR_READER_POSTGRES_DSN"
 CONNECT_SECONDS: Final = 5.0
 """Default of connect_timeout."""
 
@@ -83,10 +84,18 @@ class Address:
     where: str
     connect_seconds: float
     socket_options: tuple[tuple[int, int, int], ...]
+    setting: str = SETTING
 
 
-def parse(text: str) -> Address:
-    """Parse the address. Raises ConfigurationError."""
+def parse(text: str, setting: str = SETTING) -> Address:
+    """Parse the address, the value of `setting`. Raises ConfigurationError."""
+    try:
+        return replace(_parse(text), setting=setting)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{setting} {error}") from None
+
+
+def _parse(text: str) -> Address:
     try:
         parts = urlsplit(text)
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
@@ -111,7 +120,7 @@ def parse(text: str) -> Address:
 
 
 def _wrong(why: str) -> ConfigurationError:
-    return ConfigurationError(f"{SETTING} {why}")
+    return ConfigurationError(why)
 
 
 def _check_twice(parts: SplitResult, query: Mapping[str, str]) -> None:

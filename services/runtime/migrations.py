@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from services.runtime import roles
 from services.runtime.errors import ConfigurationError
 
 _FOLDER = "deploy.migrations"
@@ -46,11 +47,16 @@ def migrations() -> list[Migration]:
 async def apply(connection: asyncpg.Connection[Any], schema: str = "ddor") -> list[Migration]:
     """Apply the missing files to `schema`, each in its own transaction. Returns the files that were applied.
 
+    If the schema belongs to `ddor_owner`, so do the new objects: the user must be a member, such as by `ddor_migrator`.
+
     Raises ConfigurationError if an applied file has changed or the database is newer than this program.
     """
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_SECONDS)
     try:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        if await roles.are_installed(connection, schema):
+            await connection.execute(f"SET ROLE {roles.OWNER}")
+        else:
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS {schema}.migration (number integer PRIMARY KEY, name text NOT NULL,"
             " sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -69,7 +75,16 @@ async def apply(connection: asyncpg.Connection[Any], schema: str = "ddor") -> li
                 )
         return missing
     finally:
+        await connection.execute("RESET ROLE")
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def is_current(connection: asyncpg.Connection[Any]) -> bool:
+    """Whether schema `ddor` has all files. Raises ConfigurationError as `apply`."""
+    if await connection.fetchval("SELECT to_regclass('ddor.migration')") is None:
+        return False
+    rows = await connection.fetch("SELECT number, sha256 FROM ddor.migration")
+    return not _missing({row["number"]: row["sha256"] for row in rows})
 
 
 def _missing(applied: dict[int, str]) -> list[Migration]:

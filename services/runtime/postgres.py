@@ -27,13 +27,13 @@ async def prepare(connection: asyncpg.Connection[Any]) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text")
 
 
-async def connect(settings: Settings, application: str) -> asyncpg.Connection[Any]:
+async def connect(settings: Settings, application: str, *, readers: bool = False) -> asyncpg.Connection[Any]:
     """Open a connection with schema `ddor` in its search_path. Timeouts: 5 s to connect, 60 s per statement.
 
-    Raises ConfigurationError if the setting is wrong and AwayError if no server responds. Refusals by the server raise
+    `readers`: at the address for readers, if there is one. Raises ConfigurationError if the setting is wrong and AwayError if no server responds. Refusals by the server raise
     its own errors; `error_messages.message` explains them.
     """
-    address = dsn.parse(settings.postgres_dsn.get_secret_value())
+    address = _address(settings, readers=readers)
     connection = await _open(address, application)
     try:
         await _begin(connection, address, application)
@@ -45,15 +45,22 @@ async def connect(settings: Settings, application: str) -> asyncpg.Connection[An
 
 
 def check(settings: Settings) -> None:
-    """Raise ConfigurationError if the address is malformed. Does not connect."""
-    dsn.parse(settings.postgres_dsn.get_secret_value())
+    """Raise ConfigurationError if an address is malformed. Does not connect."""
+    for readers in (False, True):
+        _address(settings, readers=readers)
 
 
-def pool(settings: Settings, application: str, size: int = 4) -> asyncpg.Pool[Any]:
+def _address(settings: Settings, *, readers: bool) -> Address:
+    if readers and settings.reader_postgres_dsn is not None:
+        return dsn.parse(settings.reader_postgres_dsn.get_secret_value(), dsn.READER_SETTING)
+    return dsn.parse(settings.postgres_dsn.get_secret_value())
+
+
+def pool(settings: Settings, application: str, size: int = 4, *, readers: bool = False) -> asyncpg.Pool[Any]:
     """A pool of at most `size` connections. It opens none before it is entered or awaited."""
 
     async def one_more(*_: object, **__: object) -> asyncpg.Connection[Any]:
-        return await connect(settings, application)
+        return await connect(settings, application, readers=readers)
 
     return asyncpg.create_pool(
         min_size=0, max_size=size, max_inactive_connection_lifetime=60, connect=one_more, reset=_reset
@@ -105,26 +112,28 @@ def _named(error: Exception, address: Address) -> Exception:
     if isinstance(error, OSError):
         return _unreached(error, address)
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
-        return AwayError(f"PostgreSQL at {address.where} does not match target_session_attrs in {dsn.SETTING}")
+        return AwayError(f"PostgreSQL at {address.where} does not match target_session_attrs in {address.setting}")
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _PARAMETER_STATES:
-        return ConfigurationError(f"PostgreSQL refuses a parameter of {dsn.SETTING}: {error.args[0]}")
+        return ConfigurationError(f"PostgreSQL refuses a parameter of {address.setting}: {error.args[0]}")
     if isinstance(error, asyncpg.ClientConfigurationError):
-        return ConfigurationError(f"{dsn.SETTING}: {error.args[0]}")
+        return ConfigurationError(f"{address.setting}: {error.args[0]}")
     if isinstance(error, KeyError):  # asyncpg looks up the user name of the process
-        return ConfigurationError(f"{dsn.SETTING} names no user, and the user of this process has no name")
+        return ConfigurationError(f"{address.setting} names no user, and the user of this process has no name")
     return error
 
 
 def _unreached(error: OSError, address: Address) -> Exception:
     """The error of a failed connection or TLS handshake."""
-    where, advice = f"PostgreSQL at {address.where}", f"start it, or correct host and port in {dsn.SETTING}"
+    where, advice = f"PostgreSQL at {address.where}", f"start it, or correct host and port in {address.setting}"
     wrong: str | None = None
     if isinstance(error, ssl.SSLCertVerificationError):
         wrong = f"{where} has a certificate that is not trusted ({error.verify_message}): correct sslrootcert or host"
     elif isinstance(error, ssl.SSLError):
-        wrong = f"TLS with {where} failed ({error.reason or 'refused'}): correct the ssl parameters of {dsn.SETTING}"
+        wrong = (
+            f"TLS with {where} failed ({error.reason or 'refused'}): correct the ssl parameters of {address.setting}"
+        )
     elif "SSL upgrade" in str(error):
-        wrong = f"{where} has no TLS, but sslmode requires it: enable TLS on the server, or correct {dsn.SETTING}"
+        wrong = f"{where} has no TLS, but sslmode requires it: enable TLS on the server, or correct {address.setting}"
     if wrong is not None:
         return ConfigurationError(wrong)
     if isinstance(error, TimeoutError):

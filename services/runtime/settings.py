@@ -19,7 +19,7 @@ from schemas.week import ReportingCalendar, Weekday
 from services.runtime import zones
 from services.runtime.errors import ConfigurationError
 
-_SECRETS = ("postgres_dsn", "kafka_sasl_password", "agency_key", "desk_key")
+_SECRETS = ("postgres_dsn", "reader_postgres_dsn", "kafka_sasl_password", "agency_key", "desk_key")
 
 
 def _zone(name: str) -> str:
@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     kafka_ssl_cafile: Path | None = None
     kafka_replication: Annotated[int, Field(ge=1, le=9)] = 3
     postgres_dsn: SecretStr = SecretStr("postgresql://ddor@127.0.0.1:5432/ddor")
+    reader_postgres_dsn: SecretStr | None = Field(
+        default=None, description="The publisher's connections for readers; default: postgres_dsn."
+    )
     agencies_file: Path = Path("agencies.toml")
     zone: Annotated[str, AfterValidator(_zone)] = "America/New_York"
     week_starts_on: Annotated[Weekday, BeforeValidator(_weekday)] = Weekday.SATURDAY

@@ -29,11 +29,12 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
-def test_only_the_migrations_of_deploy_are_installed(names: set[str]) -> None:
+def test_only_the_sql_of_deploy_is_installed(names: set[str]) -> None:
     migrations = {f"deploy/migrations/{path.name}" for path in (ROOT / "deploy/migrations").glob("*.sql")}
     assert migrations
     assert {name for name in names if name.startswith("deploy/")} == {
         "deploy/__init__.py",
+        "deploy/roles.sql",
         "deploy/migrations/__init__.py",
         *migrations,
     }
@@ -56,8 +57,13 @@ def test_the_readme_of_the_data_package_is_installed(names: set[str]) -> None:
 
 def test_the_image_copies_nothing_else_of_deploy() -> None:
     copied = [
-        line.split()[1]
+        name
         for line in (ROOT / "deploy/Dockerfile").read_text().splitlines()
         if line.startswith("COPY ") and "--from" not in line
+        for name in line.split()[1:-1]
     ]
-    assert [name for name in copied if name.startswith("deploy")] == ["deploy/__init__.py", "deploy/migrations"]
+    assert [name for name in copied if name.startswith("deploy")] == [
+        "deploy/__init__.py",
+        "deploy/roles.sql",
+        "deploy/migrations",
+    ]
