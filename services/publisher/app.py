@@ -24,7 +24,7 @@ from services.publisher.site.openapi import document
 from services.publisher.site.reader_pool import CONNECTIONS
 from services.publisher.site.routes import Site
 from services.publisher.verification import Verifier
-from services.runtime import http, kafka, openapi, postgres
+from services.runtime import dsn, http, kafka, openapi, postgres
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock, system
 from services.runtime.errors import ConfigurationError
@@ -95,9 +95,14 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
         key = DeskKey(settings.desk_key.get_secret_value())
         desk = DeskRoutes(Desk(settings, clock, listed, sessions), key)
 
+    async def reading() -> str | None:
+        problem = await reports.waiting_for()
+        has_own_login = settings.reader_postgres_dsn is not None
+        return f"readers ({dsn.READER_SETTING}): {problem}" if problem and has_own_login else problem
+
     async def ready() -> str | None:
         agencies.current()
-        return supervisor.waiting_for or await reports.waiting_for() or agencies.problem
+        return supervisor.waiting_for or await reading() or agencies.problem
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

@@ -30,8 +30,8 @@ async def prepare(connection: asyncpg.Connection[Any]) -> None:
 async def connect(settings: Settings, application: str, *, readers: bool = False) -> asyncpg.Connection[Any]:
     """Open a connection with schema `ddor` in its search_path. Timeouts: 5 s to connect, 60 s per statement.
 
-    `readers`: at the address for readers, if there is one. Raises ConfigurationError if the setting is wrong and AwayError if no server responds. Refusals by the server raise
-    its own errors; `error_messages.message` explains them.
+    `readers`: at the address for readers, if there is one. Raises ConfigurationError if the setting is wrong and
+    AwayError if no server responds. Refusals by the server raise its own errors; `error_messages.message` explains them.
     """
     address = _address(settings, readers=readers)
     connection = await _open(address, application)

@@ -1,7 +1,7 @@
 """The roles of the database, with the least rights that each service needs: `deploy/roles.sql`.
 
-They are optional. Without them, one user owns the schema and does everything. Roles belong to a whole server, so they may
-be created for several databases at once.
+They are optional. Without them, one user owns the schema and does everything. Roles belong to a whole server, so they
+may be created for several databases at once.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ async def install(connection: asyncpg.Connection[Any]) -> None:
                     await connection.execute(_SQL[name])
         except asyncpg.InsufficientPrivilegeError as error:
             raise RolesRefusedError(
-                f"PostgreSQL does not allow this ({error.args[0]}): let an administrator of the server run the output of"
-                " `ddor roles apply --print` in this database, with psql"
+                f"PostgreSQL does not allow this ({error.args[0]}): let an administrator of the server run the output"
+                " of `ddor roles apply --print` in this database, with psql"
             ) from error
         except _OF_ANOTHER_DATABASE:
             if attempt == _ATTEMPTS - 1:
