@@ -31,7 +31,7 @@ async def connect(settings: Settings, application: str, *, readers: bool = False
     """Open a connection with schema `ddor` in its search_path. Timeouts: 5 s to connect, 60 s per statement.
 
     `readers`: at the address for readers, if there is one. Raises ConfigurationError if the setting is wrong and
-    AwayError if no server responds. Refusals by the server raise its own errors; `error_messages.message` explains them.
+    AwayError if no server responds. Refusals by the server raise its own errors, see `error_messages.message`.
     """
     address = _address(settings, readers=readers)
     connection = await _open(address, application)
