@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -17,9 +17,12 @@ from pydantic import SecretStr
 from deploy.local.parts import KafkaPart
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
+from services.aggregator import retention
+from services.aggregator.queries import SQL as AGGREGATOR_SQL
 from services.publisher import app as publisher
 from services.publisher.policy_file import COLUMNS
-from services.runtime import roles
+from services.publisher.queries import SQL as PUBLISHER_SQL
+from services.runtime import postgres, roles
 from services.runtime.settings import Settings
 from tests.support import kafka_log
 from tests.support.agencies import write_agencies
@@ -181,18 +184,47 @@ async def test_recover_needs_the_publisher_too(served: Served) -> None:
         assert (done.exit_code, "nothing to recover" in done.output) == (0, True), done.output
 
 
-async def test_processes_with_one_user_end_the_sessions_of_stopped_ones_and_of_no_other_user(served: Served) -> None:
-    statement = "SELECT pg_terminate_backend($1)"
-    for role in ("ddor_aggregator", "ddor_publisher"):
-        one, other = [await asyncpg.connect(served.dsns[role]) for _ in range(2)]
-        stranger = await asyncpg.connect(served.dsns["ddor_operator"])
-        pid = one.get_server_pid()
-        try:
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await stranger.execute(statement, pid)
-            assert await other.fetchval("SELECT usename FROM pg_stat_activity WHERE pid = $1", pid)
-            assert await other.fetchval(statement, pid)
-            await until(lambda: asyncio.sleep(0, one.is_closed()), "the session ended")  # noqa: B023
-        finally:
-            for connection in (one, other, stranger):
-                connection.terminate()
+async def test_a_lost_report_is_recovered_with_both_roles(served: Served) -> None:
+    lost = await served.connection.fetchrow("SELECT week, revision, digest FROM report ORDER BY sequence DESC LIMIT 1")
+    assert lost is not None
+    key = (lost["week"], lost["revision"])
+    for table in ("published_figure", "line_list", "report"):
+        await served.connection.execute(f"DELETE FROM {table} WHERE (week, revision) = ($1, $2)", *key)
+    async with user(served.settings.postgres_dsn.get_secret_value(), "ddor_operator", "ddor_publisher") as dsn:
+        both_roles = served.settings.model_copy(update={"postgres_dsn": SecretStr(dsn)})
+        done = await ddor(both_roles, "recover", "--by", "a.smith")
+    assert (done.exit_code, f"{lost['week']}@{lost['revision']}: recovered" in done.output) == (0, True), done.output
+    assert await served.connection.fetchval("SELECT digest FROM report WHERE week = $1", lost["week"]) == lost["digest"]
+
+
+@pytest.mark.parametrize(
+    ("role", "application", "statement"),
+    [
+        ("ddor_aggregator", "ddor-aggregator-lease", AGGREGATOR_SQL["terminate_session"]),
+        ("ddor_publisher", "ddor-publisher", PUBLISHER_SQL["end_session"]),
+    ],
+)
+async def test_a_process_ends_the_session_of_a_stopped_one_and_no_other_user_can(
+    served: Served, role: str, application: str, statement: str
+) -> None:
+    stopped, successor = [await postgres.connect(served.of(role), application) for _ in range(2)]
+    stranger = await postgres.connect(served.of("ddor_operator"), application)
+    pid = stopped.get_server_pid()
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await stranger.fetchval(statement, pid)
+        assert await successor.fetchval(statement, pid)
+        await until(lambda: asyncio.sleep(0, stopped.is_closed()), "the session ended")
+    finally:
+        for connection in (stopped, successor, stranger):
+            connection.terminate()
+
+
+async def test_the_aggregator_deletes_expired_rejects(served: Served) -> None:
+    await served.connection.execute("UPDATE rejected SET rejected_at = now() - interval '401 days'")
+    connection = await postgres.connect(served.of("ddor_aggregator"), "ddor-test")
+    try:
+        assert await retention.prune(connection, datetime.now(UTC)) == 1
+        assert await retention.purge(connection, datetime.now(UTC)) == 0
+    finally:
+        connection.terminate()
