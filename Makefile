@@ -107,6 +107,13 @@ alerts:  ## test the alerts (needs promtool or Docker)
 compose-try:  ## test docker-compose.yml (needs Docker)
 	@deploy/compose/try
 
+.PHONY: sbom
+SBOM ?= out/sbom.json
+sbom: .venv/dev  ## list the pinned runtime packages with their hashes as CycloneDX: SBOM=out/sbom.json
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements --output-reproducible --pyproject pyproject.toml \
+		--output-format JSON --output-file $(SBOM) requirements/runtime.txt
+
 lock:  ## update requirements/*.txt from pyproject.toml (needs uv)
 	@for set in runtime: local:--extra=local dev:--extra=dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
