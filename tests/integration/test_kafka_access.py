@@ -78,8 +78,8 @@ def _grant(kafka: NativeKafka) -> None:
     """Apply the rules of the KafkaUser."""
     for rule in _USER["spec"]["authorization"]["acls"]:
         resource = rule["resource"]
-        named = [_OPTIONS[resource["type"]], resource["name"]] if "name" in resource else ["--cluster"]
-        pattern = {"prefix": "prefixed"}.get(resource.get("patternType", "literal"), "literal")
+        named = [_OPTIONS[resource["type"]], resource["name"]]
+        pattern = {"prefix": "prefixed"}.get(resource["patternType"], "literal")
         operations = [word for one in rule["operations"] for word in ("--operation", one)]
         rights = ["--allow-principal", f"User:{_NAME}", *operations]
         _tool("AclCommand", kafka, "--add", *rights, *named, "--resource-pattern-type", pattern)
