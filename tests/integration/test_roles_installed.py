@@ -11,13 +11,17 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.parts import PostgresPart
+from deploy.local.ports import free_port
+from services.publisher import app as publisher
 from services.runtime import migrations, roles
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings, NewPostgres
 from tests.support.commands import Done, ddor
 from tests.support.database_roles import name_of, user
+from tests.support.in_process import running
 from tests.support.local_parts import migrated, new_database
 from tests.support.positions import Connection
+from tests.support.waiting import until
 
 _OWNERS = (
     "SELECT DISTINCT pg_get_userbyid(owner) FROM (SELECT nspowner FROM pg_namespace WHERE nspname = 'ddor'"
@@ -164,3 +168,15 @@ async def test_the_address_of_readers_is_named_in_its_errors(store_settings: Mak
     bad = store_settings(reader_postgres_dsn=SecretStr("host=here"), first_week="2014-10-11")
     done = await ddor(bad, "publisher", "serve", DDOR_READER_POSTGRES_DSN="host=here")
     assert (done.exit_code, "DDOR_READER_POSTGRES_DSN must be a URI" in done.output) == (2, True), done.output
+
+
+async def test_readiness_names_the_address_of_readers(fresh_settings: MakeSettings) -> None:
+    nowhere = SecretStr(f"postgresql://pages@127.0.0.1:{free_port()}/ddor")
+    async with running(publisher.create(fresh_settings(reader_postgres_dsn=nowhere, first_week="2014-10-11"))) as http:
+
+        async def is_named() -> bool:
+            ready = await http.get("/readyz")
+            return ready.status_code == 503 and "readers (DDOR_READER_POSTGRES_DSN)" in ready.json()["detail"]
+
+        await until(is_named, "the publisher not ready because of its readers")
+        assert (await http.get("/v1/reports")).status_code == 503
