@@ -128,7 +128,7 @@ BEGIN
 
     -- The commands of operators. `ddor recover` writes reports, so it needs ddor_publisher too.
     GRANT SELECT ON agency, ledger_entry, history, attestation, attested, ledger, open_conflict, weekly_counter, partition_position,
-        acceptance_rules, worker, rejected, rejected_raw, pruned_reject, replaced_log, operator_action, week_close,
+        acceptance_rules, worker, rejected, rejected_raw, pruned_reject, replaced_log, operator_action, week_close, week_transition,
         publisher_leader, restatement_request, input, report, published_figure, line_list, outbox, verification, policy_registry,
         reporting_calendar TO ddor_operator;
     GRANT INSERT (by, action, subject, detail) ON operator_action TO ddor_operator;
@@ -137,7 +137,8 @@ BEGIN
     GRANT INSERT (week, by, reason, requested_at) ON restatement_request TO ddor_operator;
     GRANT UPDATE (content, cells, withdrawn_at, withdrawn_by, withdrawn_why) ON line_list TO ddor_operator;
     GRANT UPDATE (verified_at, outcome) ON verification TO ddor_operator;
-    GRANT INSERT (version, loaded_at, loaded_by, sha256, file_sha256, content, contacts) ON policy_registry TO ddor_operator;
+    GRANT INSERT (version, loaded_at, loaded_by, sha256, file_sha256, content, contacts), UPDATE (contacts)
+        ON policy_registry TO ddor_operator;
     GRANT UPDATE (kafka_offset, redriven_at, redriven_to) ON rejected TO ddor_operator;
     GRANT UPDATE (kafka_offset), DELETE ON rejected_raw TO ddor_operator;
     GRANT UPDATE (next_offset, epoch, owner, halted_reason, halted_offset, resumed_offset, last_offset, last_digest)

@@ -23,7 +23,6 @@ _PROTECTED = (
     "input",
     "week_transition",
     "operator_action",
-    "policy_registry",
     "migration",
 )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -18,6 +20,7 @@ from services.runtime import roles
 from tests.support.database_roles import user
 from tests.support.positions import Connection
 
+_RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
 _OF_COMMANDS = {"release", "withdraw_line_lists", "add_action"}
 """The statements in the publisher's file that only commands run."""
 _OF_SCRATCH = {"own_all", "resume_all"}
@@ -95,3 +98,13 @@ async def test_an_operator_may_run_the_statements_of_commands(dsn: str) -> None:
         assert await _refused(connection, {name: PUBLISHER[name] for name in named}) == set()
         assert await _refused(connection, {"purge": AGGREGATOR["purge"]}) == set()
         assert await _refused(connection, dict(PUBLISHER)) > {"add_report", "set_state", "prune_outbox", "declines"}
+
+
+async def test_an_operator_may_run_the_queries_of_the_runbooks(dsn: str) -> None:
+    found: dict[str, str] = {}
+    for page in sorted(_RUNBOOKS.glob("*.md")):
+        queries = re.findall(r'psql -U ddor -c "(SELECT[^"]*)"', page.read_text(encoding="utf-8"))
+        found |= {f"{page.name} {number}": query for number, query in enumerate(queries)}
+    assert len(found) > 10
+    async with _connected(dsn, "ddor_operator") as connection:
+        assert await _refused(connection, found) == set()
