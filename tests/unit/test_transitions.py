@@ -24,10 +24,16 @@ def literal(node: ast.expr) -> State | None:
     return State[text.removeprefix("State.")] if text.startswith("State.") else None
 
 
+def _is_move(call: ast.Call) -> bool:
+    """Whether a call changes a state: `move`, or `_record` outside of `move`, where the new state is a literal."""
+    assert isinstance(call.func, ast.Attribute)
+    return call.func.attr == "move" or (call.func.attr == "_record" and literal(call.args[2]) is not None)
+
+
 def moves() -> Iterator[tuple[str, State | None, State | None]]:
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "move":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_move(node):
                 yield f"{path.name}:{node.lineno}", literal(node.args[1]), literal(node.args[2])
 
 
