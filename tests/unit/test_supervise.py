@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import asyncpg
 import pytest
@@ -18,19 +19,28 @@ from tests.support.sessions import turns
 Up = Callable[[], None]
 
 
+class _Asyncio:
+    """The module asyncio with another `sleep`. Only the supervisor sees it: other tasks of the loop sleep as usual."""
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self.sleep = sleep
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The recorded waits of the supervisor, which are skipped."""
     taken: list[float] = []
-    really = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
         taken.append(seconds)
         if len(taken) == 12:
             raise asyncio.CancelledError
-        await really(0)
+        await asyncio.sleep(0)
 
-    monkeypatch.setattr("services.runtime.supervise.asyncio.sleep", sleep)
+    monkeypatch.setattr(supervise, "asyncio", _Asyncio(sleep))
     monkeypatch.setattr("services.runtime.supervise.random.uniform", lambda low, high: (low + high) / 2)
     return taken
 
