@@ -11,6 +11,7 @@ from pathlib import Path
 
 from services.ingest.docs import openapi as ingest
 from services.publisher.site import openapi as publisher
+from services.runtime import generated
 from services.runtime.openapi import text
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "openapi"
@@ -23,16 +24,8 @@ def documents() -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files. With `--check`, write nothing and return 1 if a file differs."""
-    different = 0
-    for name, content in documents().items():
-        path = DIRECTORY / name
-        if "--check" not in arguments:
-            DIRECTORY.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != content:
-            sys.stderr.write(f"docs/openapi/{name} is out of date: run python -m services.openapi\n")
-            different = 1
-    return different
+    wanted = {DIRECTORY / name: content for name, content in documents().items()}
+    return generated.main(wanted, "python -m services.openapi", arguments)
 
 
 if __name__ == "__main__":

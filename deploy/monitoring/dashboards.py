@@ -13,6 +13,7 @@ from typing import Any
 
 from deploy.monitoring.boards import aggregator, ingest, overview, publisher
 from deploy.monitoring.panels import Board, place
+from services.runtime import generated
 
 DIRECTORY = Path(__file__).parents[1] / "grafana" / "dashboards"
 BOARDS = (overview.BOARD, ingest.BOARD, aggregator.BOARD, publisher.BOARD)
@@ -80,17 +81,9 @@ def text(board: Board) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the files; with `--check`, return 1 if one is outdated, missing or unknown."""
-    wanted = {f"{board.uid.removeprefix('ddor-')}.json": text(board) for board in BOARDS}
-    if "--check" not in arguments:
-        DIRECTORY.mkdir(parents=True, exist_ok=True)
-        for name, content in wanted.items():
-            (DIRECTORY / name).write_text(content, encoding="utf-8")
-        return 0
-    if {path.name: path.read_text(encoding="utf-8") for path in DIRECTORY.glob("*.json")} == wanted:
-        return 0
-    sys.stderr.write("deploy/grafana/dashboards is outdated: run python -m deploy.monitoring.dashboards\n")
-    return 1
+    """Write the files; with `--check`, return 1 if one is out of date, missing or unknown."""
+    wanted = {DIRECTORY / f"{board.uid.removeprefix('ddor-')}.json": text(board) for board in BOARDS}
+    return generated.main(wanted, "python -m deploy.monitoring.dashboards", arguments, DIRECTORY.glob("*.json"))
 
 
 if __name__ == "__main__":

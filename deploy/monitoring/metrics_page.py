@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deploy.monitoring.families import Family, families
 from deploy.monitoring.rules import alerts_by_series, rules
+from services.runtime import generated
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -61,14 +62,8 @@ def runbook(alert: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page; with `--check`, return 1 if it is outdated."""
-    if "--check" not in arguments:
-        PAGE.write_text(page(), encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
-        return 0
-    sys.stderr.write(f"{PAGE.name} is outdated: run python -m deploy.monitoring.metrics_page\n")
-    return 1
+    """Write the page; with `--check`, return 1 if it is out of date."""
+    return generated.main({PAGE: page()}, "python -m deploy.monitoring.metrics_page", arguments)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.parts import KafkaPart
-from schemas.topics import REPORT_LATEST, REPORT_READY
+from schemas.topics import REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher import kept_messages, recovery
 from services.publisher.site import announcement_stream, reader_pool
@@ -27,7 +27,7 @@ from tests.conftest import MakeSettings
 from tests.integration.test_recovery import as_of_now
 from tests.support import commands, kafka_log
 from tests.support.event_source import Event, EventSource
-from tests.support.life import Life, both, detainer, living
+from tests.support.life import Life, both, detainer, living_alone
 from tests.support.proxies import Line, in_front
 from tests.support.publishing import client, new_week
 from tests.support.serving import listening
@@ -42,13 +42,8 @@ def week() -> ReportingWeek:
 
 @pytest.fixture
 async def life(store_settings: MakeSettings, own_kafka: KafkaPart, week: ReportingWeek) -> AsyncIterator[Life]:
-    """Separate topics, so that `report-ready` has only the messages of this database."""
-    for topic in (REPORT_READY, REPORT_LATEST):
-        await kafka_log.recreate(own_kafka.bootstrap, topic)
     settings = store_settings(kafka_bootstrap=own_kafka.bootstrap, first_week=week.first, restatement_weeks=2)
-    async with kafka_log.connected(settings) as connection:
-        await kafka_log.begin_at_the_ends(connection, own_kafka.bootstrap)
-    async with living(settings, week) as life:
+    async with living_alone(settings, week) as life:
         yield life
 
 

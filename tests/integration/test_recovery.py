@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.local.parts import KafkaPart
-from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
 from services.cli.main import command
 from services.publisher import app as publisher
@@ -20,10 +19,10 @@ from services.publisher import recovery
 from services.publisher.announcements import Announced
 from services.publisher.queries import SQL
 from tests.conftest import MakeSettings
-from tests.support import commands, kafka_log
+from tests.support import commands
 from tests.support.events import CLARK
 from tests.support.in_process import is_ready, running
-from tests.support.life import Life, both, changes, detainer, living, prove_chain
+from tests.support.life import Life, both, changes, detainer, living_alone, prove_chain
 from tests.support.publishing import ANY_SKEW, client, new_week
 from tests.support.waiting import until
 
@@ -37,13 +36,8 @@ def week() -> ReportingWeek:
 
 @pytest.fixture
 async def life(store_settings: MakeSettings, own_kafka: KafkaPart, week: ReportingWeek) -> AsyncIterator[Life]:
-    """Separate topics, because a publisher compares its database with all announcements at start."""
-    for topic in (REPORT_READY, REPORT_LATEST):
-        await kafka_log.recreate(own_kafka.bootstrap, topic)
     settings = store_settings(kafka_bootstrap=own_kafka.bootstrap, first_week=week.first, restatement_weeks=2)
-    async with kafka_log.connected(settings) as connection:
-        await kafka_log.begin_at_the_ends(connection, own_kafka.bootstrap)
-    async with living(settings, week) as life:
+    async with living_alone(settings, week) as life:
         yield life
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from schemas.log import Partition
+from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
 from services.publisher import announcements
 from services.publisher.announcements import Announced
@@ -172,3 +173,14 @@ async def living(settings: Settings, first: ReportingWeek) -> AsyncIterator[Life
         publishing(settings, first.begins_at) as publisher,
     ):
         yield Life(settings, connection, counter, publisher)
+
+
+@asynccontextmanager
+async def living_alone(settings: Settings, first: ReportingWeek) -> AsyncIterator[Life]:
+    """As `living`, with report topics that have only the messages of this database. For a Kafka of its own."""
+    for topic in (REPORT_READY, REPORT_LATEST):
+        await kafka_log.recreate(settings.kafka_bootstrap, topic)
+    async with kafka_log.connected(settings) as connection:
+        await kafka_log.begin_at_the_ends(connection, settings.kafka_bootstrap)
+    async with living(settings, first) as life:
+        yield life

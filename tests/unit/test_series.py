@@ -91,8 +91,8 @@ def test_a_page_lists_the_policies_and_notes_of_the_newest_report() -> None:
     assert b'<p class="note">Demonstration.</p>' in page
     none = rendering.jurisdiction_page(place(CLARK_NV), weeks(1), newest | {"policies": []})
     assert b"The registry of the newest report has no policy of this jurisdiction" in none
-    no_registry = rendering.jurisdiction_page(place(CLARK_NV), weeks(1), newest | {"policies": None})
-    assert b"policies" not in no_registry.lower()
+    without_list = rendering.jurisdiction_page(place(CLARK_NV), weeks(1), newest | {"policies": None})
+    assert b"policies" not in without_list.lower()
 
 
 def test_a_page_links_to_its_state() -> None:

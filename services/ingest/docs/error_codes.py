@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from services.runtime import generated
+
 PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
 
 _NEW_EVENT = "Correct the event at its source and send it."
@@ -198,14 +200,8 @@ def _where(entry: Entry) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page; with `--check`, return 1 if it is outdated."""
-    if "--check" not in arguments:
-        PAGE.write_text(page(), encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
-        return 0
-    sys.stderr.write(f"{PAGE.name} is outdated: run python -m services.ingest.docs.error_codes\n")
-    return 1
+    """Write the page; with `--check`, return 1 if it is out of date."""
+    return generated.main({PAGE: page()}, "python -m services.ingest.docs.error_codes", arguments)
 
 
 if __name__ == "__main__":
