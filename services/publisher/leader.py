@@ -87,6 +87,7 @@ class LeaderSession:
             await relay.start(self._clock())
             await recovery.check(connection, self._client)
             await kept_messages.complete(connection, self._client)
+            await connection.execute(SQL["add_missing_figures"])
             ends = EndOffsets(self._client)
             stack.push_async_callback(ends.stop)
             await ends.start()

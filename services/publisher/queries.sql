@@ -185,6 +185,13 @@ INSERT INTO published_figure (week, revision, geoid, issued, declined)
 SELECT week, revision, one ->> 'geoid', (one ->> 'issued')::integer, (one ->> 'declined')::integer
 FROM added, jsonb_array_elements(figures -> 'jurisdictions') AS one
 
+-- name: add_missing_figures
+-- The rows of reports without any: a publisher of an earlier release wrote these reports after the migration.
+INSERT INTO published_figure (week, revision, geoid, issued, declined)
+SELECT r.week, r.revision, one ->> 'geoid', (one ->> 'issued')::integer, (one ->> 'declined')::integer
+FROM report r, jsonb_array_elements(r.figures -> 'jurisdictions') AS one
+WHERE NOT EXISTS (SELECT FROM published_figure p WHERE p.week = r.week AND p.revision = r.revision)
+
 -- name: line_lists
 SELECT week, revision, mode, sha256, content, cells, withdrawn_by FROM line_list WHERE week = $1 ORDER BY revision
 

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from schemas.jurisdiction import registry
 from schemas.week import ReportingWeek
-from services.publisher.site import all_weeks
+from services.publisher.site import all_weeks, files
 from services.publisher.site.about import About
 from services.publisher.site.all_weeks import AllWeeks
 from services.publisher.site.reader import Reader
@@ -251,3 +251,17 @@ async def test_without_reports_the_files_have_headers_only(store_settings: MakeS
         body = (await http.get("/v1/datapackage.zip")).content
     assert problems(tmp_path, body) == []
     assert json.loads(unpacked(body)["datapackage.json"])["version"] == "1.0.0"
+
+
+async def test_too_many_downloads_at_once_are_refused(
+    life: Life, week: ReportingWeek, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(life, week)
+    async with reading(life.settings) as http:
+        for _ in range(3):
+            monkeypatch.setattr(files, "MAX_DOWNLOADS", 1)
+            assert (await http.get("/v1/all.csv")).status_code == 200, "an earlier file has been sent"
+            monkeypatch.setattr(files, "MAX_DOWNLOADS", 0)
+            refused = await http.get("/v1/revisions.csv")
+            assert (refused.status_code, refused.json()["code"]) == (503, "too-many-downloads")
+            assert "retry-after" in refused.headers

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from services.publisher.site.reader_pool import TooManyReadersError
 from services.publisher.site.responses import NOSNIFF
@@ -19,8 +19,23 @@ log = get(__name__)
 class Download(StreamingResponse):
     """A body in pieces. If their source fails, the connection is closed: the client sees an incomplete body."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        pieces: AsyncIterator[bytes],
+        media_type: str,
+        headers: Mapping[str, str],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`ended` is called once, at the end of the response."""
         super().__init__(pieces, headers={**NOSNIFF, **headers}, media_type=media_type)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
     async def stream_response(self, send: Send) -> None:
         """Send the pieces. An external failure is logged in one line."""

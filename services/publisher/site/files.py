@@ -13,9 +13,11 @@ from services.publisher.site.all_weeks import AllWeeks, Tip
 from services.publisher.site.downloads import Download, all_of
 from services.publisher.site.package_file import PackageFiles
 from services.publisher.site.reader import Reader
-from services.publisher.site.responses import caching, not_modified
+from services.publisher.site.responses import ProblemError, caching, not_modified
 
 ZIP = "application/zip"
+MAX_DOWNLOADS = 16
+"""The maximum number of CSV files that are sent at once. Each takes a statement and some time for each revision."""
 
 
 class Files:
@@ -25,6 +27,7 @@ class Files:
         self._reader = reader
         self._weeks = AllWeeks(reader)
         self._packages = PackageFiles(self._weeks)
+        self._open = 0
 
     @property
     def routes(self) -> list[Route]:
@@ -49,8 +52,16 @@ class Files:
         tag = _tag(tip, hashlib.sha256(figure_files.figures_header()).hexdigest())
         if unchanged := not_modified(request, tag, {}):
             return unchanged
-        lines = all_of(b"") if request.method == "HEAD" else self._weeks.figures(tip, newest=newest)
-        return Download(lines, csv_text.MEDIA_TYPE, caching(tag))
+        if request.method == "HEAD":
+            return Download(all_of(b""), csv_text.MEDIA_TYPE, caching(tag))
+        if self._open >= MAX_DOWNLOADS:
+            detail = f"The maximum of {MAX_DOWNLOADS} files is being sent; retry later."
+            raise ProblemError(503, "too-many-downloads", detail, {"Retry-After": "10"})
+        self._open += 1
+        return Download(self._weeks.figures(tip, newest=newest), csv_text.MEDIA_TYPE, caching(tag), self._ended)
+
+    def _ended(self) -> None:
+        self._open -= 1
 
     async def show_package(self, request: Request) -> Response:
         """All figures as a data package. HEAD does not make it, and so does not know its length."""

@@ -68,7 +68,8 @@ TERMS: Mapping[str, str] = {
     " listed in reports and is never a figure.",
     "provisional": "Status of a week that still gets scheduled revisions.",
     "revision": "A published version of one week's report, numbered from 1. A revision never changes.",
-    "unknown": "No number, because an agency responsible for the jurisdiction sent neither events nor an attestation.",
+    "unknown": "No number, because an agency responsible for the jurisdiction sent neither events nor an attestation,"
+    " or no agency is responsible.",
     "version": "The number that an agency gives to a fact. The highest version counts, in any order of arrival.",
     "week": "Seven days in the reporting zone, named by the first of them.",
     "withdrawn": "A fact that its agency took back. It is stored, and is in no count.",

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from schemas.announcement import links
 from schemas.report import sha256_of
 from services.publisher.closing import State
-from services.publisher.site import feed, rendering, report_requests, series, states, trend
+from services.publisher.site import feed, program, rendering, report_requests, series, states, trend
 from services.publisher.site.about import About
 from services.publisher.site.queries import SQL
 from services.publisher.site.reader import Reader
@@ -110,7 +110,7 @@ class Weeks:
         if row is None:
             raise _not_found()
         week_status = None if as_of else _current(row) | {"newest": row["newest"]}
-        shown = _version(row, week_status) if form == "html" else ""
+        shown = self._version(row, week_status, form)
         # With the version of the row, because a recovered revision has the same digest and fewer fields.
         tag = f'"{row["digest"][:32]}-{form}{shown}-{row["row_version"]}"'
         headers = {"Vary": "Accept", **_status_headers(week_status)}
@@ -122,6 +122,14 @@ class Weeks:
             body = await self._render(row, form, week_status, as_of)
             self._rendered.put(key, body)
         return response(body, rendering.MEDIA_TYPES[form], caching(tag) | headers)
+
+    def _version(self, row: asyncpg.Record, week_status: dict[str, Any] | None, form: str) -> str:
+        """Changes with everything in a body that is not in its document: the program, and what a page shows besides."""
+        if form == "json":
+            return ""
+        others = [row["reports"], row["final_weeks"], str(row["previous_week"]), str(row["next_week"])]
+        besides = [week_status, *others, self._contact] if form == "html" else []
+        return sha256_of([program.digest(), *besides])[:8]
 
     async def _render(
         self, row: asyncpg.Record, form: str, week_status: dict[str, Any] | None, as_of: datetime | None
@@ -189,12 +197,6 @@ def _current(row: asyncpg.Record) -> dict[str, Any]:
     if counted is None:
         return status
     return status | {"pending": {kind: counted.get(kind, 0) - totals[kind] for kind in trend.KINDS}}
-
-
-def _version(row: asyncpg.Record, week_status: dict[str, Any] | None) -> str:
-    """Changes whenever a page shows something new that is not in its document."""
-    others = [row["reports"], row["final_weeks"], str(row["previous_week"]), str(row["next_week"])]
-    return sha256_of([week_status, *others])[:8]
 
 
 def _status_headers(week_status: dict[str, Any] | None) -> dict[str, str]:

@@ -10,9 +10,11 @@ import httpx
 from starlette.applications import Starlette
 
 from schemas.jurisdiction import registry
+from services.publisher import static_site
+from services.publisher.site import program
 from services.publisher.site.about import About
 from services.publisher.site.routes import Site
-from services.publisher.static_site import directory, renderer, snapshot
+from services.publisher.static_site import directory, snapshot
 from services.publisher.static_site.queries import SQL
 from services.publisher.static_site.scope import Revision, Scope
 from services.publisher.static_site.writer import Writer, Written
@@ -39,7 +41,7 @@ async def write(
         now = max((one.published_at for one in revisions), default=_NO_REPORT_YET)
         site = Site(taken.connect, about, lambda: now)
         scope = Scope(revisions, geoids, [route.path for route in site.routes if "GET" in (route.methods or ())])
-        with directory.opened(path, renderer.digest(), force=force) as opened:
+        with directory.opened(path, program.digest(static_site), force=force) as opened:
             async with (
                 site.connected(),
                 httpx.AsyncClient(
