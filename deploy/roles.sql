@@ -116,6 +116,8 @@ BEGIN
     GRANT SELECT, INSERT (topic, key, value, headers, timestamp_ms, created_at, sent_at, sent_offset),
         UPDATE (sent_at, sent_offset), DELETE ON outbox TO ddor_publisher;
     GRANT SELECT, INSERT (week, records, is_sample, outcome) ON verification TO ddor_publisher;
+    GRANT SELECT, INSERT, UPDATE (next_offset, records, duplicates, rejected) ON proven_position TO ddor_publisher;
+    GRANT SELECT, INSERT (at, by, records, seconds, outcome) ON audit TO ddor_publisher;
     GRANT SELECT, INSERT (zone, starts_on, bounds_sha256, bounds), UPDATE (bounds_sha256, bounds)
         ON reporting_calendar TO ddor_publisher;
 
@@ -130,7 +132,8 @@ BEGIN
     GRANT SELECT ON agency, ledger_entry, history, attestation, attested, ledger, open_conflict, weekly_counter, partition_position,
         acceptance_rules, worker, rejected, rejected_raw, pruned_reject, replaced_log, operator_action, week_close, week_transition,
         publisher_leader, restatement_request, input, report, published_figure, line_list, outbox, verification, policy_registry,
-        reporting_calendar TO ddor_operator;
+        reporting_calendar, proven_position, audit TO ddor_operator;
+    GRANT INSERT (at, by, records, seconds, outcome) ON audit TO ddor_operator;
     GRANT INSERT (by, action, subject, detail) ON operator_action TO ddor_operator;
     GRANT INSERT (week, state), UPDATE (released_by, released_at, release_note) ON week_close TO ddor_operator;
     GRANT INSERT (week, at, from_state, to_state, by, why) ON week_transition TO ddor_operator;

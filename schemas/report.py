@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import rfc8785
@@ -131,6 +131,9 @@ class Scope(ReportModel):
         description="Declines whose issued, declined and recorded instants are equal: the source had one date."
     )
     counters_equal_ledger: Literal[True]
+    audited_at: datetime | None = Field(
+        None, description="UTC time of the last audit, which proved the counters of all weeks; null if there was none."
+    )
 
 
 class Flag(ReportModel):

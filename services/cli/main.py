@@ -23,6 +23,7 @@ _COMMANDS = {
         "status": "status:status",
         "trace": "trace:trace",
         "verify": "verify:verify",
+        "audit": "audit:audit",
     },
     "Repair": {
         "rejected": "rejected:app",

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from services.cli.console import FAILED, WRONG_USE, out, run
 from services.publisher.desk import reading
-from services.publisher.desk.findings import needs_operator
+from services.publisher.desk.findings import needs_operator, utc
 from services.publisher.desk.log_ends import LogEnds, LogReader
 from services.publisher.desk.state import document
 from services.publisher.desk.waiting import open_transactions
@@ -155,6 +155,7 @@ def _rows(state: dict[str, Any]) -> dict[str, list[Text]]:
         "weeks": [_week(one) for one in state["weeks"]] or [Text("none requested or published")],
         "not restated": [_red(f"{week}: {why}") for week, why in state["refused"].items()] or _lines([]),
         "not verified": [_red(f"{one['week']}: {one['outcome']}") for one in state["verifications"]] or _lines([]),
+        "audit": [_audit(state["audit"])],
         "not yet sent": [Text(f"{totals['unsent']:,}")],
         "records": [Text(", ".join(f"{totals[name]:,} {word}" for name, word in _RECORDS))],
     }
@@ -181,6 +182,13 @@ def _publisher(one: dict[str, Any] | None) -> Text:
         return _red("none has run yet: no week closes")
     seen = f"seen {one['age_seconds']} s ago"
     return _red(f"none: no week closes; the last was {seen}") if one["dead"] else Text(seen)
+
+
+def _audit(one: dict[str, Any] | None) -> Text:
+    if one is None:
+        return Text("none yet")
+    at = utc(one["at"])
+    return _red(f"{at}: {one['outcome']}; no week closes") if one["outcome"] else Text(f"{at}: no difference")
 
 
 def _counted(state: dict[str, Any]) -> dict[str, list[Text]]:

@@ -230,6 +230,7 @@ async def _check_replay(
     again = _made_again(week, snapshot, inputs, document, context)
     scope = report.build_scope(week, snapshot, inputs, late)
     published, recounted = _derived(document), again.model_dump(mode="json") | {"scope": scope.model_dump(mode="json")}
+    recounted["scope"]["audited_at"] = published["scope"]["audited_at"]  # not on the log
     recounted |= _policies(report.listed_policies(week, inputs))
     if not context.former:  # gates do not check restatements
         published["flags"] = [one for one in document["flags"] if one["gate"] in gates.OF_THE_LOG]

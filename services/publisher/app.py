@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from schemas.announcement import ReportReady
 from schemas.topics import REPORT_LATEST, REPORT_READY
+from services.publisher.audit import Auditor
 from services.publisher.clock_skew import LIMIT
 from services.publisher.desk.access import DeskKey
 from services.publisher.desk.desk import Desk
@@ -78,11 +79,13 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
     # Not a part of readiness: its problems appear in `ddor_session_up`, and readers are served without it.
     verifier = Verifier(settings, kafka.client(settings, "ddor-publisher-verification"))
     verifying = Supervisor("verification", verifier.session)
+    auditing = Supervisor("audit", Auditor(settings, clock).session)
 
     def sessions() -> dict[str, str | None]:
         return {
             "closing and sending": supervisor.waiting_for,
             "verification": verifying.waiting_for,
+            "audit": auditing.waiting_for,
             "agencies file": agencies.problem,
         }
 
@@ -107,7 +110,7 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with reports.connected(), desk.connected() if desk else nullcontext():
-            tasks = [asyncio.create_task(one.run()) for one in (supervisor, verifying)]
+            tasks = [asyncio.create_task(one.run()) for one in (supervisor, verifying, auditing)]
             try:
                 yield
             finally:

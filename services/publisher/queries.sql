@@ -51,15 +51,54 @@ INSERT INTO week_transition (week, at, from_state, to_state, by, why) VALUES ($1
 
 -- name: unequal
 -- Invariant: for each (week, jurisdiction, kind), n = facts not withdrawn, and no row with n = 0.
-SELECT jurisdiction, kind, COALESCE(c.n, 0) AS counted, COALESCE(l.n, 0) AS in_ledger
+SELECT $1::date AS week, jurisdiction, kind, COALESCE(c.n, 0) AS counted, COALESCE(l.n, 0) AS in_ledger
 FROM (SELECT jurisdiction, kind, n FROM weekly_counter WHERE week = $1) AS c
 FULL JOIN (SELECT jurisdiction, kind::text AS kind, count(*) AS n FROM ledger_entry
            WHERE week = $1 AND NOT withdrawn GROUP BY jurisdiction, kind) AS l USING (jurisdiction, kind)
 WHERE c.n IS DISTINCT FROM l.n
 
+-- name: unequal_weeks
+-- Like `unequal`, for all weeks.
+SELECT week, jurisdiction, kind, COALESCE(c.n, 0) AS counted, COALESCE(l.n, 0) AS in_ledger
+FROM weekly_counter c
+FULL JOIN (SELECT week, jurisdiction, kind::text AS kind, count(*) AS n FROM ledger_entry
+           WHERE NOT withdrawn GROUP BY week, jurisdiction, kind) AS l USING (week, jurisdiction, kind)
+WHERE c.n IS DISTINCT FROM l.n ORDER BY week, jurisdiction, kind
+
+-- name: lowest_proven
+-- The lowest proven position; null if a partition has none.
+SELECT CASE WHEN count(*) = count(q.next_offset) THEN min(q.next_offset) END
+FROM partition_position p LEFT JOIN proven_position q USING (topic, partition)
+
+-- name: unaccounted_since
+-- Like `unaccounted`, for the records between the proven positions and the current ones. $1: the lowest proven position,
+-- which limits the part of the ledger that is read. All rejects are counted: they are few, and deleted after a time.
+SELECT p.topic, p.partition, p.records, p.duplicates, p.rejected,
+       COALESCE(f.n, 0) AS facts, COALESCE(r.n, 0) + COALESCE(g.records, 0) AS rejects
+FROM partition_position p JOIN proven_position q USING (topic, partition)
+LEFT JOIN (SELECT fact.topic, fact.partition, count(*) AS n
+           FROM (SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, kafka_offset
+                 FROM ledger_entry WHERE kafka_offset >= $1
+                 UNION ALL
+                 SELECT 'detainer-' || kind::text, partition, kafka_offset FROM history WHERE kafka_offset >= $1
+                 UNION ALL
+                 SELECT 'week-attested', partition, kafka_offset FROM attestation WHERE kafka_offset >= $1) AS fact
+           JOIN proven_position since USING (topic, partition)
+           WHERE fact.kafka_offset >= since.next_offset GROUP BY fact.topic, fact.partition) AS f USING (topic, partition)
+LEFT JOIN (SELECT topic, partition, count(*) AS n FROM rejected GROUP BY topic, partition) AS r USING (topic, partition)
+LEFT JOIN pruned_reject g USING (topic, partition)
+WHERE p.records - q.records <> COALESCE(f.n, 0) + p.duplicates - q.duplicates + p.rejected - q.rejected
+   OR p.rejected <> COALESCE(r.n, 0) + COALESCE(g.records, 0)
+
+-- name: keep_proof
+INSERT INTO proven_position (topic, partition, next_offset, records, duplicates, rejected)
+SELECT topic, partition, next_offset, records, duplicates, rejected FROM partition_position
+ON CONFLICT (topic, partition) DO UPDATE SET
+    next_offset = EXCLUDED.next_offset, records = EXCLUDED.records, duplicates = EXCLUDED.duplicates, rejected = EXCLUDED.rejected
+
 -- name: unaccounted
 -- Invariant: for each partition, records below the position = ledger + history + duplicates + rejected, and each reject is
--- stored, or was pruned after its retention period.
+-- stored, or was pruned after its retention period. Counts the whole ledger.
 SELECT p.topic, p.partition, p.records, p.duplicates, p.rejected,
        COALESCE(f.n, 0) AS facts, COALESCE(r.n, 0) + COALESCE(g.records, 0) AS rejects
 FROM partition_position p
@@ -362,3 +401,16 @@ INSERT INTO verification (week, records, is_sample, outcome) VALUES ($1, $2, $3,
 
 -- name: failed_verifications
 SELECT count(*) FROM verification WHERE outcome <> ''
+
+-- name: try_audit
+-- Session-level lock: one publisher at a time.
+SELECT pg_try_advisory_lock(hashtextextended('ddor-audit', 0))
+
+-- name: counted_records
+SELECT COALESCE(sum(records), 0)::bigint FROM partition_position
+
+-- name: add_audit
+INSERT INTO audit (at, by, records, seconds, outcome) VALUES ($1, $2, $3, $4, $5)
+
+-- name: last_audit
+SELECT at, outcome FROM audit ORDER BY id DESC LIMIT 1

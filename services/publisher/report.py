@@ -61,6 +61,7 @@ class Snapshot:
     declines: Sequence[Decline]
     withdrawn: int
     rejected_records: int
+    audited_at: datetime | None = None
     lists: Sequence[StoredList] | None = ()
 
 
@@ -230,6 +231,7 @@ def build_scope(week: ReportingWeek, snapshot: Snapshot, inputs: ReportInputs, l
         longest_issue_to_record_days=max((_days(one) for one in snapshot.declines), default=None),
         declines_with_one_instant=sum(one.issued_at == one.declined_at == one.recorded_at for one in snapshot.declines),
         counters_equal_ledger=True,
+        audited_at=snapshot.audited_at and snapshot.audited_at.replace(microsecond=0),
     )
 
 

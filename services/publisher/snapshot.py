@@ -12,6 +12,7 @@ import asyncpg
 from schemas.detainer import Kind
 from schemas.log import Partition, Vector
 from schemas.week import ReportingWeek
+from services.publisher import audit
 from services.publisher.gates import Evidence
 from services.publisher.line_list import StoredList, cells_from_json
 from services.publisher.queries import SQL
@@ -48,23 +49,33 @@ class SnapshotReader:
         return vector_of(self._positions), halted_in(self._positions)
 
     async def prove(self, week: date) -> None:
-        """Prove that the counters equal the ledger and every record is accounted for. Raises InvariantError if not."""
+        """Prove that the counters equal the ledger and every record is accounted for. Raises InvariantError if not.
+
+        The records below the proven positions were accounted for when an earlier report was written, and are counted
+        again only by an audit. No report is written after an audit that found a difference.
+        """
         if unequal := await self._connection.fetch(SQL["unequal"], week):
-            row = unequal[0]
             raise InvariantError(
-                f"counters differ from the ledger in {len(unequal)} cells of {week}; the first: {row['jurisdiction']}"
-                f" {row['kind']} counted {row['counted']}, in the ledger {row['in_ledger']}"
+                f"counters differ from the ledger in {len(unequal)} cells; the first: {audit.of_cell(unequal[0])}"
             )
         if self._accounted:  # covers all partitions, so once in each snapshot is enough
             return
-        if missing := await self._connection.fetch(SQL["unaccounted"]):
-            row = missing[0]
-            raise InvariantError(
-                f"records are not accounted for in {len(missing)} partitions; the first: "
-                f"{row['topic']}/{row['partition']}: {row['records']} records, {row['facts']} facts, "
-                f"{row['duplicates']} duplicates, {row['rejected']} rejected, {row['rejects']} rows of rejects"
-            )
+        last = await self._connection.fetchrow(SQL["last_audit"])
+        if last is not None and last["outcome"]:
+            raise InvariantError(f"the audit of {last['at']:%Y-%m-%d %H:%M} UTC found: {last['outcome']}")
+        if missing := await self._unaccounted():
+            first = audit.of_partition(missing[0])
+            raise InvariantError(f"records are not accounted for in {len(missing)} partitions; the first: {first}")
+        await self._connection.execute(SQL["keep_proof"])
         self._accounted = True
+
+    async def _unaccounted(self) -> list[asyncpg.Record]:
+        """The partitions with records that are not accounted for."""
+        lowest = await self._connection.fetchval(SQL["lowest_proven"])
+        if lowest is not None and not await self._connection.fetch(SQL["unaccounted_since"], lowest):
+            return []
+        # There is no proof yet, or its offsets are those of a log that was replaced: count all records.
+        return await self._connection.fetch(SQL["unaccounted"], timeout=audit.STATEMENT_SECONDS)
 
     async def read(self, week: date, vector: Vector) -> Snapshot:
         """Read the data of one week."""
@@ -85,6 +96,7 @@ class SnapshotReader:
             declines=[Details(row) for row in await fetch(SQL["declines"], week)],
             withdrawn=await self._connection.fetchval(SQL["withdrawn"], week),
             rejected_records=sum(row["rejected"] for row in self._positions),
+            audited_at=await self._connection.fetchval(SQL["last_audit"]),
             lists=await self._lists(week),
         )
 

@@ -77,6 +77,13 @@ STREAMS = Gauge("ddor_publisher_open_streams", "Open streams of announcements.")
 PRUNED = Counter("ddor_pruned_rows_total", "Rows deleted after their retention period.", ["table"])
 PRUNED_AT = Gauge("ddor_pruned_timestamp_seconds", "Time of the last complete deletion of expired rows.", ["table"])
 FAILED_VERIFICATIONS = Gauge("ddor_publisher_failed_verifications", "Weeks whose first revision differs from the log.")
+AUDIT_AT = Gauge(
+    "ddor_publisher_audit_timestamp_seconds",
+    "Time of the last proof of the whole ledger; 0 before the first one is known.",
+)
+AUDIT_FAILED = Gauge(
+    "ddor_publisher_audit_failed", "1 if the last proof of the whole ledger found a difference, else 0."
+)
 SESSION_UP = Gauge("ddor_session_up", "1 while this part of the service is running, else 0.", ["what"])
 CONNECTIONS_REFUSED = Counter("ddor_connections_refused_total", "Connections refused because of a connection limit.")
 _BUILD = Gauge("ddor_build_info", "Always 1. The labels are the running version and revision.", ["version", "revision"])

@@ -23,6 +23,7 @@ _PROTECTED = (
     "input",
     "week_transition",
     "operator_action",
+    "audit",
     "migration",
 )
 

@@ -21,9 +21,9 @@ from tests.support.positions import Connection
 
 BOUNDED = {
     *("partition_position", "worker", "publisher_leader", "week_close", "outbox", "restatement_request", "report"),
-    *("verification", "replaced_log"),
+    *("verification", "replaced_log", "audit"),
 }
-"""Tables with one row per partition, worker, week, revision, request, unsent message or lost log. They do not
+"""Tables with one row per partition, worker, week, revision, request, unsent message, lost log or day. They do not
 grow with the number of counted or rejected records."""
 
 

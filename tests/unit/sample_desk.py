@@ -38,6 +38,7 @@ TABLES = Tables(
     refused={},
     restatements=[],
     verifications=[],
+    audit=None,
     unsent=0,
     oldest_unsent=None,
     unsent_reports=[],

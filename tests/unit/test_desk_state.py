@@ -75,6 +75,7 @@ def test_a_healthy_system_has_no_findings() -> None:
 
 REFUSED = {"2017-01-21": "refused: causes do not sum"}
 VERIFICATION = {"week": "2017-01-21", "outcome": "detainer-issued/3/7: is not counted"}
+AUDIT = {"at": "2017-02-05 05:00:00+00", "outcome": "detainer-issued/3: 9 records, 8 facts"}
 OLDEST = {"topic": "report-ready", "created_at": "2017-02-05 05:00:00+00", "age_seconds": 301.0}
 
 
@@ -120,6 +121,13 @@ OLDEST = {"topic": "report-ready", "created_at": "2017-02-05 05:00:00+00", "age_
             ["ddor verify 2017-01-21"],
             True,
         ),
+        (
+            {"audit": AUDIT},
+            "The audit of 2017-02-05 05:00:00 UTC found a difference; no week closes",
+            "audit-failed",
+            ['ddor audit --by "YOUR NAME"'],
+            True,
+        ),
         ({"oldest_unsent": OLDEST}, "Messages are not sent", "outbox-old", [], False),
     ],
 )
@@ -130,6 +138,10 @@ def test_each_problem_is_found_with_its_command_and_runbook(
     (found,) = findings(changed)
     assert (found.what, found.runbook, list(found.commands), found.stops) == (what, runbook, wanted, stops)
     assert needs_operator(changed) is stops
+
+
+def test_an_audit_without_a_difference_is_no_problem() -> None:
+    assert findings(state(audit=AUDIT | {"outcome": ""})) == []
 
 
 def test_a_released_week_is_not_to_be_released_again() -> None:

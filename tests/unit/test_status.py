@@ -26,6 +26,7 @@ def _state(**more: Any) -> dict[str, Any]:
         "publisher": {"age_seconds": 0.2, "dead": False},
         "refused": {"2017-01-21": "refused: causes do not sum"},
         "verifications": [],
+        "audit": None,
         "next_week": None,
         "oldest_unsent": None,
         "totals": {"records": 3_555, "duplicates": 20, "rejected": 3, "unsent": 0, "open_conflicts": 1},
@@ -90,6 +91,7 @@ def test_each_condition_that_needs_an_operator_is_found() -> None:
         {"refused": {"2017-01-21": "refused"}},
         {"partitions": halted["partitions"]},
         {"verifications": [{"week": "2017-01-21", "outcome": "detainer-issued/3/7: is not counted"}]},
+        {"audit": {"at": "2017-02-05 05:00:00+00", "outcome": "detainer-issued/3: 9 records, 8 facts"}},
     )
     for sign in signs:
         assert needs_operator({**fine, **sign}), sign

@@ -27,6 +27,11 @@ def verify(week: object) -> str:
     return f"ddor verify {_quoted(week)}"
 
 
+def audit() -> str:
+    """Prove the whole ledger."""
+    return f"ddor audit {_BY}"
+
+
 def list_rejects(reason: object) -> str:
     """List the records that were rejected for a reason."""
     return f"ddor rejected list --reason {_quoted(reason)}"

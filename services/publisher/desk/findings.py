@@ -39,6 +39,7 @@ def findings(state: Mapping[str, Any]) -> list[Finding]:
         *(_halted(one) for one in state["partitions"] if one["halted_reason"]),
         *(_held(one) for one in state["weeks"] if one["state"] == State.HELD and not one["released_by"]),
         *(_lost(one) for one in state["weeks"] if one["state"] == State.HALTED),
+        *_audited(state["audit"]),
         *_reports(state),
         *_late(state),
     ]
@@ -110,6 +111,13 @@ def _reports(state: Mapping[str, Any]) -> Iterator[Finding]:
         then, wanted = "To compare the report with the whole log:", (commands.verify(one["week"]),)
         what = f"The report of {one['week']} differs from the log"
         yield Finding(what, one["outcome"], "verification-failed", then=then, commands=wanted)
+
+
+def _audited(one: Mapping[str, Any] | None) -> Iterator[Finding]:
+    if one is not None and one["outcome"]:
+        then, wanted = "After the cause is removed:", (commands.audit(),)
+        what = f"The audit of {utc(one['at'])} found a difference; no week closes"
+        yield Finding(what, one["outcome"], "audit-failed", then=then, commands=wanted)
 
 
 def _late(state: Mapping[str, Any]) -> Iterator[Finding]:

@@ -35,6 +35,9 @@ WHERE q.outcome IS NULL ORDER BY q.id LIMIT 20
 SELECT week::text, date_trunc('second', verified_at)::text AS verified_at, records, is_sample, outcome
 FROM verification WHERE outcome <> '' ORDER BY week DESC LIMIT 20
 
+-- name: last_audit
+SELECT date_trunc('second', at)::text AS at, by, records, seconds, outcome FROM audit ORDER BY id DESC LIMIT 1
+
 -- name: unsent
 SELECT count(*) FROM outbox WHERE sent_at IS NULL
 

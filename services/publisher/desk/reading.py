@@ -31,6 +31,7 @@ class Tables:
     refused: Mapping[str, str]
     restatements: Rows
     verifications: Rows
+    audit: Mapping[str, Any] | None
     unsent: int
     oldest_unsent: Mapping[str, Any] | None
     unsent_reports: Sequence[str]
@@ -56,6 +57,7 @@ async def tables(connection: Connection) -> Tables:
         refused={str(one["week"]): one["outcome"] for one in refused},
         restatements=await rows("restatements"),
         verifications=await rows("failed_verifications"),
+        audit=await row("last_audit"),
         unsent=await connection.fetchval(SQL["unsent"]),
         oldest_unsent=await row("oldest_unsent"),
         unsent_reports=[one["week"] for one in await rows("unsent_reports")],

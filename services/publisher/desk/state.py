@@ -40,6 +40,7 @@ def document(tables: Tables, ends: LogEnds | None, now: datetime, settings: Sett
         "refused": dict(tables.refused),
         "restatements": [waiting.restatement(row, positions) for row in tables.restatements],
         "verifications": list(tables.verifications),
+        "audit": tables.audit,
         "oldest_unsent": tables.oldest_unsent,
         "unsent_reports": list(tables.unsent_reports),
         "totals": {**{name: sum(one[name] for one in partitions) for name in RECORDS}, "unsent": tables.unsent},
