@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import pytest
+import structlog
 
 from deploy.local import parts, ports
 from deploy.local.errors import LocalError
@@ -53,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Remove the shell's DDOR_ variables, except for those that choose or name the parts."""
     config.pluginmanager.register(tiers)
     NativeKafka.jvm = QUICK_START  # tests start many short-lived nodes
+    _log_plain_tracebacks()
     named = _named()
     for name in [name for name in os.environ if name.startswith("DDOR_") and name not in _CHOOSING]:
         del os.environ[name]
@@ -61,6 +63,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ[ports.RANGE_ENV] = _ports_of(int(worker.removeprefix("gw")))
     config.addinivalue_line("markers", "real_kafka(reason): left out, by name, on the embedded broker")
+
+
+def _log_plain_tracebacks() -> None:
+    """As in the services. The default of structlog renders local variables, which stops the loop for seconds."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def _ports_of(worker: int) -> str:
@@ -137,6 +145,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"  {node}")
     for sentence in parts.missing(_environ(config)):
         terminalreporter.line(f"For all tests: {sentence}")
+
+
+@pytest.fixture(autouse=True)
+def _same_logging() -> Iterator[None]:
+    """A test may run a command in this process, which configures structlog."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from schemas import a_number
-from services.runtime import error_messages
+from services.runtime import error_messages, logs
 from services.runtime.errors import InvariantError
 
 out = Console(markup=False, emoji=False)
@@ -58,6 +58,7 @@ def report_caller_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
+    logs.for_commands()  # a long-running command replaces this by `logs.configure`
     try:
         yield
     except Exception as error:

@@ -44,6 +44,25 @@ class RateLimitFilter(logging.Filter):
         return True
 
 
+def for_commands() -> None:
+    """Send structlog's warnings to stderr, as text. The output of a command on stdout stays free of logs."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_rows,
+            _text(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+def _text() -> structlog.dev.ConsoleRenderer:
+    """Text for a terminal. Its default for tracebacks would show local variables, and take long."""
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
 def configure(settings: Settings, service: str) -> None:
     """Send structlog and the standard library's loggers to stderr in one format, as JSON or for a terminal."""
     shared: list[structlog.typing.Processor] = [
@@ -59,8 +78,7 @@ def configure(settings: Settings, service: str) -> None:
             structlog.processors.JSONRenderer(),
         ]
     else:
-        plain = structlog.dev.plain_traceback
-        renderer = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        renderer = [_text()]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

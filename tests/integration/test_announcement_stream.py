@@ -156,9 +156,15 @@ async def test_thirty_clients_that_reconnect_at_any_time_get_each_event_once(
                 except TimeoutError:
                     lost += 1
 
+    weeks = [week]
+    while len(weeks) < 8:
+        weeks.append(life.settings.calendar.next(weeks[-1]))
+    # Counted before the clients share this loop: an aggregator's transaction has a time limit.
+    await life.write(*(event for number, one in enumerate(weeks) for event in both([number], one)))
     consuming = [asyncio.create_task(consume(number)) for number in range(STREAMS)]
-    for number in range(8):
-        week = await publish(life, week, number)
+    for one in weeks:
+        await life.close(one)
+        await life.send()
     events += await on_the_topic(life)
     published.set()
     async with asyncio.timeout(60):

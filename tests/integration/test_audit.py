@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -79,16 +80,16 @@ async def test_a_close_finds_an_error_since_the_last_report(life: Life, week: Re
     await life.write(*both(range(10), week))
     await life.close(week)
     await life.write(*both(range(5, 15), second, version=2), *both(range(20, 25), second))
-    change = {
+    change: dict[str, tuple[Any, ...]] = {
         "ledger": (_TAKE, second.first),
         "history": ("DELETE FROM history WHERE kafka_offset = (SELECT max(kafka_offset) FROM history)",),
         "rejected": ("UPDATE partition_position SET rejected = rejected + 1, duplicates = duplicates - 1",),
         "counter": ("UPDATE weekly_counter SET n = n + 1 WHERE week = $1", second.first),
-    }[table]
+    }
     await life.write(*both(range(20, 25), second))
     if table == "history":  # the facts of the first week that moved to the history are below the proven positions
         await life.write(*both(range(20, 25), second, version=3))
-    await life.connection.execute(*change)
+    await life.connection.execute(*change[table])
     with pytest.raises(InvariantError, match=r"not accounted for|counters differ"):
         await life.close(second)
     assert await life.state(second) == "draining"

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import structlog
 import typer
 from aiokafka.errors import KafkaConnectionError
 from rich.console import Console
@@ -93,3 +94,28 @@ def test_every_console_has_markup_off() -> None:
     for where, given in made:
         assert given.get("markup") == "False", where
         assert given.get("emoji") == "False", where
+
+
+def test_a_command_logs_warnings_to_stderr_and_without_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """Local variables can contain events and passwords. Another command may read stdout."""
+
+    async def fails() -> int:
+        secret = "planted-5e7f"
+        log = structlog.get_logger()
+        try:
+            int(secret[:7])
+        except ValueError:
+            log.exception("record-failed", offset=7)
+        log.warning("record-skipped", offset=8)
+        log.info("batch-written", records=5)
+        return 0
+
+    with pytest.raises(typer.Exit):
+        console.run(fails())
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "ValueError: invalid literal" in output.err
+    assert "record-skipped" in output.err
+    assert "offset=8" in output.err
+    assert "batch-written" not in output.err
+    assert "5e7f" not in output.err

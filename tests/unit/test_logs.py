@@ -31,7 +31,6 @@ def restored() -> Iterator[None]:
     for name, before in levels.items():
         logging.getLogger(name).setLevel(before)
     coordinator.setLevel(quiet)
-    structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
 
