@@ -65,29 +65,28 @@ FULL JOIN (SELECT week, jurisdiction, kind::text AS kind, count(*) AS n FROM led
            WHERE NOT withdrawn GROUP BY week, jurisdiction, kind) AS l USING (week, jurisdiction, kind)
 WHERE c.n IS DISTINCT FROM l.n ORDER BY week, jurisdiction, kind
 
--- name: lowest_proven
--- The lowest proven position; null if a partition has none.
-SELECT CASE WHEN count(*) = count(q.next_offset) THEN min(q.next_offset) END
-FROM partition_position p LEFT JOIN proven_position q USING (topic, partition)
+-- name: is_unproven
+-- Whether a partition has no proven position yet.
+SELECT EXISTS (SELECT topic, partition FROM partition_position EXCEPT SELECT topic, partition FROM proven_position)
 
 -- name: unaccounted_since
--- Like `unaccounted`, for the records between the proven positions and the current ones. $1: the lowest proven position,
--- which limits the part of the ledger that is read. All rejects are counted: they are few, and deleted after a time.
-SELECT p.topic, p.partition, p.records, p.duplicates, p.rejected,
-       COALESCE(f.n, 0) AS facts, COALESCE(r.n, 0) + COALESCE(g.records, 0) AS rejects
+-- Like `unaccounted`, for the records between the proven positions and the current ones. All rejects are counted: they are
+-- few, and deleted after a time. The upper bounds of the offsets are for the index: the offsets of partitions differ.
+SELECT p.topic, p.partition, p.records - q.records AS records, p.duplicates - q.duplicates AS duplicates,
+       p.rejected - q.rejected AS rejected, f.n AS facts,
+       COALESCE(r.n, 0) + COALESCE(g.records, 0) - q.rejected AS rejects
 FROM partition_position p JOIN proven_position q USING (topic, partition)
-LEFT JOIN (SELECT fact.topic, fact.partition, count(*) AS n
-           FROM (SELECT 'detainer-' || kind::text AS topic, partition::integer AS partition, kafka_offset
-                 FROM ledger_entry WHERE kafka_offset >= $1
-                 UNION ALL
-                 SELECT 'detainer-' || kind::text, partition, kafka_offset FROM history WHERE kafka_offset >= $1
-                 UNION ALL
-                 SELECT 'week-attested', partition, kafka_offset FROM attestation WHERE kafka_offset >= $1) AS fact
-           JOIN proven_position since USING (topic, partition)
-           WHERE fact.kafka_offset >= since.next_offset GROUP BY fact.topic, fact.partition) AS f USING (topic, partition)
+CROSS JOIN LATERAL (
+    SELECT (SELECT count(*) FROM ledger_entry WHERE 'detainer-' || kind::text = p.topic AND partition = p.partition
+            AND kafka_offset >= q.next_offset AND kafka_offset < p.next_offset)
+         + (SELECT count(*) FROM history WHERE 'detainer-' || kind::text = p.topic AND partition = p.partition
+            AND kafka_offset >= q.next_offset AND kafka_offset < p.next_offset)
+         + (SELECT count(*) FROM attestation WHERE 'week-attested' = p.topic AND partition = p.partition
+            AND kafka_offset >= q.next_offset AND kafka_offset < p.next_offset) AS n
+) AS f
 LEFT JOIN (SELECT topic, partition, count(*) AS n FROM rejected GROUP BY topic, partition) AS r USING (topic, partition)
 LEFT JOIN pruned_reject g USING (topic, partition)
-WHERE p.records - q.records <> COALESCE(f.n, 0) + p.duplicates - q.duplicates + p.rejected - q.rejected
+WHERE p.records - q.records <> f.n + p.duplicates - q.duplicates + p.rejected - q.rejected
    OR p.rejected <> COALESCE(r.n, 0) + COALESCE(g.records, 0)
 
 -- name: keep_proof

@@ -71,8 +71,8 @@ class SnapshotReader:
 
     async def _unaccounted(self) -> list[asyncpg.Record]:
         """The partitions with records that are not accounted for."""
-        lowest = await self._connection.fetchval(SQL["lowest_proven"])
-        if lowest is not None and not await self._connection.fetch(SQL["unaccounted_since"], lowest):
+        is_unproven = await self._connection.fetchval(SQL["is_unproven"])
+        if not is_unproven and not await self._connection.fetch(SQL["unaccounted_since"]):
             return []
         # There is no proof yet, or its offsets are those of a log that was replaced: count all records.
         return await self._connection.fetch(SQL["unaccounted"], timeout=audit.STATEMENT_SECONDS)
