@@ -64,7 +64,7 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
     supervisor = Supervisor("leases and positions", worker.session)
 
     async def ready() -> str | None:
-        return supervisor.waiting_for
+        return supervisor.waiting_for or worker.problem
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

@@ -15,17 +15,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from schemas.log import Partition, Vector
 from services.aggregator.open_transactions import OpenTransactionMonitor
-from services.runtime import kafka, metrics, transactions
+from services.runtime import error_messages, kafka, metrics, transactions
 from services.runtime.kafka import topic_partition
+from services.runtime.kafka_rights import COMMIT, GROUP, MissingRightError
 from services.runtime.logs import get
 
 log = get(__name__)
-
-GROUP = "ddor-aggregator"
 
 
 class LagReporter:
@@ -38,6 +37,8 @@ class LagReporter:
         self._open_transactions = OpenTransactionMonitor()
         self._partitions = [topic_partition(one) for one in partitions]
         self._reported: set[Partition] = set()
+        self.problem: str | None = None
+        """Kafka denies the commits. Counting continues without them."""
         self._consumer = AIOKafkaConsumer(**client, group_id=GROUP, enable_auto_commit=False, auto_offset_reset="none")
 
     async def start(self) -> None:
@@ -80,5 +81,13 @@ class LagReporter:
         try:
             async with asyncio.timeout(2):
                 await self._consumer.commit({topic_partition(one): offset for one, offset in positions.items()})
+            self.problem = None
+        except GroupAuthorizationFailedError:
+            self._denied(MissingRightError(COMMIT))
         except (KafkaError, TimeoutError) as error:
             log.debug("positions-not-committed", error=type(error).__name__)
+
+    def _denied(self, error: MissingRightError) -> None:
+        if self.problem is None:
+            log.error("positions-not-committed", error=type(error).__name__, reason=str(error))
+        self.problem = f"lag of the consumer group: {error_messages.summary(error)}"

@@ -15,6 +15,8 @@ from schemas.topics import EVENT_TOPICS
 from services.aggregator.spans import Record, digest
 from services.runtime import kafka
 from services.runtime.kafka import topic_partition
+from services.runtime.kafka_access import AccessCheck, check_on
+from services.runtime.kafka_rights import READ_EVENTS
 
 _TIMEOUT = 10.0
 """Seconds. Limits one query, over all brokers it tries, and so how long a worker without Kafka keeps its leases."""
@@ -56,17 +58,20 @@ class LogInspector:
             fetch_max_bytes=1_048_576,
         )
         self._lock = asyncio.Lock()
+        self._access = AccessCheck(READ_EVENTS)
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError if no broker responds."""
+        """Connect. Raises KafkaError if no broker responds, MissingRightError if it denies the event topics."""
         await kafka.start(self._consumer.start)
+        await check_on(self._consumer._client, READ_EVENTS)
 
     async def stop(self) -> None:
         """Close the connection."""
         await kafka.stop(self._consumer)
 
     async def partitions(self) -> set[Partition]:
-        """The current partitions of the event topics. Raises KafkaError if no broker responds."""
+        """The current partitions of the event topics. Raises KafkaError if no broker responds, or MissingRightError."""
+        await self._access.repeat(self._consumer._client)
         try:
             async with asyncio.timeout(_TIMEOUT):
                 return set(await kafka.partitions(self._consumer, EVENT_TOPICS))

@@ -110,6 +110,11 @@ class Worker:
         session.reader.stop([span.partition])
         return False
 
+    @property
+    def problem(self) -> str | None:
+        """A missing right that does not end the session."""
+        return self._session.lag.problem if self._session is not None else None
+
     async def session(self, up: Callable[[], None]) -> None:
         """Connect, claim the name, then send heartbeats, read and write until an error ends the session."""
         async with AsyncExitStack() as stack:

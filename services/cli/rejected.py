@@ -24,7 +24,8 @@ from services.aggregator.spans import digest
 from services.cli import addresses
 from services.cli.console import FAILED, WRONG_USE, err, impersonal, out, run
 from services.cli.queries import SQL
-from services.runtime import kafka, postgres, settings
+from services.runtime import kafka, kafka_access, postgres, settings
+from services.runtime.kafka_rights import WRITE_EVENTS
 
 app = typer.Typer(help="List rejected records, send them again, or delete their stored bytes.", no_args_is_help=True)
 
@@ -138,6 +139,7 @@ async def _redrive(by: str, where: list[str], reason: str | None) -> int:
         log = LogInspector(kafka.client(loaded, "ddor-redrive-log"))
         stack.push_async_callback(log.stop)
         await log.start()
+        await kafka_access.check(kafka.client(loaded, "ddor-redrive-access"), WRITE_EVENTS)
         producer = AIOKafkaProducer(**kafka.client(loaded, "ddor-redrive"), acks="all", enable_idempotence=True)
         stack.push_async_callback(kafka.stop_producer, producer, _ENDING)
         await kafka.start(producer.start)

@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.topics import EVENT_TOPICS, TOPICS, Topic
+from services.cli import acls as kafka_acls
 from services.cli.console import FAILED, out, run
 from services.runtime import kafka, settings
 from services.runtime.errors import CallerError, ConfigurationError
@@ -37,6 +38,11 @@ class _Config(NamedTuple):
 app = typer.Typer(help="Create and check the Kafka topics. Services never create topics.", no_args_is_help=True)
 
 
+def _principal(whose: str) -> Any:
+    """The option for the principal of a service."""
+    return typer.Option(metavar="PRINCIPAL", help=f"With --acls: the principal of {whose}.")
+
+
 @app.callback()
 def _group() -> None:
     pass
@@ -44,17 +50,39 @@ def _group() -> None:
 
 @app.command()
 def apply(
+    *,
     check: Annotated[
         bool, typer.Option("--check", help="Print differences and change nothing. Exit code 1 if there are any.")
     ] = False,
+    acls: Annotated[
+        bool, typer.Option("--acls", help="Also create the ACLs of the services (docs/security.md).")
+    ] = False,
+    ingest_principal: Annotated[str | None, _principal("ingest, default User:ddor-ingest")] = None,
+    aggregator_principal: Annotated[str | None, _principal("aggregators, default User:ddor-aggregator")] = None,
+    publisher_principal: Annotated[str | None, _principal("publishers, default User:ddor-publisher")] = None,
+    operator_principal: Annotated[str | None, _principal("commands, default none")] = None,
 ) -> None:
     """Create missing topics and correct their configuration.
 
     Set DDOR_KAFKA_REPLICATION to the number of copies of each partition. The command does not change the number of
     partitions (see 'ddor topics grow') or of copies (see kafka-reassign-partitions) of an existing topic: it reports
     such a difference and ends with exit code 1.
+
+    With --acls it creates missing ACLs (docs/security.md). It never deletes one: it reports rights of these principals
+    beyond the list and ends with exit code 1. The user needs Describe and Alter on the cluster.
+
+    Example: ddor topics apply --acls --ingest-principal User:CN=ddor-ingest
     """
-    run(_apply(check))
+    named = {
+        "ingest": ingest_principal,
+        "aggregator": aggregator_principal,
+        "publisher": publisher_principal,
+        "operator": operator_principal,
+    }
+    if any(named.values()) and not acls:
+        raise typer.BadParameter("add --acls to grant the rights of a principal")
+    defaults = {name: f"User:ddor-{name}" for name in named if name != "operator"}
+    run(_apply(check, named | {name: named[name] or one for name, one in defaults.items()} if acls else None))
 
 
 @app.command()
@@ -93,29 +121,47 @@ async def _grow(name: str, wanted: int) -> None:
     out.print(f"{name}: {there} partitions before, {wanted} now")
 
 
-async def _apply(check: bool) -> int:
+async def _apply(check: bool, principals: Mapping[str, str | None] | None = None) -> int:
+    wanted = None if principals is None else kafka_acls.required(principals)
     loaded = settings.load()
     admin = AIOKafkaAdminClient(**kafka.client(loaded, "ddor-topics"))
     try:
         await admin.start()
-        there = set(await admin.list_topics())
-        missing = [topic for topic in TOPICS if topic.name not in there]
-        new = missing if check else await _create(admin, missing, loaded.kafka_replication)
-        for topic in new:
-            out.print(f"{topic.name}: {'is missing' if check else 'created'}, {topic.partitions} partitions")
-        present = [topic for topic in TOPICS if topic not in new]
-        configs = await _configs(admin, present)
-        drift = await _drift(admin, present, configs, loaded.kafka_replication)
-        for line in drift.values():
-            out.print("\n".join(line))
-        if not new and not drift:
-            out.print("nothing to do: all topics have the right configuration")
-        if check:
-            return FAILED if new or drift else 0
-        await _configure(admin, [topic for topic in present if topic.name in drift], configs, loaded.kafka_replication)
-        return FAILED if any(_BY_HAND in text for lines in drift.values() for text in lines) else 0
+        code = await _apply_topics(admin, check, loaded.kafka_replication)
+        return code if wanted is None else max(code, await _apply_acls(admin, wanted, check))
     finally:
         await admin.close()
+
+
+async def _apply_acls(admin: AIOKafkaAdminClient, wanted: set[kafka_acls.Acl], check: bool) -> int:
+    present = await kafka_acls.present(admin, {one.principal for one in wanted})
+    drift = kafka_acls.drift(wanted, present)
+    if not check:
+        await kafka_acls.create(admin, drift.missing)
+    for line in drift.lines("lacks" if check else "granted"):
+        out.print(line)
+    if not drift.missing and not drift.beyond:
+        out.print("nothing to do: all principals have exactly their rights")
+    return FAILED if drift.beyond or (check and drift.missing) else 0
+
+
+async def _apply_topics(admin: AIOKafkaAdminClient, check: bool, replication: int) -> int:
+    there = set(await admin.list_topics())
+    missing = [topic for topic in TOPICS if topic.name not in there]
+    new = missing if check else await _create(admin, missing, replication)
+    for topic in new:
+        out.print(f"{topic.name}: {'is missing' if check else 'created'}, {topic.partitions} partitions")
+    present = [topic for topic in TOPICS if topic not in new]
+    configs = await _configs(admin, present)
+    drift = await _drift(admin, present, configs, replication)
+    for line in drift.values():
+        out.print("\n".join(line))
+    if not new and not drift:
+        out.print("nothing to do: all topics have the right configuration")
+    if check:
+        return FAILED if new or drift else 0
+    await _configure(admin, [topic for topic in present if topic.name in drift], configs, replication)
+    return FAILED if any(_BY_HAND in text for lines in drift.values() for text in lines) else 0
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> list[Topic]:

@@ -21,6 +21,8 @@ from services.cli.queries import SQL
 from services.runtime import kafka, log_range, migrations, postgres
 from services.runtime.errors import CallerError
 from services.runtime.kafka import topic_partition
+from services.runtime.kafka_access import check_on
+from services.runtime.kafka_rights import READ_EVENTS
 from services.runtime.settings import Settings
 
 _WORKER = "verify"
@@ -118,6 +120,7 @@ async def replay(
     )
     try:
         await kafka.start(consumer.start)
+        await check_on(consumer._client, READ_EVENTS)
         async for spans in _spans(consumer, {one: end for one, end in vector.items() if end}, stages):
             for batch in _batches(spans, weeks, failed):
                 await store.write(batch)

@@ -72,6 +72,8 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             await producer.start()
             await kafka.start(broker.start)
             while await broker.ping(_PING_TIMEOUT):
+                if producer.denied is not None:
+                    raise producer.denied
                 endpoint.producer = producer
                 up()
                 await asyncio.sleep(_PING_EVERY)

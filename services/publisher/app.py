@@ -29,6 +29,7 @@ from services.runtime import dsn, http, kafka, openapi, postgres
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock, system
 from services.runtime.errors import ConfigurationError
+from services.runtime.kafka_rights import MissingRightError
 from services.runtime.settings import Settings
 from services.runtime.supervise import Supervisor
 
@@ -76,7 +77,8 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
         settings, kafka.client(settings, "ddor-publisher"), about.first_week, inputs, clock, skew=skew
     )
     supervisor = Supervisor("closing and sending", leader.session)
-    # Not a part of readiness: its problems appear in `ddor_session_up`, and readers are served without it.
+    # Not a part of readiness, except for a missing right: its problems appear in `ddor_session_up`, and readers are
+    # served without it.
     verifier = Verifier(settings, kafka.client(settings, "ddor-publisher-verification"))
     verifying = Supervisor("verification", verifier.session)
     auditing = Supervisor("audit", Auditor(settings, clock).session)
@@ -105,7 +107,9 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
 
     async def ready() -> str | None:
         agencies.current()
-        return supervisor.waiting_for or await reading() or agencies.problem
+        denied = verifying.waiting_for if isinstance(verifying.error, MissingRightError) else None
+        waiting = "; ".join(filter(None, (supervisor.waiting_for, denied)))
+        return waiting or await reading() or agencies.problem
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

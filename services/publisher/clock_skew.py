@@ -12,6 +12,7 @@ from services.publisher.kafka_time import KafkaTimeUnavailableError
 from services.runtime import metrics
 from services.runtime.clock import Clock
 from services.runtime.errors import CallerError
+from services.runtime.kafka_rights import MissingRightError
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -43,7 +44,8 @@ async def compare(clock: Clock, others: Mapping[str, ReadClock], limit: timedelt
         try:
             other = await read_clock()
         except KafkaTimeUnavailableError as error:
-            log.debug("clock-not-compared", other=name, why=str(error))
+            write = log.warning if isinstance(error.__cause__, MissingRightError) else log.debug
+            write("clock-not-compared", other=name, why=str(error))
             continue
         skew = ahead(before, other, clock())
         metrics.CLOCK_SKEW.labels(name.lower()).set(skew.total_seconds())

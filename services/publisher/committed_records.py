@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from services.runtime import kafka, transactions
+from services.runtime import kafka, kafka_access, kafka_rights, transactions
 from services.runtime.transactions import OpenTransactionError
 
 _SECONDS = 30
@@ -31,6 +31,7 @@ async def read_committed(
     consumer = AIOKafkaConsumer(**client, isolation_level="read_committed", enable_auto_commit=False)
     try:
         await kafka.start(everything.start)
+        await kafka_access.check_on(everything._client, kafka_rights.read(topic))
         await kafka.start(consumer.start)
         end = await _decided(everything, consumer, partition)
         consumer.assign([partition])

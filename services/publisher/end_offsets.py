@@ -11,7 +11,9 @@ from aiokafka import AIOKafkaConsumer
 from schemas.log import Partition, Vector
 from schemas.topics import EVENT_TOPICS
 from services.publisher import kafka_time
-from services.runtime import kafka
+from services.runtime import kafka, kafka_access
+from services.runtime.kafka_access import AccessCheck
+from services.runtime.kafka_rights import DESCRIBE_EVENTS
 
 Isolation = Literal["read_uncommitted", "read_committed"]
 
@@ -24,8 +26,13 @@ class EndOffsets:
         self._consumer = AIOKafkaConsumer(**client, isolation_level=isolation, enable_auto_commit=False)
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError if no broker responds."""
+        """Connect. Raises KafkaError if no broker responds, MissingRightError if it denies the event topics."""
         await kafka.start(self._consumer.start)
+        await kafka_access.check_on(self._consumer._client, DESCRIBE_EVENTS)
+
+    async def check(self, access: AccessCheck) -> None:
+        """Repeat a check of rights over this connection."""
+        await access.repeat(self._consumer._client)
 
     async def stop(self) -> None:
         """Close the connection."""

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import IncompatibleBrokerVersion, for_code
+from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerVersion, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+
+from services.runtime.kafka_rights import TIME, MissingRightError
 
 _KEY = 55
 _TOPIC = "__cluster_metadata"
@@ -98,7 +100,11 @@ def _leader_time(code: int, topics: Sequence[Any]) -> datetime:
     """The time of the leader: its last fetch timestamp, which is always current."""
     codes = [code, *(partition[1] for _, partitions, _ in topics for partition in partitions)]
     if failed := [one for one in codes if one]:
-        raise KafkaTimeUnavailableError(for_code(failed[0]).__name__)
+        error = for_code(failed[0])
+        if error is ClusterAuthorizationFailedError:
+            denied = MissingRightError(TIME)
+            raise KafkaTimeUnavailableError(str(denied)) from denied
+        raise KafkaTimeUnavailableError(error.__name__)
     for partition in (one for _, partitions, _ in topics for one in partitions):
         leader, voters = partition[2], partition[5]
         for voter in voters:

@@ -22,6 +22,8 @@ from services.publisher.store import Store, states
 from services.runtime import calendar, metrics, postgres
 from services.runtime.clock import Clock
 from services.runtime.errors import InvariantError
+from services.runtime.kafka_access import AccessCheck
+from services.runtime.kafka_rights import DESCRIBE_EVENTS, RELAY
 from services.runtime.logs import get
 from services.runtime.settings import Settings
 
@@ -91,9 +93,11 @@ class LeaderSession:
             ends = EndOffsets(self._client)
             stack.push_async_callback(ends.stop)
             await ends.start()
+            access = AccessCheck((*RELAY, *DESCRIBE_EVENTS))
             store = Store(connection, self._settings.calendar, self._settings.hold)
             while True:
                 await self._check_postgres_clock(connection)
+                await ends.check(access)
                 # First, so that written reports are sent even if the next week cannot be proven.
                 await relay.run(self._clock())
                 await relay.prune(self._clock())

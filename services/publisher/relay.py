@@ -16,17 +16,17 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError, TransactionalIdAuthorizationFailed
 
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from services.publisher.committed_records import read_committed
 from services.publisher.queries import SQL
-from services.runtime import kafka, metrics
+from services.runtime import kafka, kafka_access, metrics
+from services.runtime.kafka_rights import RELAY, SEND, TRANSACTIONAL_ID, MissingRightError
 from services.runtime.logs import get
 
 log = get(__name__)
 
-TRANSACTIONAL_ID = "ddor-relay"
 _TAIL = 2_000
 """More offsets than one transaction uses. Unmarked messages were sent in the last committed transaction."""
 _SECONDS = 30
@@ -67,8 +67,10 @@ class Relay:
     async def start(self, now: datetime) -> None:
         """Connect, fence earlier relays, then mark the messages that they sent without marking.
 
-        OpenTransactionError if another client's open transaction hides records.
+        MissingRightError if Kafka denies what the relay needs. OpenTransactionError if another client's open
+        transaction hides records.
         """
+        await kafka_access.check(self._client, RELAY)
         await self._take_id(self._producer)
         # A report is sent to both topics in one transaction. The tail of report-ready is enough; report-latest is
         # compacted.
@@ -86,7 +88,10 @@ class Relay:
     async def _take_id(self, producer: AIOKafkaProducer) -> None:
         """Start a producer and fence every earlier one with this transactional id."""
         async with asyncio.timeout(_SECONDS):
-            await kafka.start(producer.start)
+            try:
+                await kafka.start(producer.start)
+            except TransactionalIdAuthorizationFailed as error:
+                raise MissingRightError(SEND) from error
             # The client acquires its epoch in the background. Until then, the earlier relay is not fenced and its open
             # transaction not aborted, so the tail must not be read.
             await producer.begin_transaction()

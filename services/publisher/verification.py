@@ -23,6 +23,8 @@ from services.publisher import ledger_comparison
 from services.publisher.queries import SQL
 from services.runtime import calendar, kafka, log_range, metrics, postgres
 from services.runtime.kafka import topic_partition
+from services.runtime.kafka_access import AccessCheck, check_on
+from services.runtime.kafka_rights import VERIFY
 from services.runtime.log_range import PartitionRange
 from services.runtime.logs import get
 from services.runtime.settings import Settings
@@ -55,8 +57,11 @@ class Verifier:
             consumer = AIOKafkaConsumer(**self._client, isolation_level="read_committed", enable_auto_commit=False)
             stack.push_async_callback(kafka.stop, consumer)
             await kafka.start(consumer.start)
+            await check_on(consumer._client, VERIFY)
+            access = AccessCheck(VERIFY)
             up()
             while True:
+                await access.repeat(consumer._client)
                 if not (await connection.fetchval(SQL["try_verify"]) and await self.step(connection, consumer)):
                     metrics.FAILED_VERIFICATIONS.set(await connection.fetchval(SQL["failed_verifications"]))
                     await asyncio.sleep(_EVERY)

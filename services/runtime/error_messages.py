@@ -14,6 +14,7 @@ import asyncpg
 from aiokafka import errors as kafka
 from aiokafka.errors import KafkaError
 
+from schemas.topics import TOPICS
 from services.runtime import pooler
 from services.runtime.errors import AwayError, CallerError, InvariantError, is_transient
 
@@ -53,7 +54,9 @@ _BROKERS = "start Kafka, or correct DDOR_KAFKA_BOOTSTRAP and DDOR_KAFKA_SECURITY
 BROKERS_AWAY: Final = f"no Kafka broker responds: {_BROKERS}"
 _LEADERLESS = "a partition in Kafka has no leader: check that all brokers run"
 _CREDENTIALS = "Kafka rejects the login: correct DDOR_KAFKA_SASL_MECHANISM, _USERNAME and _PASSWORD"
-_RIGHTS = "Kafka denies this user the operation: allow it with an ACL, or correct DDOR_KAFKA_SASL_USERNAME"
+_RIGHTS = (
+    "Kafka denies this user the operation{}: grant it (`ddor topics apply --acls`), or correct DDOR_KAFKA_SASL_USERNAME"
+)
 _TOO_FEW = "fewer brokers run than min.insync.replicas requires: start the others"
 
 _KAFKA: Final[Mapping[type[KafkaError], str]] = {
@@ -124,8 +127,14 @@ def _of_postgres(error: asyncpg.PostgresError) -> str | None:
 def _of_kafka(error: KafkaError) -> str:
     for kind in type(error).__mro__:
         if kind in _KAFKA:
-            return _KAFKA[kind]
+            return _KAFKA[kind].format(_topics(error)) if _KAFKA[kind] is _RIGHTS else _KAFKA[kind]
     return "Kafka rejects the request: check the log of its brokers"
+
+
+def _topics(error: KafkaError) -> str:
+    """The topics of this project that the error names; aiokafka's errors contain a topic, a set or a partition."""
+    named = [topic.name for topic in TOPICS if topic.name in repr(error.args)]
+    return f" on {', '.join(named)}" if named else ""
 
 
 def _of_the_system(error: OSError) -> str:

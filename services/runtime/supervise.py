@@ -18,13 +18,17 @@ _HEALTHY_AFTER = 30.0
 
 
 class Supervisor:
-    """Runs one session at a time, forever. `waiting_for` is the reason why none is running, for /readyz."""
+    """Runs one session at a time, forever. `waiting_for` is the reason why none is running, for /readyz.
+
+    `error` is the error of the last session, until the next one is up.
+    """
 
     def __init__(self, what: str, session: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
         """`session` takes a callback, which it calls once it is up. It runs until it fails or is cancelled."""
         self._what = what
         self._session = session
         self.waiting_for: str | None = f"{what}: starting"
+        self.error: BaseException | None = None
         metrics.SESSION_UP.labels(what).set(0)
 
     async def run(self) -> None:
@@ -38,6 +42,7 @@ class Supervisor:
                 if clock() - began > _HEALTHY_AFTER:
                     failures = 0
                 failures += 1
+                self.error = error_messages.first_error(error)
                 self.waiting_for = f"{self._what}: {error_messages.summary(error)}"
                 metrics.SESSION_UP.labels(self._what).set(0)
                 self._log(error, failures)
@@ -76,5 +81,5 @@ class Supervisor:
     def _up(self) -> None:
         if self.waiting_for is not None:
             log.info("session-up", what=self._what)
-        self.waiting_for = None
+        self.waiting_for = self.error = None
         metrics.SESSION_UP.labels(self._what).set(1)

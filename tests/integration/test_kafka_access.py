@@ -22,16 +22,14 @@ import yaml
 
 from deploy.local import kafka_jars
 from deploy.local.kafka_native import NativeKafka
-from deploy.local.ports import LOOPBACK, free_port
-from services.aggregator.lag import GROUP
+from services.runtime.kafka_rights import GROUP
+from tests.support.authorizing import PASSWORD, authorizing
 from tests.support.events import envelope, issued
-from tests.support.local_parts import started
 from tests.support.manifests import K8S
 from tests.support.processes import client, post, service
 from tests.support.processes import started as serving
 from tests.support.waiting import until
 
-_PASSWORD = "of-the-test"
 _USER: dict[str, Any] = next(
     one
     for one in yaml.safe_load_all((K8S / "overlays/cluster/kafka.yaml").read_text(encoding="utf-8"))
@@ -44,24 +42,8 @@ _OPTIONS = {"topic": "--topic", "group": "--group", "transactionalId": "--transa
 @pytest.fixture
 def kafka(tmp_path: Path) -> Iterator[tuple[NativeKafka, str]]:
     """A Kafka that authorizes requests, and the address of its listener with a login."""
-    if lacking := kafka_jars.missing():
-        pytest.skip(" ".join(lacking))
-    port, login, controller = free_port(), free_port(), free_port()
-    addresses = f"PLAINTEXT://{LOOPBACK}:{port},SASL_PLAINTEXT://{LOOPBACK}:{login}"
-    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    settings = {
-        "listeners": f"{addresses},CONTROLLER://{LOOPBACK}:{controller}",
-        "advertised.listeners": addresses,
-        "listener.security.protocol.map": ("CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT"),
-        "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{module} required user_{_NAME}="{_PASSWORD}";',
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # The operator's side: the broker itself and the tools of this test.
-        "super.users": "User:ANONYMOUS",
-    }
-    with started(NativeKafka(tmp_path / "kafka", port=port, settings=settings)) as part:
-        yield part, f"{LOOPBACK}:{login}"
+    with authorizing(tmp_path / "kafka", [_NAME]) as one:
+        yield one.part, one.login
 
 
 def _tool(name: str, kafka: NativeKafka, *arguments: str) -> str:
@@ -78,8 +60,8 @@ def _grant(kafka: NativeKafka) -> None:
     """Apply the rules of the KafkaUser."""
     for rule in _USER["spec"]["authorization"]["acls"]:
         resource = rule["resource"]
-        named = [_OPTIONS[resource["type"]], resource["name"]]
-        pattern = {"prefix": "prefixed"}.get(resource["patternType"], "literal")
+        named = ["--cluster"] if resource["type"] == "cluster" else [_OPTIONS[resource["type"]], resource["name"]]
+        pattern = {"prefix": "prefixed"}.get(resource.get("patternType"), "literal")
         operations = [word for one in rule["operations"] for word in ("--operation", one)]
         rights = ["--allow-principal", f"User:{_NAME}", *operations]
         _tool("AclCommand", kafka, "--add", *rights, *named, "--resource-pattern-type", pattern)
@@ -111,7 +93,7 @@ async def test_the_services_work_with_the_rights_of_the_overlay(
         "DDOR_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "DDOR_KAFKA_SASL_MECHANISM": "PLAIN",
         "DDOR_KAFKA_SASL_USERNAME": _NAME,
-        "DDOR_KAFKA_SASL_PASSWORD": _PASSWORD,
+        "DDOR_KAFKA_SASLPASSWORD": PASSWORD,
         "DDOR_KAFKA_REPLICATION": "1",
         "DDOR_POSTGRES_DSN": database,
         "DDOR_AGENCIES_FILE": str(agencies_file),

@@ -20,7 +20,8 @@ from schemas.log import Vector
 from schemas.topics import REPORT_READY
 from services.publisher.closing import Close, State
 from services.publisher.queries import SQL
-from services.publisher.relay import TRANSACTIONAL_ID, Relay
+from services.publisher.relay import Relay
+from services.runtime.kafka_rights import TRANSACTIONAL_ID
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
 from tests.support import kafka_log

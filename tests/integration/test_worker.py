@@ -14,7 +14,7 @@ from deploy.local.parts import KafkaPart
 from schemas.log import Partition, Vector
 from schemas.topics import EVENT_TOPICS
 from services.aggregator import app
-from services.aggregator.lag import GROUP
+from services.runtime.kafka_rights import GROUP
 from tests.conftest import MakeSettings
 from tests.support import database_outcome, events, kafka_log, model
 from tests.support.batches import accepted

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from deploy.local.ports import free_port
+from schemas.topics import DETAINER_DECLINED, DETAINER_ISSUED, REPORT_LATEST
+from services.runtime.kafka_rights import COMMIT, SEND, Operation, Resource, Right
 from services.runtime.settings import Settings
 
 
@@ -85,6 +87,31 @@ READ_ONLY = "PostgreSQL is a standby or read-only: name the primary in DDOR_POST
 NOT_MIGRATED = r"the database's schema is missing or old \(.+ does not exist\): run `ddor migrate` as its owner"
 UNREADABLE = {"port 99999", "no address", "a parameter", "no root certificate"}
 """With these causes the service does not start."""
+
+
+class Denial(NamedTuple):
+    """A right in Kafka that a service lacks. Its sentence is in /readyz and the log."""
+
+    service: str
+    right: Right
+
+    @property
+    def sentence(self) -> str:
+        """The expected sentence."""
+        return (
+            f"MissingRightError: Kafka denies this user {self.right}: run `ddor topics apply --acls` as an"
+            " administrator of Kafka, or correct DDOR_KAFKA_SASL_USERNAME"
+        )
+
+
+DENIALS = (
+    Denial("ingest", Right(Operation.WRITE, Resource.TOPIC, DETAINER_ISSUED)),
+    Denial("aggregator", Right(Operation.READ, Resource.TOPIC, DETAINER_DECLINED)),
+    Denial("publisher", Right(Operation.WRITE, Resource.TOPIC, REPORT_LATEST)),
+    Denial("aggregator", COMMIT),
+    Denial("publisher", Right(Operation.READ, Resource.TOPIC, DETAINER_ISSUED)),
+    Denial("publisher", SEND),
+)
 
 
 def wrong(settings: Settings, cause: Cause) -> Settings:

@@ -59,12 +59,12 @@ def make_topics(part: KafkaPart) -> None:
                 raise RuntimeError(f"{part.name} already has {sorted(there)}: name an empty one for tests")
             await create_topics(client, names)
 
-    _in_a_loop_of_its_own(make())
+    in_a_loop_of_its_own(make())
 
 
 def recreate_topics(part: KafkaPart) -> None:
     """Delete the project's topics if they exist, and create them empty."""
-    _in_a_loop_of_its_own(recreate(part.bootstrap, *(topic.name for topic in TOPICS)))
+    in_a_loop_of_its_own(recreate(part.bootstrap, *(topic.name for topic in TOPICS)))
 
 
 @contextmanager
@@ -78,10 +78,10 @@ def topics(part: KafkaPart) -> Iterator[None]:
             async with admin(part.bootstrap) as client:
                 await client.delete_topics([topic.name for topic in TOPICS])
 
-        _in_a_loop_of_its_own(delete())
+        in_a_loop_of_its_own(delete())
 
 
-def _in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
+def in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
     # In a thread: the caller is a fixture inside a running event loop.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, work).result()

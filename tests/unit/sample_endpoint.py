@@ -33,6 +33,7 @@ class Producer:
     def __init__(self) -> None:
         self.stored: list[Accepted] = []
         self.lost: set[int] = set()
+        self.denied = None
 
     def partitions(self) -> Partitions:
         """The initial partitions."""

@@ -21,7 +21,9 @@ from schemas.topics import EVENT_TOPICS
 from services.ingest.intake import PARTITIONS, Accepted, Judged, Partitions, Rejected, partitions_of
 from services.ingest.kafka.partition_queue import PartitionQueue, PendingWrite
 from services.ingest.receipts import Receipt
-from services.runtime import error_messages, kafka
+from services.runtime import error_messages, kafka, kafka_access
+from services.runtime.kafka_access import EVERY_SECONDS, check_on
+from services.runtime.kafka_rights import INGEST, MissingRightError
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -61,6 +63,10 @@ class ProducerHandle:
         await kafka.start(self._producer.start)
         self._producer._sender.sender_task.add_done_callback(self._sender_ended)
         await self._producer.client.set_topics([topic.name for topic in EVENT_TOPICS])
+
+    async def check_access(self) -> None:
+        """Raises MissingRightError if Kafka no longer permits writing."""
+        await check_on(self._producer.client, INGEST)
 
     def partitions(self, topic: str) -> tuple[Partition, ...]:
         """The partitions of a topic, at most 30 seconds old; empty if unknown."""
@@ -107,17 +113,22 @@ class EventProducer:
         self._client = client
         self._handle = ProducerHandle(client)
         self._renewing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.denied: MissingRightError | None = None
+        """Kafka no longer permits writing."""
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError if no broker responds.
+        """Connect. Raises KafkaError if no broker responds, MissingRightError if it denies writing.
 
         From then on, a producer with a failed batch is replaced without closing the endpoint, because a partition
         without a leader may fail for minutes while the others work. The new producer is started while the failed one
         still serves all partitions but the failed ones. Then new events go to the new producer, and the failed one
         settles its writes and stops.
         """
+        await kafka_access.check(self._client, INGEST)
         await self._handle.start()
         self._renewing = asyncio.create_task(self._renew(), name="renewing")
+        self._watching = asyncio.create_task(self._watch_access(), name="watching access")
 
     def partitions(self) -> Partitions:
         """The partitions of each topic, at most 30 seconds old."""
@@ -126,9 +137,10 @@ class EventProducer:
     async def stop(self, seconds: float = 5.0) -> None:
         """Wait at most `seconds` for batches in flight, then close. Pending writes fail at once."""
         ends = [asyncio.ensure_future(self._stop(self._handle, seconds))]
-        if self._renewing is not None:
-            self._renewing.cancel()
-            ends.append(self._renewing)
+        for task in (self._renewing, self._watching):
+            if task is not None:
+                task.cancel()
+                ends.append(task)
         await asyncio.gather(*ends, return_exceptions=True)
         ends[0].result()
 
@@ -170,6 +182,14 @@ class EventProducer:
                 why = error_messages.message(error)
                 unknown = error if why is None else None
                 log.warning("producer-not-replaced", error=type(error).__name__, reason=why, exc_info=unknown)
+
+    async def _watch_access(self) -> None:
+        while self.denied is None:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self._handle.check_access()
+            except MissingRightError as error:
+                self.denied = error
 
     async def _replace(self) -> None:
         retired = fresh = ProducerHandle(self._client)
