@@ -1,31 +1,40 @@
-"""Checks of `deploy/compose/try` on the running system, inside a container: check.py report | prometheus.
+"""Checks of `deploy/compose/try` on the running system, inside a container: check.py report | users | prometheus.
 
-Prints one line of results and exits with 0, or prints the fault and exits with 1. Uses only the standard library.
+Prints one line of results and exits with 0, or prints the fault and exits with 1. Uses the standard library and
+asyncpg, which the image has.
 """
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 WEEK = "2017-01-28"
-REPORT = f"http://publisher:8083/v1/reports/{WEEK}"
+PUBLISHER = os.environ.get("DDOR_PUBLISHER_URL", "http://publisher:8083")
+REPORT = f"{PUBLISHER}/v1/reports/{WEEK}"
 PROMETHEUS = "http://prometheus:9090/api/v1"
 JOBS = {"ingest", "aggregator", "publisher"}
 # Seconds: two scrapes and an evaluation, with a margin.
 SCRAPED_WITHIN = 90.0
+USERS = {"ddor-publisher-http": "reader", "ddor-publisher": "publisher", "ddor-aggregator": "aggregator"}
+"""The user of PostgreSQL, by the beginning of the name of a connection; the first match applies."""
 
 
 def main() -> int:
     """Run the check that the first argument names."""
     try:
-        line = {"report": report, "prometheus": prometheus}[sys.argv[1]]()
+        line = {"report": report, "users": users, "prometheus": prometheus}[sys.argv[1]]()
     except (AssertionError, OSError, KeyError) as wrong:
         sys.stderr.write(f"{type(wrong).__name__}: {wrong}\n")
         return 1
@@ -50,6 +59,31 @@ def report() -> str:
     _same("records not yet counted", sum(row["lag"] for row in status["partitions"]), 0)
     _same("reports not yet sent", status["totals"]["unsent"], 0)
     return f"3,083 issued, 206 declined, 157 in ten, Clark 51, Nassau 38; {read:,} records, digest {figures['digest']}"
+
+
+def users() -> str:
+    """Check that each service is connected to PostgreSQL as its own user. Needs the administrator's address."""
+    _get(f"{PUBLISHER}/v1/reports")  # opens a connection for readers
+    connected = asyncio.run(_connected(Path(os.environ["DDOR_POSTGRES_DSN_FILE"]).read_text().strip()))
+    for name, user in connected:
+        expected = next((USERS[one] for one in USERS if name.startswith(one)), "none")
+        _same(f"user of the connection {name}", user, expected)
+    found = {user for _, user in connected}
+    _same("users with connections", found, set(USERS.values()))
+    return f"connections of {', '.join(sorted(found))}"
+
+
+async def _connected(dsn: str) -> list[tuple[str, str]]:
+    """The name and user of each connection of a service."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch(
+            "SELECT DISTINCT application_name, usename FROM pg_stat_activity"
+            " WHERE application_name LIKE 'ddor-%' AND datname = current_database()"
+        )
+    finally:
+        await connection.close()
+    return [(row["application_name"], row["usename"]) for row in rows]
 
 
 def prometheus() -> str:

@@ -12,6 +12,7 @@ import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -58,6 +59,36 @@ def test_services_have_read_only_file_systems_and_known_settings(service: dict[s
     assert service["read_only"] is True
     known = {str(field.validation_alias or f"DDOR_{name.upper()}") for name, field in Settings.model_fields.items()}
     assert {name.removesuffix("_FILE") if "DSN" in name else name for name in service["environment"]} <= known
+
+
+def test_each_service_has_only_the_database_secrets_of_its_own_users() -> None:
+    """The administrator's secrets are in PostgreSQL and in the two containers that end after their command."""
+    own = {
+        "postgres": {"postgres-password"},
+        "migrate": {"postgres-dsn"},
+        "aggregator": {"aggregator-dsn"},
+        "publisher": {"publisher-dsn", "reader-dsn"},
+        "ddor": {"operator-dsn"},
+    }
+    users = own["aggregator"] | own["publisher"] | own["ddor"]
+    own["roles"] = {"postgres-dsn", *users}
+    assert {name: set(one["secrets"]) for name, one in _SERVICES.items() if "secrets" in one} == own
+    assert set(_COMPOSE["secrets"]) == set().union(*own.values())
+    for name, one in _SERVICES.items():
+        named = {
+            value.removeprefix("/run/secrets/") for key, value in one.get("environment", {}).items() if "DSN" in key
+        }
+        assert named == own.get(name, set()) - ({"postgres-password"} | (users if name == "roles" else set())), name
+    granted = dict(
+        one.removeprefix("--user=ddor_").split("=/run/secrets/") for one in _SERVICES["roles"]["command"][2:]
+    )
+    assert granted == {role: f"{role}-dsn" for role in ("aggregator", "publisher", "reader", "operator")}
+
+
+def test_services_start_after_their_users_have_their_roles() -> None:
+    for name in ("aggregator", "publisher"):
+        assert _SERVICES[name]["depends_on"]["roles"] == {"condition": "service_completed_successfully"}
+    assert _SERVICES["roles"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
 
 
 def test_versions_are_those_that_tests_use() -> None:
@@ -122,6 +153,12 @@ def test_prepare_creates_the_files_of_the_services_once(tmp_path: Path) -> None:
     assert known.agency.name == "demo"
     assert f"DDOR_AGENCY_KEY={key}\n" in made["env"]
     assert f":{made['postgres-password']}@postgres:5432/" in made["postgres-dsn"]
+    addresses = {
+        name: urlsplit(made[f"{name}-dsn"].strip()) for name in ("aggregator", "publisher", "reader", "operator")
+    }
+    assert {name: one.username for name, one in addresses.items()} == {name: name for name in addresses}
+    assert len({made["postgres-password"], *(one.password for one in addresses.values())}) == 5
+    assert f"postgresql://operator:{addresses['operator'].password}@127.0.0.1:5432/ddor\n" in made["env"]
 
     _prepare(state, DDOR_INGEST_PORT="1234")
     again = _texts(state)
