@@ -93,7 +93,7 @@ async def test_the_services_work_with_the_rights_of_the_overlay(
         "DDOR_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "DDOR_KAFKA_SASL_MECHANISM": "PLAIN",
         "DDOR_KAFKA_SASL_USERNAME": _NAME,
-        "DDOR_KAFKA_SASLPASSWORD": PASSWORD,
+        "DDOR_KAFKA_SASL_PASSWORD": PASSWORD,
         "DDOR_KAFKA_REPLICATION": "1",
         "DDOR_POSTGRES_DSN": database,
         "DDOR_AGENCIES_FILE": str(agencies_file),
