@@ -20,6 +20,7 @@ RIGHTS: Final[Mapping[str, Sequence[Right]]] = {
     "operator": OPERATOR,
 }
 """By the name of the option for the principal."""
+DEFAULTS: Final = {name: f"User:ddor-{name}" for name in RIGHTS if name != "operator"}
 EVERYONE = "User:*"
 
 _ANY = 1
@@ -74,15 +75,13 @@ class Drift(NamedTuple):
             yield f"{one.principal}: has, beyond its rights, {one}; {_BY_HAND}"
 
 
-def required(principals: Mapping[str, str | None]) -> set[Acl]:
+def required(principals: Mapping[str, str]) -> set[Acl]:
     """The ACLs of these principals, by name of `RIGHTS`. Two services may have the same principal.
 
     Raises WrongPrincipalError.
     """
     acls = set()
     for name, principal in principals.items():
-        if principal is None:
-            continue
         if not _PRINCIPAL.fullmatch(principal) or principal == EVERYONE:
             raise WrongPrincipalError(
                 f"--{name}-principal: {principal!r} is not the principal of a user: write it as in ACLs, such as"

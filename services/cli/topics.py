@@ -79,10 +79,10 @@ def apply(
         "publisher": publisher_principal,
         "operator": operator_principal,
     }
-    if any(named.values()) and not acls:
+    given = {name: principal for name, principal in named.items() if principal is not None}
+    if given and not acls:
         raise typer.BadParameter("add --acls to grant the rights of a principal")
-    defaults = {name: f"User:ddor-{name}" for name in named if name != "operator"}
-    run(_apply(check, named | {name: named[name] or one for name, one in defaults.items()} if acls else None))
+    run(_apply(check, kafka_acls.DEFAULTS | given if acls else None))
 
 
 @app.command()
@@ -121,7 +121,7 @@ async def _grow(name: str, wanted: int) -> None:
     out.print(f"{name}: {there} partitions before, {wanted} now")
 
 
-async def _apply(check: bool, principals: Mapping[str, str | None] | None = None) -> int:
+async def _apply(check: bool, principals: Mapping[str, str] | None = None) -> int:
     wanted = None if principals is None else kafka_acls.required(principals)
     loaded = settings.load()
     admin = AIOKafkaAdminClient(**kafka.client(loaded, "ddor-topics"))

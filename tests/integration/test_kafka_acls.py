@@ -278,7 +278,7 @@ async def test_two_services_may_have_one_user(system: System) -> None:
     assert len(lines) == len(set(RIGHTS["ingest"]) | set(RIGHTS["aggregator"])), done.output
 
 
-@pytest.mark.parametrize("principal", ["ddor-ingest", "User:*", "User:"])
+@pytest.mark.parametrize("principal", ["ddor-ingest", "User:*", "User:", ""])
 async def test_a_principal_that_is_not_one_user_is_refused(system: System, principal: str) -> None:
     done = await system.ddor(None, "topics", "apply", "--acls", f"--ingest-principal={principal}")
     assert (done.exit_code, "--ingest-principal: " in done.err) == (2, True), done.output

@@ -8,7 +8,7 @@ from services.cli import acls
 from services.cli.acls import Acl, WrongPrincipalError
 from services.runtime.kafka_rights import AGGREGATOR, INGEST, Operation, Resource
 
-_INGEST = {"ingest": "User:i", "operator": None}
+_INGEST = {"ingest": "User:i"}
 _PREFIXED, _DENY = 4, 2
 _TOPIC = Resource.TOPIC
 
