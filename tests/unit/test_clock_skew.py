@@ -74,7 +74,7 @@ def test_kafkas_time_is_that_of_the_quorums_leader() -> None:
 @pytest.mark.parametrize(
     ("code", "topics", "expected"),
     [
-        (31, [], "ClusterAuthorizationFailedError"),
+        (31, [], "Kafka denies this user Describe on the cluster: run `ddor topics apply --acls`"),
         (0, _response(2, error=3), "UnknownTopicOrPartitionError"),
         (0, _response(leader=-1), "names no leader"),
         (0, [], "names no leader"),
