@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from schemas.log import RecordAddress, Vector
 from schemas.report import Change, Figures, JurisdictionRow, Policy, Report, Tables
 from schemas.week import ReportingCalendar, ReportingWeek, Weekday
 from services.aggregator.transaction import transaction
-from services.cli import verify_announcement, verify_inputs, verify_replay
+from services.cli import verify_announcement, verify_inputs, verify_replay, verify_site
 from services.cli.console import FAILED, err, out, run
 from services.cli.queries import SQL as CLI_SQL
 from services.cli.verify_document import CHAIN, DERIVED, NoSuchReportError, check_digests, figures_of, offline
@@ -46,8 +46,8 @@ def verify(
         Path | None,
         typer.Option(
             exists=True,
-            dir_okay=False,
-            help="Check the digests of this downloaded report (.json) instead, without Kafka and PostgreSQL.",
+            help="Check the digests of this downloaded report (.json) instead, without Kafka and PostgreSQL. Or, of a"
+            " directory that 'ddor site' wrote, the digests of all revisions and their chain.",
         ),
     ] = None,
     previous: Annotated[
@@ -71,7 +71,12 @@ def verify(
     - 1: there are differences, which are printed
     - 2: the report cannot be verified
     """
-    run(_verify(what) if against is None else offline(against, previous))
+    if against is None:
+        run(_verify(what))
+    elif against.is_dir():
+        run(verify_site.check(against))
+    else:
+        run(offline(against, previous))
 
 
 async def _verify(what: str) -> int:
@@ -104,16 +109,21 @@ async def _verify(what: str) -> int:
             await _check_replay(loaded, document, inputs, context, findings)
         except verify_replay.LogTooShortError as error:
             if not findings.differ:
+                _print_replaced(context.replaced)
                 raise
             findings.note(False, "replay", str(error))
     if not findings.differ:
         await verify_replay.note_right(loaded, week)
-    for gone in context.replaced if findings.differ else ():
+    _print_replaced(context.replaced if findings.differ else ())
+    return FAILED if findings.differ else 0
+
+
+def _print_replaced(replaced: Iterable[asyncpg.Record]) -> None:
+    for gone in replaced:
         on = gone["replaced_at"].date()
         err.print(
             f"{gone['partition']}: the log was replaced on {on}; records counted from the old log cannot be replayed"
         )
-    return FAILED if findings.differ else 0
 
 
 @dataclass(frozen=True, slots=True)

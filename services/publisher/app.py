@@ -18,7 +18,7 @@ from services.publisher.clock_skew import LIMIT
 from services.publisher.desk.access import DeskKey
 from services.publisher.desk.desk import Desk
 from services.publisher.desk.routes import DeskRoutes
-from services.publisher.inputs import ReportInputs, current
+from services.publisher.inputs import ReportInputs, of_settings
 from services.publisher.leader import LeaderSession
 from services.publisher.site.about import About
 from services.publisher.site.openapi import document
@@ -32,8 +32,6 @@ from services.runtime.errors import ConfigurationError
 from services.runtime.kafka_rights import MissingRightError
 from services.runtime.settings import Settings
 from services.runtime.supervise import Supervisor
-
-_DEMONSTRATION = "Demonstration data."
 
 
 def declare(broker: KafkaBroker) -> None:
@@ -59,15 +57,7 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
     def inputs() -> ReportInputs:
         known = agencies.current()
         assert known is not None, "valid at start; after an invalid edit, the last valid content is used"
-        notes = [settings.note or _DEMONSTRATION] if settings.demonstration else []
-        return current(
-            settings.calendar,
-            known,
-            demonstration=settings.demonstration,
-            notes=notes,
-            line_list=settings.line_list,
-            legal_basis=settings.line_list_basis,
-        )
+        return of_settings(settings, known)
 
     stopping = asyncio.Event()
     reports = Site(

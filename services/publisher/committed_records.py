@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 
 from services.runtime import kafka, kafka_access, kafka_rights, transactions
 from services.runtime.transactions import OpenTransactionError
@@ -25,6 +26,7 @@ async def read_committed(
 
     OpenTransactionError if a producer's open transaction hides records and does not end in time. The hidden records may
     be committed later, so a reader that ignored them could treat sent messages as unsent.
+    UnknownTopicOrPartitionError if Kafka lacks the topic.
     """
     partition = TopicPartition(topic, 0)
     everything = AIOKafkaConsumer(**client, enable_auto_commit=False)
@@ -51,7 +53,7 @@ async def read_committed(
 
 async def _decided(everything: AIOKafkaConsumer, consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
     """The end offset for committed records, once every transaction below the current end is committed or aborted."""
-    high = (await everything.end_offsets([partition]))[partition]
+    high = await _end(everything, partition)
     clock = asyncio.get_running_loop().time
     deadline = clock() + TIMEOUT_SECONDS
     while True:
@@ -62,3 +64,15 @@ async def _decided(everything: AIOKafkaConsumer, consumer: AIOKafkaConsumer, par
             blocked = transactions.message(f"{partition.topic}/{partition.partition}", stable)
             raise OpenTransactionError(f"{blocked}; see the runbook open-transaction")
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    """The end of the partition. UnknownTopicOrPartitionError if Kafka lacks it: the client would only time out."""
+    try:
+        end: int = (await consumer.end_offsets([partition]))[partition]
+    except KafkaTimeoutError:
+        cluster = await consumer._client.fetch_all_metadata()
+        if not cluster.partitions_for_topic(partition.topic):
+            raise UnknownTopicOrPartitionError(partition) from None
+        raise
+    return end

@@ -26,10 +26,12 @@ from services.publisher.gates import Thresholds
 from services.publisher.policy_registry import PolicyRegistry
 from services.runtime.agencies import Agencies, matches
 from services.runtime.errors import CallerError
+from services.runtime.settings import Settings
 
 Table = Mapping[str, Mapping[str, str]]
 """A code list: code, column, text."""
 
+_DEMONSTRATION = "Demonstration data."
 _TABLES = ("offenses", "reasons", "forms", "countries")
 JURISDICTION_POLICIES = "jurisdiction_policies"
 """The registry of policies limiting detainers: an input of each report that was made after the first load of one."""
@@ -184,6 +186,19 @@ def current(
         "rules": {"acceptance": RULES_VERSION},
     }
     return ReportInputs({name: rfc8785.dumps(content) for name, content in contents.items()} | code_lists())
+
+
+def of_settings(settings: Settings, agencies: Agencies) -> ReportInputs:
+    """The inputs of a report that a publisher with these settings makes now."""
+    notes = [settings.note or _DEMONSTRATION] if settings.demonstration else []
+    return current(
+        settings.calendar,
+        agencies,
+        demonstration=settings.demonstration,
+        notes=notes,
+        line_list=settings.line_list,
+        legal_basis=settings.line_list_basis,
+    )
 
 
 def code_lists() -> dict[str, bytes]:

@@ -2,6 +2,8 @@
 
 The outbox retains each message that this publisher sent. It lacks those of revisions that `ddor recover` restored, and
 those that an earlier release deleted 30 days after sending. The topic has them, byte for byte.
+
+After the loss of the topic, the opposite: `send_again` lets the relay send the messages that the topic lacks.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from schemas.topics import CONTENT_TYPE, REPORT_READY
 from services.publisher import announcements
 from services.publisher.announcements import Announced
 from services.publisher.queries import SQL
+from services.runtime.errors import CallerError
 from services.runtime.logs import get
 
 log = get(__name__)
@@ -39,6 +42,29 @@ async def complete(connection: asyncpg.Connection[Any], client: Mapping[str, Any
                 await _add(connection, one)
     log.info("messages-completed", messages=len(found), not_on_topic=len(lacking) - len(found))
     return len(found)
+
+
+class PublisherLeadsError(CallerError):
+    """A publisher runs and sends announcements. Stop all publishers, then run this again."""
+
+
+async def send_again(connection: asyncpg.Connection[Any], client: Mapping[str, Any]) -> list[str]:
+    """Mark the sent announcements that the topic lacks as unsent. Returns the ids of their events.
+
+    The next relay sends the same bytes, in the order of publication. Of each week, the newest revision is sent to
+    `report-latest`, too. The caller must end the session of the connection afterwards: it holds the lead, so that no
+    publisher sends in the meantime. Raises PublisherLeadsError.
+    """
+    if not await connection.fetchval(SQL["try_lead"]):
+        raise PublisherLeadsError("a publisher leads this database: stop all publishers, then run this again")
+    async with aclosing(announcements.read(client)) as listed:
+        present = {(one.event_id, one.value) async for one in listed if isinstance(one, Announced)}
+    sent = await connection.fetch(SQL["sent_announcements"])
+    lost = [row for row in sent if (row["event_id"], row["value"]) not in present]
+    async with connection.transaction():
+        await connection.execute(SQL["send_again"], [row["id"] for row in lost])
+        await connection.execute(SQL["send_latest_again"], [row["id"] for row in lost])
+    return [row["event_id"] for row in lost]
 
 
 async def _lacking(connection: asyncpg.Connection[Any]) -> set[str]:

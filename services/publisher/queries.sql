@@ -321,6 +321,22 @@ DELETE FROM outbox o USING (
 -- The ids of the messages for report-ready, sent or not.
 SELECT headers ->> 'id' AS event_id FROM outbox WHERE topic = 'report-ready'
 
+-- name: sent_announcements
+SELECT id, headers ->> 'id' AS event_id, value FROM outbox
+WHERE topic = 'report-ready' AND sent_at IS NOT NULL ORDER BY id
+
+-- name: send_again
+UPDATE outbox SET sent_at = NULL, sent_offset = NULL WHERE id = ANY ($1::bigint[])
+
+-- name: send_latest_again
+-- Of each week, the newest announced revision, if it is among $1. Notices that a week is final are not on report-latest.
+INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at)
+SELECT 'report-latest', key, value, headers, timestamp_ms, created_at FROM (
+    SELECT DISTINCT ON (key) * FROM outbox
+    WHERE topic = 'report-ready' AND convert_from(value, 'UTF8')::jsonb ->> 'type' = 'report-ready'
+    ORDER BY key, id DESC
+) AS newest WHERE id = ANY ($1::bigint[]) ORDER BY id
+
 -- name: add_sent
 INSERT INTO outbox (topic, key, value, headers, timestamp_ms, created_at, sent_at, sent_offset)
 VALUES ($1, $2, $3, $4, $5, $6, now(), $7)

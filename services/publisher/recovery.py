@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from datetime import date, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from schemas.log import Vector
 from services.publisher import announcements
 from services.publisher.announcements import Announced, Unreadable
 from services.publisher.closing import WRITTEN, State
+from services.publisher.inputs import ReportInputs
 from services.publisher.queries import SQL
 from services.publisher.store import Store
 from services.runtime.errors import CallerError, InvariantError
@@ -95,6 +96,20 @@ def _is_new(one: Announced, known: dict[tuple[date, int], str], final: set[date]
     return is_new
 
 
+async def complete_inputs(
+    connection: asyncpg.Connection[Any], documents: Iterable[Mapping[str, Any]], current: ReportInputs
+) -> list[str]:
+    """Store the current inputs that these documents name. Returns the named inputs that are missing after that."""
+    named = {sha256: name for one in documents for name, sha256 in one["inputs"].items()}
+    lacking = named.keys() - {row["sha256"] for row in await connection.fetch(SQL["inputs"], list(named))}
+    current = current.with_policies(await connection.fetchval(SQL["newest_policies"]))
+    for name, content in current.contents.items():
+        if current.digests[name] in lacking:
+            await connection.execute(SQL["add_input"], current.digests[name], name, content)
+            lacking = lacking - {current.digests[name]}
+    return sorted(named[sha256] for sha256 in lacking)
+
+
 async def disregarded(connection: asyncpg.Connection[Any]) -> set[tuple[str, str]]:
     """The address and SHA-256 of each unreadable record that an operator has disregarded."""
     return {(row["subject"], row["sha256"]) for row in await connection.fetch(SQL["disregarded"])}
@@ -113,8 +128,19 @@ async def disregard(connection: asyncpg.Connection[Any], client: Mapping[str, An
     await connection.execute(SQL["add_action"], by, DISREGARD, where, detail)
 
 
-async def restore(connection: asyncpg.Connection[Any], store: Store, one: Announced, by: str, now: datetime) -> None:
-    """Write an announced revision to the database, and set the week's state to published or final."""
+async def restore(
+    connection: asyncpg.Connection[Any],
+    store: Store,
+    one: Announced,
+    by: str,
+    now: datetime,
+    *,
+    complete: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an announced revision to the database, and set the week's state to published or final.
+
+    `complete` is its whole document, if there is a copy of it; otherwise the announcement has to do.
+    """
     close = (await store.closes()).get(one.week)
     state = close.state if close else State.OPEN
     if one.final:
@@ -126,7 +152,7 @@ async def restore(connection: asyncpg.Connection[Any], store: Store, one: Announ
     tip = await connection.fetchrow(SQL["tip"])
     await connection.execute(
         SQL["add_report"], one.week, one.revision, data["cause"], one.digest, data["figures_digest"],
-        data["previous_digest"], document(one), one.published_at, tip["sequence"] + 1 if tip else 1,
+        data["previous_digest"], complete or document(one), one.published_at, tip["sequence"] + 1 if tip else 1,
     )  # fmt: skip
     await connection.execute(SQL["restore_close"], one.week, Vector.from_json(data["offsets"]).to_json())
     if state not in WRITTEN:

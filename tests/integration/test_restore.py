@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from schemas.week import ReportingWeek
 from services.publisher import recovery
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
-from tests.support import commands, database_outcome, events, model
+from tests.support import commands, database_outcome, events, model, runbook
 from tests.support.batches import accepted
 from tests.support.life import both, changes, detainer, living, prove_chain
 from tests.support.local_parts import new_database
@@ -50,36 +49,35 @@ def another(chosen: Settings, postgres: PostgresPart) -> Iterator[Settings]:
         yield chosen.model_copy(update={"postgres_dsn": SecretStr(dsn)})
 
 
-async def _run(*command: str | Path) -> None:
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-
-
 async def test_invariant_5_a_restored_backup_continues_from_the_published_revisions(
     chosen: Settings, another: Settings, week: ReportingWeek, tools: Path, tmp_path: Path
 ) -> None:
     second, third = chosen.calendar.next(week), chosen.calendar.next(chosen.calendar.next(week))
     attested = events.attesting(events.attested(str(week), issued=3, declined=3))
-    backup = tmp_path / "backup"
+    backup, site = tmp_path / "backup", tmp_path / "site"
     log = [*both(range(3), week), attested]
     async with living(chosen, week) as life:
         await life.write(*log)
         await life.close(week)
         await life.send()
-        await _run(tools / "pg_dump", "--format=custom", f"--file={backup}", chosen.postgres_dsn.get_secret_value())
+        await runbook.run("dump", commands.environment(chosen) | {"DUMP": str(backup)}, tools)
         log.append(detainer("declined", 10, week))
         await life.write(log[-1])
         await life.close(second)
         await life.send()
         lost = await life.report(week)
         assert lost["revision"] == 2
-    await _run(tools / "pg_restore", "--exit-on-error", f"--dbname={another.postgres_dsn.get_secret_value()}", backup)
+        kept = site / "v1" / "reports" / str(week) / "revisions" / "2.json"
+        kept.parent.mkdir(parents=True)
+        kept.write_text(json.dumps(lost))
+    await runbook.run("restore-dump", commands.environment(another) | {"DUMP": str(backup)}, tools)
     async with living(another, week) as life:
         assert await life.revisions() == [(str(week), 1, "initial")]
         with pytest.raises(recovery.RecoveryNeededError, match="2 announcements"):
             await recovery.check(life.connection, client(another))
-        done = await commands.ddor(another, "recover", "--by", "Ada")
+        done = await commands.ddor(another, "recover", "--by", "Ada", "--documents", str(site))
         assert done.exit_code == 0, done.output
+        assert f"{week}@2: has a line list, so it is recovered from its announcement" in done.output
         await recovery.check(life.connection, client(another))
         log.append(detainer("declined", 11, week))
         await life.write(log[-1])

@@ -51,7 +51,10 @@ canonical = json.dumps(report, sort_keys=True, separators=(",", ":"), ensure_asc
 print(hashlib.sha256(canonical.encode()).hexdigest() == digest)' v1/reports/WEEK.json
 
 3. That none is missing. Each revision names the digest of the one published before it in "previous_digest", so the
-   newest digest above covers all of them. Compare it with another copy, or with the topic report-ready.
+   newest digest above covers all of them. Compare it with another copy, or with the topic report-ready. This checks
+   all digests and the chain:
+
+     ddor verify --against .
 """
 
 
