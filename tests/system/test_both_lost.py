@@ -25,6 +25,8 @@ from tests.support.local_parts import started
 from tests.support.positions import Connection, next_offsets
 from tests.support.publishing import new_week
 
+pytestmark = pytest.mark.long("the loss of Kafka besides that of the database, which test_restore_database.py shows")
+
 
 @pytest.fixture
 def programs() -> Path:
