@@ -54,6 +54,7 @@ class Server:
 
     async def archived(self, connection: Connection) -> None:
         """Wait until all changes so far are in the archive."""
+        await connection.fetchval("SELECT pg_create_restore_point('archived')")  # an empty segment is not switched
         name: str = await connection.fetchval("SELECT pg_walfile_name(pg_switch_wal())")
 
         async def is_there() -> bool:
