@@ -26,7 +26,7 @@ from tests.support.batches import accepted
 from tests.support.in_process import is_ready, running
 from tests.support.kafka_log import Message
 from tests.support.life import Life, both, detainer, living, prove_chain
-from tests.support.positions import Connection, halted
+from tests.support.positions import Connection, halted, next_offsets
 from tests.support.processes import SINGLE
 from tests.support.publishing import ANY_SKEW, Hands, new_week
 from tests.support.waiting import until
@@ -94,6 +94,7 @@ async def test_after_the_loss_of_kafka_no_report_changes_and_counting_continues(
             (str(week), 2, "scheduled"),
         ]
         clock = Hands(life.publisher.clock.now)
+    lost = {one for one, at in (await next_offsets(connection)).items() if at}
     reports, messages = await _reports(connection), await _announced(bootstrap)
     latest = dict(await _announced(bootstrap, REPORT_LATEST))
 
@@ -108,12 +109,21 @@ async def test_after_the_loss_of_kafka_no_report_changes_and_counting_continues(
             assert (await serving.get(f"/v1/reports/{week}")).json()["revision"] == 2, "reports are served"
             await runbook.run("topics", variables)
             await until(partial(is_ready, serving), "the publisher ready")
-            lost = await until(partial(halted, connection), "partitions halted")
-            assert all(one.startswith("PositionLost: the log ends at offset 0") for one in lost.values())
+
+            async def all_halted() -> bool:
+                return (await halted(connection)).keys() == lost
+
+            await until(all_halted, "every partition that was read halted")
+            reasons = (await halted(connection)).values()
+            assert all(one.startswith("PositionLost: the log ends at offset 0") for one in reasons)
             status = await commands.ddor(chosen, "status")
             assert status.exit_code == 1
             assert status.output.count("PositionLost") == len(lost)
-            assert f"ddor_aggregator_unread_partitions {len(lost)}.0" in (await counting.get("/metrics")).text
+
+            async def alert_is_on() -> bool:
+                return f"ddor_aggregator_unread_partitions {len(lost)}.0" in (await counting.get("/metrics")).text
+
+            await until(alert_is_on, "the metric to count the unread partitions")
             leads = await commands.ddor(chosen, "recover", "--by", "Ada", "--announce")
             assert (leads.exit_code, "stop all publishers" in leads.output) == (2, True), leads.output
         printed = await runbook.run("resume-lost", variables, programs)
