@@ -109,12 +109,13 @@ compose-try:  ## test docker-compose.yml (needs Docker)
 
 .PHONY: sbom
 SBOM ?= out/sbom.json
-sbom: .venv/dev  ## list the pinned runtime packages with their hashes as CycloneDX: SBOM=out/sbom.json
+REQUIREMENTS ?= runtime
+sbom: .venv/dev  ## list the pinned packages of the image as CycloneDX: SBOM=out/sbom.json REQUIREMENTS=runtime
 	@mkdir -p $(dir $(SBOM))
 	@$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements --output-reproducible --pyproject pyproject.toml \
-		--output-format JSON --output-file $(SBOM) requirements/runtime.txt
+		--output-format JSON --output-file $(SBOM) requirements/$(REQUIREMENTS).txt
 
 lock:  ## update requirements/*.txt from pyproject.toml (needs uv)
-	@for set in runtime: local:--extra=local dev:--extra=dev; do \
+	@for set in runtime: tracing:--extra=tracing local:--extra=local dev:--extra=dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			$${set#*:} pyproject.toml --output-file requirements/$${set%%:*}.txt || exit 1; done

@@ -132,6 +132,19 @@ def test_the_image_runs_unprivileged_from_hashed_wheels() -> None:
     assert 'ENTRYPOINT ["ddor"]' in _DOCKERFILE
     for install in re.findall(r"pip .*install (.*)", _DOCKERFILE):
         assert "--require-hashes" in install or "--no-index" in install
+    assert "ARG REQUIREMENTS=runtime\n" in _DOCKERFILE
+
+
+def test_the_packages_for_tracing_contain_those_of_the_runtime() -> None:
+    """The image installs one of the two files."""
+    runtime, tracing = (
+        set(re.findall(r"^([\w.-]+==\S+)", (_ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
+        for name in ("runtime", "tracing")
+    )
+    assert runtime
+    assert runtime < tracing
+    added = {one.partition("==")[0] for one in tracing - runtime}
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= added
 
 
 def test_prepare_creates_the_files_of_the_services_once(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def _written(path: Path) -> bytes:
     """The file that the target writes. Runs its recipe with this Python; `make` itself might install packages."""
     text = (_ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     [recipe] = re.findall(r"^\t@\$\(BIN\)/python (.*cyclonedx_py.*)$", text, re.MULTILINE)
-    arguments = shlex.split(recipe.replace("$(SBOM)", str(path)))
+    arguments = shlex.split(recipe.replace("$(SBOM)", str(path)).replace("$(REQUIREMENTS)", "runtime"))
     subprocess.run([sys.executable, *arguments], cwd=_ROOT, check=True, capture_output=True, timeout=120)
     return path.read_bytes()
 
