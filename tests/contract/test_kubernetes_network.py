@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -51,11 +52,17 @@ def test_nothing_is_permitted_by_default(name: str) -> None:
 
 @rendered
 def test_each_pod_reaches_exactly_the_servers_that_it_uses(name: str) -> None:
-    for pod in pods(documents(name)).values():
+    settings = [
+        one["data"] for key, one in of_kind(documents(name), "ConfigMap").items() if key.startswith("ddor-settings")
+    ]
+    collector = {urlsplit(one["DDOR_OTLP_ENDPOINT"]).port for one in settings if "DDOR_OTLP_ENDPOINT" in one}
+    assert bool(collector) == ("all components" in name)
+    for key, pod in pods(documents(name)).items():
         rules = [rule for policy in _policies(name, pod, "Egress") for rule in policy.get("egress", [])]
         assert all(rule["to"] for rule in rules), "an empty list permits every address"
         expected = {port for label, port in _SERVERS.items() if pod["metadata"]["labels"].get(label) == "true"}
-        assert _ports(rules) == {53, *expected}
+        traced = collector if key in ("ingest", "aggregator", "publisher") else set()
+        assert _ports(rules) == {53, *expected, *traced}
 
 
 @everywhere
