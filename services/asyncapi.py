@@ -50,18 +50,26 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """Records of one topic: the names of their schemas, the Kafka key, and headers by name with their descriptions."""
+    """Records of one topic: the names of their schemas, the Kafka key, and headers by name with their descriptions.
+
+    `optional` headers are not in every record.
+    """
 
     schemas: tuple[str, ...]
     key: Document
     headers: Mapping[str, str] = field(default_factory=dict)
+    optional: Mapping[str, str] = field(default_factory=dict)
 
 
 _ID = {"id": "The event's id. It is the same each time a report is sent, so consumers can skip duplicates."}
+_TRACE = {
+    "traceparent": "The span of ingest (W3C Trace Context), if the request is sampled. Not the attribute of the event.",
+    "tracestate": "As traceparent.",
+}
 _MESSAGES: Final = {
-    DETAINER_ISSUED: _Message(("detainer-issued",), _UUID),
-    DETAINER_DECLINED: _Message(("detainer-declined",), _UUID),
-    WEEK_ATTESTED: _Message(("week-attested",), _WEEK),
+    DETAINER_ISSUED: _Message(("detainer-issued",), _UUID, optional=_TRACE),
+    DETAINER_DECLINED: _Message(("detainer-declined",), _UUID, optional=_TRACE),
+    WEEK_ATTESTED: _Message(("week-attested",), _WEEK, optional=_TRACE),
     DETAINER_REJECTED: _Message(
         ("detainer-rejected",), _RECORD_PARTITION, headers={"id": "topic/partition/offset of the record."}
     ),
@@ -174,11 +182,12 @@ def _message(name: str, topic: str) -> Document:
     message = _MESSAGES[topic]
     headers = {"content-type": {"type": "string", "const": CONTENT_TYPE}}
     headers |= {header: {"type": "string", "description": text} for header, text in message.headers.items()}
+    optional = {header: {"type": "string", "description": text} for header, text in message.optional.items()}
     return {
         "name": name,
         "title": name,
         "contentType": "application/cloudevents+json",
-        "headers": {"type": "object", "properties": headers, "required": sorted(headers)},
+        "headers": {"type": "object", "properties": headers | optional, "required": sorted(headers)},
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "bindings": {"kafka": {"key": message.key, "bindingVersion": _BINDING}},
     }

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count as numbers
 from time import perf_counter
 from typing import NamedTuple
 
+from opentelemetry.trace import Link
+
 from schemas.log import Partition
 from schemas.week import WeekIndex
-from services.aggregator import decoding, delay
+from services.aggregator import batch_span, decoding, delay
 from services.aggregator.batch_size import BatchSize
 from services.aggregator.decoding import Batch
 from services.aggregator.reader import Reader
 from services.aggregator.spans import Span, count_records, halves, split
 from services.aggregator.store import TIMEOUT, FencedError, Store, WriteResult
-from services.runtime import metrics
+from services.runtime import metrics, tracing
 from services.runtime.errors import is_data_error, is_transient
 from services.runtime.logs import get
 
@@ -36,6 +39,8 @@ class _Decoded(NamedTuple):
     number: int
     batch: Batch
     spans: list[Span]
+    began_ns: int
+    links: Sequence[Link] = ()
 
 
 class Writer:
@@ -58,6 +63,7 @@ class Writer:
         self._next: _Decoded | None = None
         self._numbers = numbers(1)
         self._in_flight: dict[int, list[Span]] = {}
+        self._outcomes: Counter[tuple[str, str]] = Counter()
         self._error: Exception | None = None
         self._closed = False
         self._changed = asyncio.Condition()
@@ -80,8 +86,9 @@ class Writer:
         self._in_flight[number] = spans
         try:
             async with self._decode_lock:
+                began_ns, links = time.time_ns(), batch_span.links(spans)
                 batch = await self._decode(spans)
-                await self._queue(_Decoded(number, batch, spans))
+                await self._queue(_Decoded(number, batch, spans, began_ns, links))
         except BaseException:
             del self._in_flight[number]
             raise
@@ -131,12 +138,16 @@ class Writer:
                 current, self._next = self._next, None
                 self._changed.notify_all()
             began = perf_counter()
-            try:
-                await self._write(current.batch, current.spans)
-                self._report_delay(current.spans)
-            except FencedError as fenced:
-                log.info("batch-fenced", partition=str(fenced))
-                self._drop(current.spans)
+            self._outcomes.clear()
+            with batch_span.of_batch(count_records(current.spans), current.began_ns, current.links):
+                try:
+                    await self._write(current.batch, current.spans)
+                    self._report_delay(current.spans)
+                except FencedError as fenced:
+                    tracing.annotate({"ddor.fenced": True})
+                    log.info("batch-fenced", partition=str(fenced))
+                    self._drop(current.spans)
+                batch_span.counted(self._outcomes)
             metrics.BATCH_SECONDS.observe(perf_counter() - began)
             async with self._changed:
                 del self._in_flight[current.number]
@@ -183,6 +194,7 @@ class Writer:
     def _report(self, result: WriteResult) -> None:
         for (topic, outcome), number in result.outcomes.items():
             metrics.AGGREGATOR_RECORDS.labels(topic, outcome).inc(number)
+        self._outcomes += result.outcomes
         records = result.outcomes.total()
         if records:
             metrics.BATCH_RECORDS.observe(records)

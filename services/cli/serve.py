@@ -10,7 +10,7 @@ from importlib import import_module
 import typer
 
 from services.cli.console import report_caller_errors
-from services.runtime import http, logs, settings
+from services.runtime import http, logs, settings, tracing
 from services.runtime.errors import ConfigurationError
 
 _SERVE = """{serves} until the process receives SIGTERM.
@@ -53,6 +53,7 @@ def service(name: str, summary: str, serves: str) -> typer.Typer:
     def serve() -> None:
         loaded = settings.load()
         logs.configure(loaded, name)
+        tracing.start(loaded, name)
         port = getattr(loaded, f"{name}_port")
         _check_address(loaded.host, port, f"DDOR_{name.upper()}_PORT")
         gc.disable()  # as in `main`; `http.serve` enables it again
@@ -63,6 +64,7 @@ def service(name: str, summary: str, serves: str) -> typer.Typer:
             port,
             connections=loaded.connections,
             per_address=loaded.connections_per_address,
+            ended=tracing.stop,
         )
 
     return group

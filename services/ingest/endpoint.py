@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from schemas.acceptance import MAX_EVENT_BYTES
 from schemas.instant import microseconds
 from schemas.week import ReportingCalendar
-from services.ingest import intake, responses
+from services.ingest import intake, request_spans, responses
 from services.ingest.admission import Admission
 from services.ingest.body import batch, binary, compression, media_types
 from services.ingest.body.compression import Inflator
@@ -35,7 +36,7 @@ from services.ingest.responses import RETRY, EarlyResponse
 from services.ingest.stream.receipt_buffer import DiskBudget, ReceiptBuffer
 from services.ingest.stream.response import respond
 from services.ingest.stream.windows import Judge, Store, WindowContext
-from services.runtime import metrics
+from services.runtime import metrics, tracing
 from services.runtime.agencies import AgenciesFile, Agency
 from services.runtime.clock import Clock
 from services.runtime.connection_limits import AUTHENTICATED
@@ -72,22 +73,25 @@ class EventsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process one event, a batch, or a stream of lines."""
-        try:
-            response = await self._respond(scope, receive, send)
-        except EarlyResponse as early:
-            response = early.response
-        except FramingError as error:
-            headers = {"Connection": "close"} if error.status == 408 else None
-            response = problem(error.status, error.code, error.detail, headers)
-        except TooManyRequestsError as error:
-            response = _too_many_requests(error)
-        except CutOffError:
-            return
-        if response:
-            await response(scope, receive, send)
+        with ExitStack() as stack:
+            try:
+                response = await self._respond(scope, receive, send, stack)
+            except EarlyResponse as early:
+                response = early.response
+            except FramingError as error:
+                headers = {"Connection": "close"} if error.status == 408 else None
+                response = problem(error.status, error.code, error.detail, headers)
+            except TooManyRequestsError as error:
+                response = _too_many_requests(error)
+            except CutOffError:
+                tracing.annotate({"error.type": "CutOffError"})
+                return
+            if response:
+                request_spans.responded(response.status_code)
+                await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
-        """The response; None if it was streamed."""
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, stack: ExitStack) -> Response | None:
+        """The response; None if it was streamed. The span of the request ends with `stack`."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         by_name = dict(headers)
         client = scope["client"][0] if scope.get("client") else None
@@ -95,6 +99,7 @@ class EventsEndpoint:
         agency = self._authenticate(key, client)
         if mark_authenticated := scope.get("state", {}).get(AUTHENTICATED):
             mark_authenticated()  # other connection limits apply from here on
+        stack.enter_context(request_spans.of_request(headers, agency.name))
         media_type = media_types.of_body(headers, by_name)
         strict = is_strict(media_types.values(headers, b"prefer"))
         streamed = media_type == LINES and not strict
@@ -104,6 +109,7 @@ class EventsEndpoint:
         inflator = compression.inflator(by_name.get(b"content-encoding", b"").decode("latin-1"))
         with self._requests.acquire(agency.name, _slots(streamed, inflator)):
             if streamed:
+                request_spans.responded(207)
                 await self._stream(receive, send, inflator, lambda: self._window(key, client))
                 return None
             body = await read_all(receive, by_name.get(b"content-length", b""), inflator)
@@ -138,7 +144,7 @@ class EventsEndpoint:
 
     async def _window(self, key: str, client: str | None) -> WindowContext:
         agency, lines = await self._admission.window(key, client)
-        return WindowContext(lines, self._judge(agency), self._store(agency))
+        return WindowContext(lines, self._judge(agency), self._store(agency, window=True))
 
     def _judge(self, agency: Agency) -> Judge:
         calendar, now = self._calendar, microseconds(self._clock())
@@ -149,13 +155,18 @@ class EventsEndpoint:
 
         return judge
 
-    def _store(self, agency: Agency) -> Store:
+    def _store(self, agency: Agency, *, window: bool = False) -> Store:
         def store(judged: list[Judged]) -> Coroutine[Any, Any, list[Receipt]]:
             # Counted now, because the next window checks the rate before this one is stored.
             self._admission.took(agency, len(judged))
-            return self._stored(agency, judged, perf_counter())
+            stored = self._stored_in_span if window else self._stored
+            return stored(agency, judged, perf_counter())
 
         return store
+
+    async def _stored_in_span(self, agency: Agency, judged: list[Judged], began: float) -> list[Receipt]:
+        with request_spans.of_window(agency.name, len(judged)):
+            return await self._stored(agency, judged, began)
 
     async def _stored(self, agency: Agency, judged: list[Judged], began: float) -> list[Receipt]:
         producer = self.producer
@@ -177,6 +188,7 @@ class EventsEndpoint:
             metrics.INGEST_EVENTS.labels(kind, status, code or "").inc(count)
             if code in _NOT_ALLOWED:
                 log.warning("refused", code=code, agency=agency.name, events=count)
+        request_spans.counted(outcomes)
         statuses: set[str] = {status for _, status, _ in outcomes}
         if "accepted" in statuses:
             metrics.AGENCY_LAST_EVENT.labels(agency.name).set(self._clock().timestamp())

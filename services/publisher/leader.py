@@ -12,6 +12,7 @@ import asyncpg
 
 from schemas.log import Partition, Vector
 from services.publisher import clock_skew, closing, kept_messages, recovery
+from services.publisher.close_trace import CloseTrace
 from services.publisher.closing import CaptureBarrier, Close, Drain, Publish, Schedule, State, Wait
 from services.publisher.end_offsets import EndOffsets
 from services.publisher.inputs import ReportInputs
@@ -62,6 +63,7 @@ class LeaderSession:
         self._skew = skew
         self._gates_evaluated_at: datetime | None = None
         self._unproven: tuple[date, datetime, str] | None = None
+        self._trace = CloseTrace()
 
     async def session(self, up: Callable[[], None]) -> None:
         """Wait for the lead, then advance until an error ends the session.
@@ -95,11 +97,13 @@ class LeaderSession:
             await ends.start()
             access = AccessCheck((*RELAY, *DESCRIBE_EVENTS))
             store = Store(connection, self._settings.calendar, self._settings.hold)
+            stack.callback(self._trace.end)
             while True:
                 await self._check_postgres_clock(connection)
                 await ends.check(access)
                 # First, so that written reports are sent even if the next week cannot be proven.
-                await relay.run(self._clock())
+                with self._trace.send():
+                    await relay.run(self._clock())
                 await relay.prune(self._clock())
                 acted = await self.step(store, ends)
                 up()
@@ -139,12 +143,13 @@ class LeaderSession:
             case Wait():
                 pass
             case CaptureBarrier(week):
-                await self._check_kafka_clock(ends)
-                close, barrier = closes.get(week.first), await ends.read()
-                if lost := _names(positions.vector.shortfall(barrier)):
-                    # A barrier below the positions would prove nothing.
-                    raise LogLostError(f"the log of {', '.join(lost)} ends below the counted offset")
-                await store.set_barrier(week.first, close.state if close else State.OPEN, barrier, now)
+                with self._trace.capture(week.first):
+                    await self._check_kafka_clock(ends)
+                    close, barrier = closes.get(week.first), await ends.read()
+                    if lost := _names(positions.vector.shortfall(barrier)):
+                        # A barrier below the positions would prove nothing.
+                        raise LogLostError(f"the log of {', '.join(lost)} ends below the counted offset")
+                    await store.set_barrier(week.first, close.state if close else State.OPEN, barrier, now)
                 log.info("barrier-captured", week=str(week))
                 acted = True
             case Drain(week, shortfall):
@@ -175,10 +180,12 @@ class LeaderSession:
         if close.state is State.HALTED:
             await store.move(step.week.first, State.HALTED, State.DRAINING, now)
             return True
-        await self._check_kafka_clock(ends)
-        self._gates_evaluated_at = now
-        written = await self._write_report(step, store, close, since)
-        _log_written(written)
+        with self._trace.write(step.week.first):
+            await self._check_kafka_clock(ends)
+            self._gates_evaluated_at = now
+            written = await self._write_report(step, store, close, since)
+            _log_written(written)
+            self._trace.wrote(len(written))
         return bool(written)
 
     async def _write_report(self, step: Publish, store: Store, close: Close, since: datetime) -> list[WrittenRevision]:

@@ -20,6 +20,7 @@ from services.publisher.queries import SQL
 from services.publisher.report import RevisionMetadata
 from services.publisher.revision_writer import RevisionWriter, WrittenRevision
 from services.publisher.snapshot import SnapshotReader, halted_in, vector_of
+from services.runtime import tracing
 from services.runtime.errors import InvariantError
 from services.runtime.logs import get
 
@@ -129,22 +130,28 @@ class Store:
         vector, halted = await self._snapshots.vector()
         waits = close.state is State.HELD and close.holds(now)
         if not waits:  # a held week was proven before and is proven again below: the proof reads the whole ledger
-            await self._snapshots.prove(week.first)
-        snapshot = await self._snapshots.read(week.first, vector)
+            with tracing.span("prove"):
+                await self._snapshots.prove(week.first)
+        with tracing.span("read"):
+            snapshot = await self._snapshots.read(week.first, vector)
         limits = inputs.thresholds
-        evidence = await self._snapshots.evidence(week, snapshot, halted, timedelta(days=limits.old_days))
-        flags = gates.flags(evidence, limits)
+        with tracing.span("evaluate gates"):
+            evidence = await self._snapshots.evidence(week, snapshot, halted, timedelta(days=limits.old_days))
+            flags = gates.flags(evidence, limits)
         if flags and close.holds(now):
             raise _HeldByGate(flags)
         if waits:
-            await self._snapshots.prove(week.first)
+            with tracing.span("prove"):
+                await self._snapshots.prove(week.first)
         inputs = inputs.with_policies(await self._snapshots.policies())
         metadata = RevisionMetadata(1, "initial", None, flags=tuple(flags), sign_offs=await self._sign_offs(week.first))
-        written = [await self._writer.write(report.draft(week, snapshot, inputs), metadata, now)]
-        await self.move(week.first, close.state, State.CLOSED, now)
-        for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
-            restated = await self._restate_scheduled(row, vector, inputs, now)
-            written += [restated] if restated else []
+        with tracing.span("write"):
+            written = [await self._writer.write(report.draft(week, snapshot, inputs), metadata, now)]
+            await self.move(week.first, close.state, State.CLOSED, now)
+        with tracing.span("restate"):
+            for row in await self._connection.fetch(SQL["newest"], week.first, provisional_since):
+                restated = await self._restate_scheduled(row, vector, inputs, now)
+                written += [restated] if restated else []
         return written
 
     async def _restate_scheduled(

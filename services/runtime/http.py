@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -20,12 +21,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.runtime import descriptors, metrics
+from services.runtime import descriptors, metrics, request_id
 from services.runtime.connection_limits import PER_ADDRESS, TOTAL, ConnectionLimiter
 from services.runtime.connection_timeouts import BoundedProtocol
 from services.runtime.logs import get
 from services.runtime.problems import problem
 from services.runtime.request_head import names_a_resource
+from services.runtime.request_id import RequestIds
 
 log = get(__name__)
 
@@ -33,6 +35,8 @@ _DRAIN_SECONDS = 15
 
 Readiness = Callable[[], Awaitable[str | None]]
 """Returns None if the service is ready, else a sentence that names what it waits for."""
+
+Ended = Callable[[], Awaitable[None]]
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -45,7 +49,9 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _server_error(_: Request, __: Exception) -> Response:
-    return problem(500, "internal-error", "Internal error; see the log of the service.")
+    # This response does not pass through the middleware.
+    headers = {request_id.HEADER: known} if (known := request_id.current()) else None
+    return problem(500, "internal-error", "Internal error; see the log of the service.", headers)
 
 
 class _RefuseEncodedPaths:
@@ -94,7 +100,7 @@ def application(
         routes=[*routes, *health],
         lifespan=live,
         exception_handlers=handlers,
-        middleware=[Middleware(_RefuseEncodedPaths)],
+        middleware=[Middleware(RequestIds), Middleware(_RefuseEncodedPaths)],
     )
     app.router.redirect_slashes = False
     app.state.stopping = stopping or asyncio.Event()
@@ -110,7 +116,9 @@ def _tune_garbage_collector() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Sets `stopping` when shutdown begins, so that endless requests can end."""
+    """Sets `stopping` when shutdown begins, so that endless requests can end. Awaits `ended` after the shutdown."""
+
+    ended: Ended | None = None
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
@@ -122,8 +130,13 @@ class _Server(uvicorn.Server):
             self._stopping.set()
         return ending
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.ended is not None:  # here, because a signal ends the process when the server has ended
+            await self.ended()
 
-def server(app: Starlette, host: str, port: int, limiter: ConnectionLimiter | None = None) -> uvicorn.Server:
+
+def server(app: Starlette, host: str, port: int, limiter: ConnectionLimiter | None = None) -> _Server:
     """The server of an application, not started, with the connection limits of `limiter`."""
     config = uvicorn.Config(
         app,
@@ -136,12 +149,21 @@ def server(app: Starlette, host: str, port: int, limiter: ConnectionLimiter | No
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         timeout_keep_alive=30,
         server_header=False,
+        reset_contextvars=True,  # a pipelined request must not have the ids of the request before it
     )
     return _Server(config, app.state.stopping)
 
 
-def serve(app: Starlette, host: str, port: int, *, connections: int = TOTAL, per_address: int = PER_ADDRESS) -> None:
-    """Run until SIGTERM or SIGINT. Then stop accepting, finish open requests (at most 15 seconds), and close.
+def serve(
+    app: Starlette,
+    host: str,
+    port: int,
+    *,
+    connections: int = TOTAL,
+    per_address: int = PER_ADDRESS,
+    ended: Ended | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT. Then stop accepting, finish open requests (at most 15 seconds), and await `ended`.
 
     `connections` is the maximum number of open connections. Clients that have not authenticated may have at most half
     of them, and `per_address` from one address. Raises ConfigurationError if the limit on open files is too low.
@@ -149,6 +171,7 @@ def serve(app: Starlette, host: str, port: int, *, connections: int = TOTAL, per
     descriptors.ensure(connections)
     _tune_garbage_collector()
     running = server(app, host, port, ConnectionLimiter(connections, per_address))
+    running.ended = ended
     running.run()
     if not running.started:
         raise SystemExit(3)

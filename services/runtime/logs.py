@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import asyncpg
 import structlog
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
+from services.runtime import request_id
 from services.runtime.settings import Settings
 
 # Without local variables, which can contain keys, passwords and events.
@@ -66,7 +68,7 @@ def _text() -> structlog.dev.ConsoleRenderer:
 def configure(settings: Settings, service: str) -> None:
     """Send structlog and the standard library's loggers to stderr in one format, as JSON or for a terminal."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        lambda _logger, _method, event: {"service": service, **_ids(), **event},
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -100,7 +102,15 @@ def configure(settings: Settings, service: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # Logs an error on each start of a new cluster because a group has no coordinator yet. Only the lag uses a group.
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
-    structlog.contextvars.bind_contextvars(service=service)
+
+
+def _ids() -> dict[str, str]:
+    """The ids of the request and of the span that the task processes."""
+    known, span = request_id.current(), get_current_span().get_span_context()
+    ids = {} if known is None else {"request_id": known}
+    if span.is_valid:
+        ids |= {"trace_id": format_trace_id(span.trace_id), "span_id": format_span_id(span.span_id)}
+    return ids
 
 
 def _without_rows(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

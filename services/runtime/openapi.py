@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.runtime import request_id
+
 Document = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
@@ -28,7 +30,14 @@ _PROBLEM: Document = {
         "status": {"type": "integer"},
         "code": {"type": "string"},
         "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "The X-Request-ID of the response."},
     },
+}
+_REQUEST_ID = {
+    request_id.HEADER: {
+        "description": "The id of this request in the log of the service: the client's, or a new one.",
+        "schema": {"type": "string", "pattern": f"^{request_id.PATTERN}$"},
+    }
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
@@ -38,11 +47,28 @@ def document(title: str, description: str, paths: Document, schemas: Mapping[str
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": "1", "license": {"name": "Apache-2.0"}},
-        "paths": paths | _health(),
+        "paths": _identified(paths | _health()),
         "components": {
             "schemas": {name: {**schemas, "Problem": _PROBLEM}[name] for name in sorted({*schemas, "Problem"})},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "The agency's key."}},
         },
+    }
+
+
+def _identified(paths: Document) -> Document:
+    """The paths, with the header X-Request-ID in each response."""
+    return {
+        path: {
+            method: operation
+            | {
+                "responses": {
+                    status: response | {"headers": response.get("headers", {}) | _REQUEST_ID}
+                    for status, response in operation["responses"].items()
+                }
+            }
+            for method, operation in item.items()
+        }
+        for path, item in paths.items()
     }
 
 

@@ -51,14 +51,26 @@ def _brokers(text: str) -> str:
     return ",".join(one.strip() for one in text.split(","))
 
 
-def _http_address(text: str) -> str:
+def _is_http(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # invalid port
-        right = False
-    if not right:
+        return False
+
+
+def _http_address(text: str) -> str:
+    if not _is_http(text):
         raise ValueError("must be a URL such as http://127.0.0.1:8081")
+    return text
+
+
+def _collector(text: str) -> str:
+    parts = urlsplit(text) if _is_http(text) else None
+    if parts is None or parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(
+            "must be a URL such as http://127.0.0.1:4318, without a login (set OTEL_EXPORTER_OTLP_HEADERS for one)"
+        )
     return text
 
 
@@ -132,6 +144,10 @@ class Settings(BaseSettings):
     ingest_url: Annotated[str, AfterValidator(_http_address)] = "http://127.0.0.1:8081"
     agency: str | None = None
     agency_key: SecretStr | None = None
+    otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = Field(
+        default=None, description="The address of an OpenTelemetry collector; without it, tracing is off."
+    )
+    traces_per_second: Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)] = 10.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 

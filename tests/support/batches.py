@@ -34,6 +34,7 @@ class Record:
     key: bytes | None = None
     value: bytes | None = None
     timestamp: int = -1
+    headers: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def at(self) -> Partition:

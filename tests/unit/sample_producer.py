@@ -25,11 +25,13 @@ class Batch:
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
+        self.headers: list[dict[str, bytes]] = []
 
-    def append(self, *, key: bytes, value: bytes, timestamp: None, headers: object) -> object:
+    def append(self, *, key: bytes, value: bytes, timestamp: None, headers: list[tuple[str, bytes]]) -> object:
         if self.values and sum(map(len, self.values)) + len(value) > BATCH_BYTES:
             return None
         self.values.append(value)
+        self.headers.append(dict(headers))
         return object()
 
     def close(self) -> None:
@@ -47,6 +49,7 @@ class Kafka:
     def __init__(self) -> None:
         self.log: dict[int, list[bytes]] = defaultdict(list)
         self.batches: list[int] = []
+        self.headers: list[dict[str, bytes]] = []
         self.away = asyncio.Event()
         self.away.set()
         self.holds: dict[int, asyncio.Event] = {}
@@ -127,6 +130,7 @@ class Client:
             acknowledged.set_result(Written(len(kafka.log[partition])))
             kafka.log[partition] += batch.values
             kafka.batches.append(len(batch.values))
+            kafka.headers += batch.headers
 
 
 def event(line: int, partition: int = 0, size: int = 10) -> Accepted:

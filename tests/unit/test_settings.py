@@ -146,6 +146,8 @@ def test_a_missing_secrets_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "INGEST_PORT",
         "LOG_LEVEL",
         "LOG_FORMAT",
+        "OTLP_ENDPOINT",
+        "TRACES_PER_SECOND",
     ],
 )
 def test_a_wrong_value_is_named_by_its_variable_and_never_quoted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -239,6 +241,22 @@ def test_several_brokers_may_have_spaces_between(monkeypatch: pytest.MonkeyPatch
 def test_an_invalid_address_of_ingest_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("DDOR_INGEST_URL", address)
     assert "DDOR_INGEST_URL: Value error, must be a URL such as http://127.0.0.1:8081" in refused()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "host:4318", "grpc://host", "http://host:x", "http://ada:planted@host:4318", "http://host?planted"]
+)
+def test_an_invalid_address_of_the_collector_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("DDOR_OTLP_ENDPOINT", address)
+    message = refused()
+    assert "DDOR_OTLP_ENDPOINT: Value error, must be a URL such as http://127.0.0.1:4318" in message
+    assert "planted" not in message
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "1001", "nan", "inf"])
+def test_an_invalid_rate_of_traces_is_refused(monkeypatch: pytest.MonkeyPatch, rate: str) -> None:
+    monkeypatch.setenv("DDOR_TRACES_PER_SECOND", rate)
+    assert "DDOR_TRACES_PER_SECOND: " in refused()
 
 
 @pytest.mark.parametrize("given", [{}, {"USERNAME": "ada"}, {"PASSWORD": "planted"}])

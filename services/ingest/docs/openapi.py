@@ -11,7 +11,7 @@ from schemas.attestation import WeekAttested
 from schemas.detainer import DetainerDeclined, DetainerIssued
 from services.ingest.body import batch, media_types
 from services.ingest.receipts import Receipt, Summary
-from services.runtime import openapi
+from services.runtime import openapi, request_id, trace_context
 from services.runtime.openapi import Document, content, problem, reference
 
 _DESCRIPTION = (
@@ -138,6 +138,21 @@ def _headers() -> list[Document]:
             "schema": {"type": "string"},
         },
         {"name": "Content-Encoding", "in": "header", "description": "Compression of the body.", "schema": encoding},
+        {
+            "name": request_id.HEADER,
+            "in": "header",
+            "description": f"An id for this request, in the form {request_id.PATTERN}. Otherwise ingest chooses one.",
+            "schema": {"type": "string"},
+        },
+        *(
+            {
+                "name": name,
+                "in": "header",
+                "description": "W3C Trace Context of the request. Ignored if it is malformed, or if tracing is off.",
+                "schema": {"type": "string"},
+            }
+            for name in (trace_context.PARENT, trace_context.STATE)
+        ),
         *(
             {
                 "name": f"ce-{name}",

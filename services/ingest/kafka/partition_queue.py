@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -19,18 +20,22 @@ from schemas.topics import CONTENT_TYPE
 from services.ingest.intake import Accepted
 from services.runtime.errors import InvariantError
 
-_HEADERS = [("content-type", CONTENT_TYPE.encode())]
+HEADERS = [("content-type", CONTENT_TYPE.encode())]
+"""The headers of each record."""
 
 
 class PendingWrite:
     """The events of one request for one partition. `done` is set when all of them are acknowledged."""
 
-    __slots__ = ("done", "events", "left", "offsets", "sent")
+    __slots__ = ("done", "events", "headers", "left", "offsets", "sent")
 
-    def __init__(self, events: Sequence[Accepted], offsets: dict[int, int]) -> None:
-        """`offsets` receives the offset of each acknowledged line."""
+    def __init__(
+        self, events: Sequence[Accepted], offsets: dict[int, int], headers: list[tuple[str, bytes]] = HEADERS
+    ) -> None:
+        """`offsets` receives the offset of each acknowledged line. `headers` are those of each record."""
         self.events = events
         self.offsets = offsets
+        self.headers = headers
         self.sent = 0
         self.left = len(events)
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -73,8 +78,18 @@ class _BatchSlice(NamedTuple):
 class PartitionQueue:
     """Sends writes to one partition in order, until a batch fails. The queue is then closed (see ProducerHandle)."""
 
-    def __init__(self, producer: AIOKafkaProducer, partition: Partition, failed: Callable[[], None]) -> None:
-        """`failed` is called if a batch in flight is not acknowledged."""
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        partition: Partition,
+        failed: Callable[[], None],
+        context: Context | None = None,
+    ) -> None:
+        """`failed` is called if a batch in flight is not acknowledged.
+
+        `context` is that of the task that sends batches. It serves many requests, so it must not be that of a request.
+        """
+        self._context = context
         self._producer = producer
         self._partition = partition
         self._failed = failed
@@ -90,7 +105,7 @@ class PartitionQueue:
             return
         self._waiting.append(write)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._run(), context=self._context)
 
     def close(self) -> None:
         """Send nothing more, and fail all pending writes."""
@@ -152,9 +167,10 @@ class PartitionQueue:
         while self._waiting:
             write = self._waiting[0]
             start = end = write.sent
+            headers = write.headers
             while not write.done.done() and end < len(write.events):
                 event = write.events[end]
-                if batch.append(key=event.key, value=event.value, timestamp=None, headers=_HEADERS) is None:
+                if batch.append(key=event.key, value=event.value, timestamp=None, headers=headers) is None:
                     break
                 end += 1
             if not slices and end == start and not write.done.done() and end < len(write.events):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -19,9 +20,9 @@ from aiokafka import AIOKafkaProducer
 from schemas.log import Partition
 from schemas.topics import EVENT_TOPICS
 from services.ingest.intake import PARTITIONS, Accepted, Judged, Partitions, Rejected, partitions_of
-from services.ingest.kafka.partition_queue import PartitionQueue, PendingWrite
+from services.ingest.kafka.partition_queue import HEADERS, PartitionQueue, PendingWrite
 from services.ingest.receipts import Receipt
-from services.runtime import error_messages, kafka, kafka_access
+from services.runtime import error_messages, kafka, kafka_access, tracing
 from services.runtime.kafka_access import EVERY_SECONDS, check_on
 from services.runtime.kafka_rights import INGEST, MissingRightError
 from services.runtime.logs import get
@@ -49,6 +50,7 @@ class ProducerHandle:
         self.failed = asyncio.Event()
         self._closed = False
         self._queues: dict[Partition, PartitionQueue] = {}
+        self._context = copy_context()
         self._producer = AIOKafkaProducer(
             **client,
             acks="all",
@@ -76,7 +78,7 @@ class ProducerHandle:
         """The queue of a partition."""
         queue = self._queues.get(partition)
         if queue is None:
-            queue = self._queues[partition] = PartitionQueue(self._producer, partition, self.failed.set)
+            queue = self._queues[partition] = PartitionQueue(self._producer, partition, self.failed.set, self._context)
             if self._closed:
                 queue.close()
         return queue
@@ -157,7 +159,8 @@ class EventProducer:
 
     async def _send(self, groups: Mapping[Partition, list[Accepted]], offsets: dict[int, int]) -> None:
         """Send events, and set the offset of each line that is acknowledged before the deadline."""
-        writes = {partition: PendingWrite(events, offsets) for partition, events in groups.items()}
+        headers = HEADERS + tracing.record_headers()
+        writes = {partition: PendingWrite(events, offsets, headers) for partition, events in groups.items()}
         handle = self._handle
         try:
             for partition, write in writes.items():
