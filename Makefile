@@ -96,6 +96,10 @@ contracts: .venv/dev
 	@$(BIN)/python -m deploy.monitoring.metrics_page --check
 	@$(BIN)/python -m deploy.monitoring.dashboards --check
 
+.PHONY: docs
+docs: .venv/dev  ## the documentation as a site; then open out/docs/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # promtool from PATH, or else from the image in docker-compose.yml.
 PROMTOOL ?= $(shell command -v promtool || echo docker run --rm --volume $(CURDIR)/deploy/prometheus:/rules:ro \
 	--workdir /rules --entrypoint promtool prom/prometheus:v3.5.0)

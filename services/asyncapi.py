@@ -221,7 +221,7 @@ _HEAD = f"""# Topics
 
 [asyncapi.json](asyncapi.json) is an AsyncAPI 3 document for generators and viewers: channels, messages, headers, keys
 and topic configuration. `{COMMAND}` generates it and this page from the services' declarations; a test
-fails if they are out of date. Payloads are the JSON Schemas in [schemas/golden](../../schemas/golden), with
+fails if they are out of date. Payloads are the JSON Schemas in [schemas/golden](../../schemas/golden/README.md), with
 [examples](../examples/README.md). [consumers.md](../consumers.md) is the guide for consumers.
 
 | topic | sent by | received by | key | partitions | retention |
