@@ -95,6 +95,8 @@ contracts: .venv/dev
 	@$(BIN)/python -m services.asyncapi --check
 	@$(BIN)/python -m deploy.monitoring.metrics_page --check
 	@$(BIN)/python -m deploy.monitoring.dashboards --check
+	@$(BIN)/python -m deploy.documentation.settings_page --check
+	@$(BIN)/python -m deploy.documentation.commands_page --check
 
 .PHONY: docs
 docs: .venv/dev  ## the documentation as a site; then open out/docs/index.html

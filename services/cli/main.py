@@ -8,7 +8,7 @@ from importlib import import_module
 
 import typer
 
-_COMMANDS = {
+COMMANDS = {
     "Import and publish": {
         "import": "import_file:import_file",
         "history": "history:history",
@@ -69,8 +69,8 @@ def command(name: str | None) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     ddor.callback()(_no_options)  # without a callback, Typer treats a single command as the program itself
-    is_known = any(name in commands for commands in _COMMANDS.values())
-    for heading, commands in _COMMANDS.items():
+    is_known = any(name in commands for commands in COMMANDS.values())
+    for heading, commands in COMMANDS.items():
         for known, target in commands.items():
             if not is_known or known == name:
                 _add(ddor, known, target, heading)

@@ -3,100 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.a_number import impersonal
 from schemas.week import ReportingCalendar, Weekday
-from services.runtime import zones
+from services.runtime import setting_values, zones
 from services.runtime.errors import ConfigurationError
 
+_Port = Annotated[int, Field(ge=1, le=setting_values.MAX_PORT)]
 _SECRETS = ("postgres_dsn", "reader_postgres_dsn", "kafka_sasl_password", "agency_key", "desk_key")
-
-
-def _zone(name: str) -> str:
-    try:
-        zones.zone(name)
-    except ZoneInfoNotFoundError as error:
-        raise ValueError("is not an IANA time zone, such as America/New_York") from error
-    return name
-
-
-def _weekday(value: object) -> object:
-    return Weekday[value.upper()] if isinstance(value, str) and value.upper() in Weekday.__members__ else value
-
-
-def _duration(value: object) -> object:
-    if not isinstance(value, str) or not value.isdecimal():
-        return value
-    try:
-        return timedelta(seconds=int(value))
-    except (ValueError, OverflowError) as error:
-        raise ValueError("duration is too large") from error
-
-
-def _brokers(text: str) -> str:
-    for one in text.split(","):
-        host, _, port = one.strip().rpartition(":")
-        if not host or not port.isascii() or not port.isdecimal() or not 1 <= int(port[:9]) <= _MAX_PORT:
-            raise ValueError("must be HOST:PORT, or several separated by commas, with ports from 1 to 65535")
-    return ",".join(one.strip() for one in text.split(","))
-
-
-def _is_http(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # invalid port
-        return False
-
-
-def _http_address(text: str) -> str:
-    if not _is_http(text):
-        raise ValueError("must be a URL such as http://127.0.0.1:8081")
-    return text
-
-
-def _collector(text: str) -> str:
-    parts = urlsplit(text) if _is_http(text) else None
-    if parts is None or parts.username is not None or parts.query or parts.fragment:
-        raise ValueError(
-            "must be a URL such as http://127.0.0.1:4318, without a login (set OTEL_EXPORTER_OTLP_HEADERS for one)"
-        )
-    return text
-
-
-def _hard_to_guess(key: SecretStr) -> SecretStr:
-    text = key.get_secret_value()
-    if len(text) < 20 or len(set(text)) < 8 or not (text.isascii() and text.isprintable()):
-        raise ValueError("must have at least 20 ASCII characters, 8 of them different: use a random one")
-    return key
-
-
-def _contact(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        https = parts.scheme == "https" and bool(parts.hostname) and not parts.username and parts.port != 0
-    except ValueError:  # invalid port
-        https = False
-    if len(text) > _LONGEST_CONTACT or not (_MAIL(text) or (https and _PRINTABLE(text))):
-        raise ValueError("must be a URL such as mailto:reports@example.org or https://example.org/contact")
-    return text
-
-
-_LONGEST_CONTACT = 300
-_MAIL = re.compile(r"mailto:[A-Za-z0-9.+_-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+").fullmatch
-_PRINTABLE = re.compile(r"[!-~]+").fullmatch
-_MAX_PORT = 65_535
-_Port = Annotated[int, Field(ge=1, le=_MAX_PORT)]
 
 
 class Settings(BaseSettings):
@@ -104,52 +25,126 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DDOR_", extra="ignore", frozen=True)
 
-    kafka_bootstrap: Annotated[str, AfterValidator(_brokers)] = "127.0.0.1:9092"
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
-    kafka_ssl_cafile: Path | None = None
-    kafka_replication: Annotated[int, Field(ge=1, le=9)] = 3
-    postgres_dsn: SecretStr = SecretStr("postgresql://ddor@127.0.0.1:5432/ddor")
+    kafka_bootstrap: Annotated[str, AfterValidator(setting_values.brokers)] = Field(
+        "127.0.0.1:9092", description="Brokers, separated by commas."
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Whether connections use TLS (`SSL`) and a login (`SASL`)."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How the login is proved, with `SASL_PLAINTEXT` and `SASL_SSL`."
+    )
+    kafka_sasl_username: str | None = Field(None, description="The user, with `SASL_PLAINTEXT` and `SASL_SSL`.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="The user's password.")
+    kafka_ssl_cafile: Path | None = Field(None, description="CA certificates, PEM. Default: those of the system.")
+    kafka_replication: Annotated[int, Field(ge=1, le=9)] = Field(
+        3, description="For `ddor topics`: replicas of each partition. 1 on a single broker."
+    )
+
+    postgres_dsn: SecretStr = Field(
+        SecretStr("postgresql://ddor@127.0.0.1:5432/ddor"),
+        description="A libpq connection URI: [see below](#the-address-of-postgresql).",
+    )
     reader_postgres_dsn: SecretStr | None = Field(
-        default=None, description="The publisher's connections for readers; default: postgres_dsn."
+        None,
+        description="For the publisher: the address for its pages, so that they have [a user with fewer"
+        " rights](security.md#roles-of-postgresql). Default: that of `DDOR_POSTGRES_DSN`.",
     )
-    agencies_file: Path = Path("agencies.toml")
-    zone: Annotated[str, AfterValidator(_zone)] = "America/New_York"
-    week_starts_on: Annotated[Weekday, BeforeValidator(_weekday)] = Weekday.SATURDAY
-    grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=24)
-    first_week: date | None = None
-    restatement_weeks: Annotated[int, Field(ge=0, le=520)] = 8
-    hold: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=24)
-    line_list: Literal["off", "coarse", "full"] = "off"
+
+    agencies_file: Path = Field(
+        Path("agencies.toml"),
+        description="[The agencies, their scopes](#the-agencies-file) and their [keys](client-guide.md#keys). Read"
+        " again when it changes.",
+    )
+
+    zone: Annotated[str, AfterValidator(setting_values.zone)] = Field(
+        "America/New_York", description="The time zone of the reporting week. Permanent: [see below](#the-calendar)."
+    )
+    week_starts_on: Annotated[Weekday, BeforeValidator(setting_values.weekday)] = Field(
+        Weekday.SATURDAY, description="The first day of the reporting week. Permanent: [see below](#the-calendar)."
+    )
+
+    grace: Annotated[timedelta, BeforeValidator(setting_values.duration)] = Field(
+        timedelta(hours=24), description="Time between the end of a week and its close."
+    )
+    first_week: date | None = Field(
+        None, description="First day of the earliest week that closes automatically. The publisher requires it."
+    )
+    restatement_weeks: Annotated[int, Field(ge=0, le=520)] = Field(
+        8, description="Weeks after its first publication during which a week is restated automatically."
+    )
+    hold: Annotated[timedelta, BeforeValidator(setting_values.duration)] = Field(
+        timedelta(hours=24), description="Maximum time for which a gate holds a week. Then it is published with flags."
+    )
+
+    line_list: Literal["off", "coarse", "full"] = Field(
+        "off",
+        description="A list of declines beside the report. [Decision 12](decisions/0012-line-list.md) describes what"
+        " each kind reveals, and what exact figures reveal anyway.",
+    )
     line_list_basis: Annotated[str, AfterValidator(impersonal)] | None = Field(
-        default=None, description="The law that requires a full list of declines."
+        None, description="The law that requires a full list of declines. `full` needs it."
     )
-    demonstration: bool = False
+    demonstration: bool = Field(False, description="Marks reports as demonstrations.")
     note: Annotated[str, AfterValidator(impersonal)] | None = Field(
-        default=None, description="Shown in every rendering of a demonstration report."
+        None, description="A sentence shown in every format of a demonstration report."
     )
-    contact: Annotated[str, AfterValidator(_contact), AfterValidator(impersonal)] | None = Field(
-        default=None, description="The publisher of the reports: a mail address or a page, shown on pages."
+    contact: Annotated[str, AfterValidator(setting_values.contact), AfterValidator(impersonal)] | None = Field(
+        None,
+        description="The office that publishes the reports, shown on pages: `mailto:reports@example.org` or an"
+        " `https://` address. Not the name of a person.",
     )
-    host: str = "127.0.0.1"
-    ingest_port: _Port = 8081
-    aggregator_port: _Port = 8082
-    publisher_port: _Port = 8083
-    connections: Annotated[int, Field(ge=16, le=100_000)] = 1_024
-    connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 256
-    desk_key: Annotated[SecretStr, AfterValidator(_hard_to_guess)] | None = None
-    worker: str = Field(default="", description="Name of this aggregator; default host:port.")
-    ingest_url: Annotated[str, AfterValidator(_http_address)] = "http://127.0.0.1:8081"
-    agency: str | None = None
-    agency_key: SecretStr | None = None
-    otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = Field(
-        default=None, description="The address of an OpenTelemetry collector; without it, tracing is off."
+
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    ingest_port: _Port = Field(8081, description="The port of ingest.")
+    aggregator_port: _Port = Field(8082, description="The port of the aggregator.")
+    publisher_port: _Port = Field(8083, description="The port of the publisher.")
+    connections: Annotated[int, Field(ge=16, le=100_000)] = Field(
+        1_024,
+        description="Maximum number of open connections of a service. Clients that have not sent a valid key may use"
+        " at most half of them; at the publisher, this applies to all readers. The service also needs 256 more open"
+        " files. It raises its own limit (`ulimit -n`) as far as permitted, and does not start if the limit stays too"
+        " low.",
     )
-    traces_per_second: Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)] = 10.0
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] = "console"
+    connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        256,
+        description="Maximum number of connections from one address that have not sent a valid key yet. All clients of"
+        " a proxy have the proxy's address: set it to the number of concurrent requests of the proxy.",
+    )
+    desk_key: Annotated[SecretStr, AfterValidator(setting_values.hard_to_guess)] | None = Field(
+        None,
+        description="The password of [the desk](runbooks/desk.md) of the publisher, a page for operators: at least 20"
+        " ASCII characters, random. Without it, `/desk` is 404.",
+    )
+
+    worker: str = Field(
+        "",
+        description="An aggregator's name. It must be the same after a restart, and different for each process."
+        " Default: host:port.",
+    )
+
+    ingest_url: Annotated[str, AfterValidator(setting_values.http_address)] = Field(
+        "http://127.0.0.1:8081", description="The address of ingest."
+    )
+    agency: str | None = Field(None, description="The name of the sending agency.")
+    agency_key: SecretStr | None = Field(None, description="Its key.")
+
+    otlp_endpoint: Annotated[str, AfterValidator(setting_values.collector)] | None = Field(
+        None,
+        description="The address of an OpenTelemetry collector, such as `http://127.0.0.1:4318`. Without it, tracing is"
+        " off. Needs [the extra `tracing`](tracing.md).",
+    )
+    traces_per_second: Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)] = Field(
+        10.0,
+        description="Maximum number of requests and windows of streams that a process traces in a second, whatever"
+        " clients ask for: above 0, at most 1,000.",
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least severe level.")
+    log_format: Literal["console", "json"] = Field(
+        "console",
+        description="`json`: one object per line, for machines. Lines of a request have its [`request_id`](client-guide.md#request-ids).",
+    )
 
     @model_validator(mode="before")
     @classmethod
