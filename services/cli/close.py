@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from services.cli.closing_weeks import closable, describe, place_name, print_held, system_user
-from services.cli.console import FAILED, err, impersonal, out, run, styled
+from services.cli.console import FAILED, err, impersonal, out, run, styled, table
 from services.cli.weeks import Week
 from services.publisher.closing import State
 from services.publisher.queries import SQL
@@ -115,10 +114,8 @@ def _print(report: dict[str, Any]) -> None:
         most = ", ".join(f"{place_name(row)} {row['declined']:,}" for row in top[:2])
         shares = f"{report['top_declined']:,} of {totals['declined']:,} declined in {len(top)} jurisdictions"
         out.print(f"{shares}; most: {most}", highlight=False, soft_wrap=True)
-    table = Table("Jurisdiction")
-    table.add_column("Code", no_wrap=True)
-    table.add_column("Declined", justify="right")
+    shown = table("Jurisdiction", "Code", ">Declined")
     for row in top:
-        table.add_row(place_name(row), row["geoid"], f"{row['declined']:,}")
-    out.print(table)
+        shown.add_row(place_name(row), row["geoid"], f"{row['declined']:,}")
+    out.print(shown)
     out.print(f"digest {report['digest']}", highlight=False, soft_wrap=True)

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Column, Table
 from rich.text import Text
 
 from schemas import a_number
@@ -74,6 +76,18 @@ def _one_sentence() -> Iterator[None]:
 def complain(what: str, why: object) -> None:
     """Print an error to stderr, on one line."""
     err.print(styled("red", f"{what}:", f" {why}"), highlight=False, soft_wrap=True)
+
+
+def table(*headings: str, title: str | Text = "", lines: box.Box = box.HEAVY_HEAD) -> Table:
+    """A table that cuts no heading and no cell: in a narrow terminal they fold, in a pipe they stay on one line.
+
+    A heading that begins with `>` is one of numbers, on the right. Without headings, give an empty one for each column.
+    """
+    columns = [
+        Column(Text(name.removeprefix(">")), justify="right" if name.startswith(">") else "left", overflow="fold")
+        for name in headings
+    ]
+    return Table(*columns, title=Text(title) if isinstance(title, str) else title, show_header=any(headings), box=lines)
 
 
 def styled(style: str, text: str, rest: str = "") -> Text:

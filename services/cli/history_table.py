@@ -5,46 +5,35 @@ from __future__ import annotations
 from typing import get_args
 
 from rich import box
-from rich.table import Table
 
 from services.cli.closing_weeks import place_name
-from services.cli.console import out
+from services.cli.console import out, table
 from services.cli.history_closing import ClosedWeeks, WeekReport
 from services.importer.amending import WITHDRAWN
 from services.importer.file_weeks import FileWeeks
 from services.importer.journal import Progress
 from services.importer.rows import Kind
 
-_TOP_WIDTH = 27
 _MOST_NAMED = 10
 
 
 def print_table(closed: ClosedWeeks) -> None:
-    """Print the weeks in order, in at most 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("Week", no_wrap=True)
-    table.add_column("Issued", justify="right")
-    table.add_column("Declined", justify="right")
-    table.add_column("Top jurisdiction", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    """Print the weeks in order."""
+    shown = table("Week", ">Issued", ">Declined", "Top jurisdiction", "", lines=box.SIMPLE_HEAD)
     for week in sorted([*closed.reports, *closed.held, *closed.pending]):
         report = closed.reports.get(week)
         if report is None:
-            table.add_row(str(week), "", "", "", "held" if week in closed.held else "not closed")
+            shown.add_row(str(week), "", "", "", "held" if week in closed.held else "not closed")
         else:
             issued, declined = (f"{report.totals[kind]:,}" for kind in ("issued", "declined"))
-            table.add_row(str(week), issued, declined, _most(report), "closed before" if report.before else "")
-    if table.row_count:
-        out.print(table)
+            shown.add_row(str(week), issued, declined, _most(report), "closed before" if report.before else "")
+    if shown.row_count:
+        out.print(shown)
 
 
 def _most(report: WeekReport) -> str:
     top = report.top
-    if not top or not top["declined"]:
-        return ""
-    count = f" {top['declined']:,}"
-    name, width = place_name(top), _TOP_WIDTH - len(count)
-    return (name if len(name) <= width else f"{name[: width - 1]}…") + count
+    return f"{place_name(top)} {top['declined']:,}" if top and top["declined"] else ""
 
 
 def print_totals(done: Progress, weeks: FileWeeks, closed: ClosedWeeks) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from services.cli.console import FAILED, WRONG_USE, complain, out, run
+from services.cli.console import FAILED, WRONG_USE, complain, out, run, table
 from services.cli.importing import (
     Dataset,
     File,
@@ -112,7 +111,7 @@ def counted(done: Recorded) -> Iterator[tuple[str, int]]:
 def print_summary(journal: Journal, *, dry_run: bool = False) -> None:
     """Print what became of the rows."""
     done, outcome = journal.progress, "acceptable" if dry_run else "stored"
-    table = Table(title=f"data set {done.dataset}{', a dry run' if dry_run else ''}", show_header=False)
+    shown = table("", "", title=f"data set {done.dataset}{', a dry run' if dry_run else ''}")
     for name, count in (
         ("rows", done.rows),
         *((f"  {part}", count) for part, count in done.parts.items()),
@@ -122,8 +121,8 @@ def print_summary(journal: Journal, *, dry_run: bool = False) -> None:
         *((f"  {reason}", count) for reason, count in sorted(done.reasons.items(), key=lambda item: -item[1])),
         *((f"{kind} events {outcome}", count) for kind, count in sorted(done.events.items(), reverse=True)),
     ):
-        table.add_row(name, f"{count:,}")
-    out.print(table)
+        shown.add_row(name, f"{count:,}")
+    out.print(shown)
     out.print(_NOTES[done.profile], highlight=False, soft_wrap=True)
     if dry_run:
         out.print("Nothing was sent or stored.", highlight=False)

@@ -12,10 +12,9 @@ import asyncpg
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from services.cli.console import FAILED, WRONG_USE, out, run
+from services.cli.console import FAILED, WRONG_USE, out, run, table
 from services.publisher.desk import reading
 from services.publisher.desk.findings import needs_operator, utc
 from services.publisher.desk.log_ends import LogEnds, LogReader
@@ -123,16 +122,14 @@ async def _add_growing(connection: asyncpg.Connection[Any], state: dict[str, Any
 
 
 def _table(state: dict[str, Any]) -> Group:
-    table = Table(title=Text(f"as of {state['at']}, week {state['current_week']}"), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    shown = table("", "", title=f"as of {state['at']}, week {state['current_week']}")
     away = state.get("away", {})
     rows = {name: [_red(why)] for name, why in away.items()}
     if _POSTGRES not in away:
         rows |= _rows(state)
     for name, lines in rows.items():
-        table.add_row(Text(name), Text("\n").join(lines))
-    return Group(table)
+        shown.add_row(Text(name), Text("\n").join(lines))
+    return Group(shown)
 
 
 def _rows(state: dict[str, Any]) -> dict[str, list[Text]]:

@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from rich.console import Console
 from rich.table import Table
 
 from deploy.local.databases import database_dsn
@@ -27,6 +26,7 @@ from deploy.local.stack import Stack
 from schemas.acceptance_fast import accept_fast
 from schemas.week import ReportingCalendar, WeekIndex
 from services.aggregator.worker import MAX_RECORDS
+from services.cli.console import out, table
 from tests.bench import corpus, plain_aggregator
 from tests.bench.machine import Measured, Usage, load, middle
 from tests.bench.stacks import native_stack
@@ -43,7 +43,6 @@ SELECT gen_random_uuid(), decode(md5(n::text), 'hex'), 1, n, 'issued', date '201
        (n % 6)::smallint, false, '32003', 'I-247D'
 FROM generate_series($1::bigint, $2::bigint) AS n
 """
-_console = Console(highlight=False)
 
 
 def main() -> None:
@@ -53,10 +52,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", type=int, default=10_000_000, help="rows of the full ledger; 0 leaves it out")
     arguments = parser.parse_args()
-    _console.print(load())
+    out.print(load())
     with native_stack() as stack:
-        table = asyncio.run(_run(stack, arguments.events, arguments.rounds, arguments.full))
-    _console.print(table)
+        measured = asyncio.run(_run(stack, arguments.events, arguments.rounds, arguments.full))
+    out.print(measured)
 
 
 async def _run(stack: Stack, events: int, rounds: int, full: int) -> Table:
@@ -94,7 +93,7 @@ class Bench:
         found = []
         for number in range(self._rounds):
             found.append(await measure())
-            _console.print(f"  {name}, round {number + 1}: {found[-1].rate:,.0f}/s")
+            out.print(f"  {name}, round {number + 1}: {found[-1].rate:,.0f}/s")
         return middle(found)
 
     async def fill_topic(self, ordered: bool) -> None:
@@ -220,10 +219,8 @@ def _process(service: Service) -> psutil.Process:
 
 
 def _table(results: list[tuple[str, Measured]], events: int, rounds: int) -> Table:
-    table = Table(title=f"{events:,} events of about 600 bytes, 2 % repeated, {rounds} rounds, medians")
-    table.add_column("")
-    for name in ("events/s", "share of (b)", "CPU us/event", "peak MB"):
-        table.add_column(name, justify="right")
+    title = f"{events:,} events of about 600 bytes, 2 % repeated, {rounds} rounds, medians"
+    shown = table("", ">events/s", ">share of (b)", ">CPU us/event", ">peak MB", title=title)
     base = 0.0
     for name, found in results:
         if name.startswith("(b)"):
@@ -231,8 +228,8 @@ def _table(results: list[tuple[str, Measured]], events: int, rounds: int) -> Tab
         share = f"{found.rate / base:.2f}" if name.startswith("(c)") else ""
         cpu = f"{found.cpu_us:.1f}" if found.cpu_us is not None else ""
         memory = f"{found.megabytes:.0f}" if found.megabytes is not None else ""
-        table.add_row(name, f"{found.rate:,.0f}", share, cpu, memory)
-    return table
+        shown.add_row(name, f"{found.rate:,.0f}", share, cpu, memory)
+    return shown
 
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ from typing import Any
 import asyncpg
 import structlog
 from pydantic import SecretStr
-from rich.console import Console
-from rich.table import Table
 
 from deploy.local.databases import ensure_database
 from deploy.local.parts import choose_kafka, choose_postgres
@@ -30,6 +28,7 @@ from schemas.jurisdiction import registry
 from schemas.topics import EVENT_TOPICS
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
+from services.cli.console import out, table
 from services.publisher.closing import Close, State
 from services.publisher.queries import SQL
 from services.publisher.relay import Relay
@@ -49,7 +48,6 @@ WEEKS, JURISDICTIONS, PROVISIONAL = 520, 600, 8
 MEASURED = 5
 CLOSED_FOR_REAL = PROVISIONAL + 2 * MEASURED
 FIRST, REPLAYED = CALENDAR.week(date(2007, 1, 27)), CALENDAR.week(date(2017, 1, 28))
-_console = Console(highlight=False)
 
 _FILL = """
 INSERT INTO ledger_entry (detainer_id, fingerprint, version, kafka_offset, kind, week, agency, partition, withdrawn,
@@ -99,7 +97,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    _console.print(load())
+    out.print(load())
     with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
         directory = Path(scratch)
         with (
@@ -123,14 +121,16 @@ def main() -> None:
             rows = [*asyncio.run(_closes(closes, arguments.facts)), *asyncio.run(_replays(replays, arguments.replayed))]
             readers = settings.model_copy(update={"postgres_dsn": SecretStr(ensure_database(database.dsn, "readers"))})
             shown = asyncio.run(pages.measure(readers))
-    table = Table("What", "Seconds", title=f"{arguments.facts:,} facts, {WEEKS} weeks, {JURISDICTIONS} jurisdictions")
+    closes_shown = table(
+        "What", "Seconds", title=f"{arguments.facts:,} facts, {WEEKS} weeks, {JURISDICTIONS} jurisdictions"
+    )
     for what, seconds in rows:
-        table.add_row(what, seconds)
-    _console.print(table)
-    table = Table("What readers get", "Milliseconds", title="Median, over PostgreSQL, without the network")
+        closes_shown.add_row(what, seconds)
+    out.print(closes_shown)
+    pages_shown = table("What readers get", "Milliseconds", title="Median, over PostgreSQL, without the network")
     for what, milliseconds in shown:
-        table.add_row(what, milliseconds)
-    _console.print(table)
+        pages_shown.add_row(what, milliseconds)
+    out.print(pages_shown)
 
 
 async def _closes(settings: Settings, facts: int) -> list[tuple[str, str]]:
@@ -139,7 +139,7 @@ async def _closes(settings: Settings, facts: int) -> list[tuple[str, str]]:
         await migrations.apply(connection)
         began = perf_counter()
         await _fill(connection, facts)
-        _console.print(f"filled in {perf_counter() - began:.0f} s")
+        out.print(f"filled in {perf_counter() - began:.0f} s")
         store = Store(connection, settings.calendar, settings.hold)
         relay = Relay(client(settings), connection)
         weeks = [_week(number) for number in range(WEEKS - CLOSED_FOR_REAL, WEEKS)]

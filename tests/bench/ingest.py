@@ -17,7 +17,6 @@ from statistics import quantiles
 from typing import Any
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from deploy.local.kafka_native import NativeKafka
@@ -27,6 +26,7 @@ from deploy.local.stack import Stack
 from schemas.acceptance import accept
 from schemas.acceptance_fast import accept_fast
 from schemas.fact import Fact
+from services.cli.console import out, table
 from services.ingest.body.media_types import BATCH, LINES, SINGLE
 from tests.bench import corpus
 from tests.bench.client import Client
@@ -39,7 +39,6 @@ _FIXED_RATE = 500
 _FIXED_SECONDS = 10
 _OUTAGE_SECONDS = 5.0
 _FORMS = (",.0f", ".1f", ".0f", ".2f", ".2f", ".2f")
-_console = Console(highlight=False)
 
 
 def main() -> None:
@@ -49,10 +48,10 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    _console.print(load())
+    out.print(load())
     with native_stack() as stack:
-        table = asyncio.run(_run(stack, arguments.events, arguments.singles, arguments.rounds))
-    _console.print(table)
+        measured = asyncio.run(_run(stack, arguments.events, arguments.singles, arguments.rounds))
+    out.print(measured)
 
 
 async def _run(stack: Stack, events: int, singles: int, rounds: int) -> Table:
@@ -104,7 +103,7 @@ class Rows:
         found = []
         for number in range(self._rounds):
             found.append(await once())
-            _console.print(f"  {name}, round {number + 1}: {found[-1].rate:,.0f}/s")
+            out.print(f"  {name}, round {number + 1}: {found[-1].rate:,.0f}/s")
         self._found[name] = middle(found)
 
     def note(self, name: str, text: str) -> None:
@@ -124,10 +123,8 @@ class Rows:
 
     def table(self, title: str) -> Table:
         """All rows. For client, Kafka and others: the number of busy cores."""
-        table = Table(title=title)
-        table.add_column("")
-        for name in ("events/s", "server us/event", "peak MB", "client", "Kafka", "others", ""):
-            table.add_column(name, justify="right")
+        numbers = (">events/s", ">server us/event", ">peak MB", ">client", ">Kafka", ">others")
+        shown = table("", *numbers, "", title=title)
         for name, one in self._found.items():
             figures = [""] * len(_FORMS)
             if one is not None:
@@ -135,8 +132,8 @@ class Rows:
                 figures = [
                     "" if value is None else f"{value:{form}}" for value, form in zip(values, _FORMS, strict=True)
                 ]
-            table.add_row(name, *figures, self._notes.get(name, ""))
-        return table
+            shown.add_row(name, *figures, self._notes.get(name, ""))
+        return shown
 
 
 def _kafka(stack: Stack) -> psutil.Process | None:

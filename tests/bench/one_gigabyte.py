@@ -17,10 +17,10 @@ from time import perf_counter
 
 import msgspec
 import psutil
-from rich.console import Console
 
 from deploy.local.service import Service
 from deploy.local.stack import Stack
+from services.cli.console import out
 from services.ingest.body.media_types import LINES
 from tests.bench import corpus
 from tests.bench.machine import Usage, load
@@ -32,7 +32,6 @@ MOST_MEGABYTES = 150
 _CHUNK = 500
 _DRAIN_SECONDS = 600
 _line_number = re.compile(rb'"line":(\d+),"status":"accepted"').findall
-_console = Console(highlight=False)
 
 
 @dataclass
@@ -53,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.one_gigabyte", description=__doc__)
     parser.add_argument("--megabytes", type=int, default=1_000, help="how many millions of bytes")
     arguments = parser.parse_args()
-    _console.print(load())
+    out.print(load())
     with native_stack() as stack:
         for name in ("ingest", "aggregator"):
             stack.services[name].start()
@@ -89,7 +88,7 @@ async def _run(stack: Stack, size: int) -> int:
         == len(progress.identities),
     }
     for text, met in requirements.items():
-        _console.print("ok " if met else "FAILED", text)
+        out.print("ok " if met else "FAILED", text)
     return 0 if all(requirements.values()) else 1
 
 

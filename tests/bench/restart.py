@@ -21,12 +21,11 @@ from deploy.local import parts
 from deploy.local.databases import database_dsn
 from deploy.local.service import Service
 from deploy.local.stack import DATABASE, Stack
+from services.cli.console import out
 from tests.support.positions import Connection
 from tests.support.stacks import looking
 from tests.support.streaming import streaming
 from tests.support.waiting import until
-
-_out = Console(highlight=False)
 
 
 def main(trials: Annotated[int, typer.Option(min=2)] = 20) -> None:
@@ -36,8 +35,8 @@ def main(trials: Annotated[int, typer.Option(min=2)] = 20) -> None:
     with tempfile.TemporaryDirectory(prefix="ddor-restart-") as directory:
         seconds = sorted(asyncio.run(_measure(Path(directory), trials)))
     p95 = statistics.quantiles(seconds, n=20, method="inclusive")[18]
-    _out.print(f"{trials} restarts after kill -9: median {statistics.median(seconds):.2f} s, p95 {p95:.2f} s,")
-    _out.print(f"fastest {seconds[0]:.2f} s, slowest {seconds[-1]:.2f} s to the first event counted")
+    out.print(f"{trials} restarts after kill -9: median {statistics.median(seconds):.2f} s, p95 {p95:.2f} s,")
+    out.print(f"fastest {seconds[0]:.2f} s, slowest {seconds[-1]:.2f} s to the first event counted")
 
 
 async def _measure(directory: Path, trials: int) -> list[float]:

@@ -15,13 +15,12 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 from pydantic import SecretStr
-from rich.console import Console
-from rich.table import Table
 
 from deploy.local.databases import ensure_database
 from deploy.local.parts import choose_postgres
 from schemas.jurisdiction import registry
 from schemas.week import ReportingWeek
+from services.cli.console import out, table
 from services.publisher.static_site import copy
 from services.runtime import migrations, postgres
 from services.runtime.settings import Settings
@@ -32,7 +31,6 @@ from tests.support.positions import Connection
 from tests.support.published import inputs, publish
 
 FIRST = date(2007, 1, 27)
-_console = Console(highlight=False)
 
 
 def main() -> None:
@@ -41,17 +39,17 @@ def main() -> None:
     parser.add_argument("--weeks", type=int, default=520)
     parser.add_argument("--jurisdictions", type=int, default=300)
     arguments = parser.parse_args()
-    _console.print(load())
+    out.print(load())
     with tempfile.TemporaryDirectory(prefix="ddor-bench-") as scratch:
         directory = Path(scratch)
         with started(choose_postgres(directory / "postgres", source="native")) as database:
             settings = Settings(first_week=FIRST, postgres_dsn=SecretStr(ensure_database(database.dsn, "site")))
             rows = asyncio.run(_measure(settings, directory / "site", arguments.weeks, arguments.jurisdictions))
-    table = Table("Run", "Seconds", "CPU", "Files", "MB", "Written", title=f"{arguments.weeks} weeks, "
-                  f"{arguments.jurisdictions} jurisdictions")  # fmt: skip
+    title = f"{arguments.weeks} weeks, {arguments.jurisdictions} jurisdictions"
+    shown = table("Run", ">Seconds", ">CPU", ">Files", ">MB", ">Written", title=title)
     for row in rows:
-        table.add_row(*row)
-    _console.print(table)
+        shown.add_row(*row)
+    out.print(shown)
 
 
 async def _measure(settings: Settings, directory: Path, weeks: int, jurisdictions: int) -> list[tuple[str, ...]]:

@@ -12,12 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from services.cli.console import out, table
 from tests.chaos.running import COMMAND, Chaos, Outcome
 from tests.chaos.schedule import schedule
-
-_out = Console(highlight=False)
 
 
 def main(
@@ -53,16 +51,16 @@ def main(
 
 def show(outcome: Outcome) -> None:
     """Print the table of a run."""
-    table = Table("kill, stop or restart of", "times")
+    blows = table("kill, stop or restart of", ">times")
     for name, times in sorted(outcome.blows.items()):
-        table.add_row(name, str(times))
-    _out.print(table)
+        blows.add_row(name, str(times))
+    out.print(blows)
     verdict = outcome.verdict
-    _out.print(f"seed {outcome.seed}: {outcome.blows.total()} kills, stops and restarts in {outcome.seconds:.0f} s")
-    _out.print(f"events acknowledged {outcome.acknowledged:,}, records on the log {verdict.records:,}")
-    _out.print(f"lost {verdict.lost:,}, double-counted {verdict.doubled:,}, reports published {verdict.reports}")
+    out.print(f"seed {outcome.seed}: {outcome.blows.total()} kills, stops and restarts in {outcome.seconds:.0f} s")
+    out.print(f"events acknowledged {outcome.acknowledged:,}, records on the log {verdict.records:,}")
+    out.print(f"lost {verdict.lost:,}, double-counted {verdict.doubled:,}, reports published {verdict.reports}")
     for sentence in verdict.violations:
-        _out.print(f"VIOLATION {sentence}", style="red", soft_wrap=True, markup=False)
+        out.print(f"VIOLATION {sentence}", style="red", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

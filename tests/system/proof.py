@@ -14,6 +14,7 @@ from schemas.acceptance import Refused, accept
 from schemas.instant import instant
 from schemas.topics import REPORT_LATEST
 from schemas.week import ReportingWeek
+from services.cli import console
 from services.publisher import announcements
 from tests.support import commands, kafka_log
 from tests.support.batches import CALENDAR
@@ -84,7 +85,9 @@ async def _events(life: Life, topic: str) -> list[dict[str, Any]]:
 
 async def table(life: Life) -> Table:
     """Every revision, in the order of publication."""
-    shown = Table("Week", "Rev.", "Cause", "Issued", "Declined", "Changes", "Causes", "Digest", title="Published")
+    shown = console.table(
+        "Week", ">Rev.", "Cause", ">Issued", ">Declined", ">Changes", "Causes", "Digest", title="Published"
+    )
     for row in await life.connection.fetch("SELECT * FROM report ORDER BY sequence"):
         document = row["figures"]
         causes: Counter[str] = Counter()

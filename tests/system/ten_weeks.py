@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -21,12 +20,12 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr
-from rich.console import Console
 
 from deploy.local import parts
 from deploy.local.databases import ensure_database
 from schemas.log import Partition
 from schemas.week import ReportingWeek
+from services.cli.console import out
 from services.publisher import recovery
 from services.publisher.queries import SQL
 from services.publisher.relay import Relay
@@ -236,20 +235,19 @@ async def beginning(dsn: str, bootstrap: str, directory: Path) -> AsyncIterator[
         yield life
 
 
-async def run(dsn: str, bootstrap: str, directory: Path, console: Console) -> None:
+async def run(dsn: str, bootstrap: str, directory: Path) -> None:
     """Run the ten weeks, check them and print them."""
     async with beginning(dsn, bootstrap, directory) as life:
-        story = TenWeeks(life, lambda line: console.print(line, highlight=False, soft_wrap=True))
+        story = TenWeeks(life, lambda line: out.print(line, highlight=False, soft_wrap=True))
         await story.live()
         await proof.prove(life, story.weeks[:10], story.facts, story.say)
-        console.print(await proof.table(life))
+        out.print(await proof.table(life))
 
 
 def main() -> int:
     """Run with its own Kafka and PostgreSQL. Returns 0 if all checks pass."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    console = Console(width=150 if not sys.stdout.isatty() else None)
     began = datetime.now().astimezone()
     with tempfile.TemporaryDirectory(prefix="ddor-ten-weeks-") as scratch:
         directory = Path(scratch)
@@ -258,9 +256,9 @@ def main() -> int:
             started(parts.choose_postgres(directory / "postgres")) as postgres,
         ):
             kafka_log.make_topics(kafka)
-            console.print(f"on {kafka.name} and {postgres.name}")
-            asyncio.run(run(ensure_database(postgres.dsn, "ten_weeks"), kafka.bootstrap, directory, console))
-    console.print(f"ten weeks in {(datetime.now().astimezone() - began).seconds} s")
+            out.print(f"on {kafka.name} and {postgres.name}")
+            asyncio.run(run(ensure_database(postgres.dsn, "ten_weeks"), kafka.bootstrap, directory))
+    out.print(f"ten weeks in {(datetime.now().astimezone() - began).seconds} s")
     return 0
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
+import subprocess
+import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -119,3 +124,47 @@ def test_a_command_logs_warnings_to_stderr_and_without_local_variables(capsys: p
     assert "offset=8" in output.err
     assert "batch-written" not in output.err
     assert "5e7f" not in output.err
+
+
+_HEADINGS = ("", ">validations/s", "Top jurisdiction", ">share of (b)")
+_ROW = ("requests-with-one-event", "98,765", "Prince George's and Montgomery Counties MD", "0.39")
+
+
+@pytest.mark.parametrize("width", [24, 40, 80])
+def test_a_table_folds_and_cuts_no_heading_and_no_cell(width: int) -> None:
+    shown = console.table(*_HEADINGS, title="a title of several words")
+    shown.add_row(*_ROW)
+    screen = Console(width=width, record=True, file=StringIO())
+    screen.print(shown)
+    lines = screen.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    columns = zip(*filter(None, map(_cells, lines)), strict=True)
+    expected = (heading.removeprefix(">") + cell for heading, cell in zip(_HEADINGS, _ROW, strict=True))
+    assert ["".join(column) for column in columns] == ["".join(cell.split()) for cell in expected]
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line without blanks; empty for a line without cells."""
+    return ["".join(part.split()) for part in re.split("[│┃]", line)[1:-1]]
+
+
+def test_a_table_stays_on_its_lines_in_a_pipe() -> None:
+    code = "from services.cli.console import out, table; t = table('a', '>b'); t.add_row('x' * 300, 'y'); out.print(t)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"COLUMNS": "80"}, capture_output=True, text=True, check=True
+    )
+    assert "x" * 300 in done.stdout
+
+
+def test_tables_are_made_in_one_place() -> None:
+    root = Path(__file__).parents[2]
+    elsewhere = [
+        f"{path.relative_to(root)}:{call.lineno}"
+        for folder in ("services", "deploy", "tests")
+        for path in (root / folder).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and (ast.unparse(call.func) == "Table" or ast.unparse(call.func).endswith(".add_column"))
+    ]
+    assert [one.partition(":")[0] for one in elsewhere] == ["services/cli/console.py"], elsewhere
