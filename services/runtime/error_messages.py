@@ -29,7 +29,8 @@ _STATES: Final[Mapping[str, str]] = {
     "42883": _MIGRATE,
     "3F": _MIGRATE,
     "42501": f"PostgreSQL does not allow this ({{message}}): grant it, or name the schema's owner in {_DSN}",
-    "25006": f"PostgreSQL is a standby or read-only: name the primary in {_DSN}",
+    "25006": f"PostgreSQL is a standby or read-only: name the primary in {_DSN}, or make it writable (runbook"
+    " read-only-database)",
     "26000": pooler.SENTENCE,
     "42P05": pooler.SENTENCE,
     "53100": "PostgreSQL's disk is full: free some space",

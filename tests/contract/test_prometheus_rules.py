@@ -114,12 +114,37 @@ def test_a_runbook_has_the_five_sections_and_is_in_the_index(page: Path) -> None
         assert (_RUNBOOKS / link).is_file(), link
 
 
+def test_the_index_says_which_runbooks_have_an_alert() -> None:
+    """Runbooks without one describe an error, a state or a task; all others say how urgent the alert is."""
+    rows = re.findall(
+        r"^\| \[[\w-]+\]\(([\w-]+\.md)\) \| ([^|]+) \|", (_RUNBOOKS / "README.md").read_text("utf-8"), re.M
+    )
+    severities: dict[str, set[str]] = {page.name: set() for page in _PAGES}
+    for rule in _RULES:
+        if rule.alert:
+            severities[runbook(rule.name)].add(rule.labels["severity"])
+    assert {name for name, _ in rows} == set(severities)
+    for name, kind in rows:
+        if severities[name]:
+            assert set(kind.split(", ")) == severities[name], name
+        else:
+            assert kind in ("error", "state", "task"), name
+
+
 _NAMED = ["PositionLost", "LogLost", "RecoveryNeeded", "DigestConflict", "UnreadableAnnouncement", "OpenTransaction"]
 
 
 @pytest.mark.parametrize("error", _NAMED)
 def test_an_error_that_stops_processing_has_a_runbook(error: str) -> None:
     assert (_RUNBOOKS / runbook(error)).is_file()
+
+
+def test_each_runbook_that_a_message_names_exists() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (_ROOT / "services").rglob("*.py")]
+    joined = [re.sub(r'"\s+f?"', "", text) for text in texts]  # a message may continue on the next line
+    named = {name for text in joined for name in re.findall(r"\brunbook ([a-z]+(?:-[a-z]+)+)\b", text)}
+    assert named >= {"clock-skew", "read-only-database"}
+    assert {name for name in named if not (_RUNBOOKS / f"{name}.md").is_file()} == set()
 
 
 def test_each_service_is_scraped_under_its_own_name() -> None:

@@ -83,7 +83,10 @@ CAUSES = (
         r"PostgreSQL at [\d.:]+ does not match target_session_attrs in DDOR_POSTGRES_DSN",
     ),
 )
-READ_ONLY = "PostgreSQL is a standby or read-only: name the primary in DDOR_POSTGRES_DSN"
+READ_ONLY = (
+    "PostgreSQL is a standby or read-only: name the primary in DDOR_POSTGRES_DSN, or make it writable (runbook"
+    " read-only-database)"
+)
 NOT_MIGRATED = r"the database's schema is missing or old \(.+ does not exist\): run `ddor migrate` as its owner"
 UNREADABLE = {"port 99999", "no address", "a parameter", "no root certificate"}
 """With these causes the service does not start."""
