@@ -53,11 +53,12 @@ def page() -> str:
 
 def _overview(program: TyperGroup) -> Iterator[str]:
     """A table: the commands by their purpose."""
+    yield "\n| to | command | |\n|---|---|---|\n"
     for purpose, commands in ddor.COMMANDS.items():
-        yield f"\n| {purpose} | |\n|---|---|\n"
-        for name in commands:
+        for number, name in enumerate(commands):
             sentence = re.split(r"(?<=[.]) ", " ".join((program.commands[name].help or "").split()), maxsplit=1)[0]
-            yield f"| [`ddor {name}`](#ddor-{name}) | {_linked(sentence)} |\n"
+            first = f"| {purpose.lower()} " if number == 0 else "| "
+            yield f"{first}| [`ddor {name}`](#ddor-{name}) | {_linked(sentence)} |\n"
 
 
 def _concise(text: str) -> str:
