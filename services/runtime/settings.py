@@ -143,7 +143,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least severe level.")
     log_format: Literal["console", "json"] = Field(
         "console",
-        description="`json`: one object per line, for machines. Lines of a request have its [`request_id`](client-guide.md#request-ids).",
+        description="`json`: one object per line, for machines. Lines of a request have its"
+        " [`request_id`](client-guide.md#request-ids).",
     )
 
     @model_validator(mode="before")

@@ -24,6 +24,7 @@ from schemas.detainer import Kind
 from schemas.report import Report
 from services.publisher import policy_registry
 from services.publisher.policy_registry import ListedPolicy
+from services.runtime.request_id import HEADER
 from tests.support import kafka_log, processes
 from tests.support.local_parts import started
 from tests.support.processes import BATCH, SINGLE
@@ -164,6 +165,7 @@ def reports() -> dict[str, str]:
 async def ingest_responses(client: httpx.AsyncClient) -> dict[str, str]:
     """The responses of ingest. The order matters because receipts contain offsets."""
     bodies = requests()
+    client.headers[HEADER] = "example-1"
     accepted = await _post(client, bodies["events/issued.json"])
     problem = await _post(client, bodies["events/refused.json"])
     batch = await _post(client, bodies["requests/batch.json"], BATCH)
