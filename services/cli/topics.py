@@ -82,7 +82,7 @@ async def _grow(name: str, wanted: int) -> None:
         )
     admin = AIOKafkaAdminClient(**kafka.client(settings.load(), "ddor-topics"))
     try:
-        await admin.start()
+        await kafka.start(admin.start)
         (described,) = await admin.describe_topics([name])
         there = len(described["partitions"])
         if not there < wanted <= MOST_PARTITIONS:
@@ -97,7 +97,7 @@ async def _apply(check: bool) -> int:
     loaded = settings.load()
     admin = AIOKafkaAdminClient(**kafka.client(loaded, "ddor-topics"))
     try:
-        await admin.start()
+        await kafka.start(admin.start)
         there = set(await admin.list_topics())
         missing = [topic for topic in TOPICS if topic.name not in there]
         new = missing if check else await _create(admin, missing, loaded.kafka_replication)

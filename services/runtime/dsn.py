@@ -95,6 +95,13 @@ def parse(text: str, setting: str = SETTING) -> Address:
         raise ConfigurationError(f"{setting} {error}") from None
 
 
+def certificates(text: str) -> tuple[Path | None, Path | None]:
+    """The files of the client certificate and of the CA certificates in an address that `parse` accepts."""
+    query = dict(parse_qsl(urlsplit(text).query))
+    client, root = (query.get(name) or os.environ.get(f"PG{name.upper()}") for name in ("sslcert", "sslrootcert"))
+    return Path(client) if client else None, Path(root) if root else None
+
+
 def _parse(text: str) -> Address:
     try:
         parts = urlsplit(text)

@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
     kafka_replication: Annotated[int, Field(ge=1, le=9)] = 3
     postgres_dsn: SecretStr = SecretStr("postgresql://ddor@127.0.0.1:5432/ddor")
     reader_postgres_dsn: SecretStr | None = Field(
@@ -125,6 +127,9 @@ class Settings(BaseSettings):
     ingest_port: _Port = 8081
     aggregator_port: _Port = 8082
     publisher_port: _Port = 8083
+    metrics_port: _Port | None = Field(default=None, description="Only this port serves health and metrics.")
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
     connections: Annotated[int, Field(ge=16, le=100_000)] = 1_024
     connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 256
     desk_key: Annotated[SecretStr, AfterValidator(_hard_to_guess)] | None = None
@@ -163,6 +168,15 @@ class Settings(BaseSettings):
                 f"DDOR_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs DDOR_KAFKA_SASL_USERNAME and"
                 " DDOR_KAFKA_SASL_PASSWORD"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_have_keys(self) -> Self:
+        for certificate, key in (("tls_cert_file", "tls_key_file"), ("kafka_ssl_certfile", "kafka_ssl_keyfile")):
+            if (getattr(self, certificate) is None) != (getattr(self, key) is None):
+                raise ValueError(f"set both DDOR_{certificate.upper()} and DDOR_{key.upper()}, or neither")
+        if self.kafka_ssl_certfile is not None and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError("DDOR_KAFKA_SSL_CERTFILE needs DDOR_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
         return self
 
     @property

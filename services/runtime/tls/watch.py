@@ -1,0 +1,38 @@
+"""A background task that reads the files of certificates again when they change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from services.runtime.tls.expiry import Expiries
+from services.runtime.tls.reloaded import Reloaded
+
+EVERY_SECONDS = 2.0
+
+
+@asynccontextmanager
+async def watching(reloaded: Sequence[Reloaded[Any]], expiries: Expiries) -> AsyncIterator[None]:
+    """Refresh these every two seconds, in a thread, during the context. Without any there is no task."""
+    if not reloaded and not expiries.files:
+        yield
+        return
+
+    def look() -> None:
+        for one in reloaded:
+            one.refresh()
+        expiries.refresh()
+
+    async def look_always() -> None:
+        while True:
+            await asyncio.to_thread(look)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    task = asyncio.create_task(look_always(), name="certificates")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
