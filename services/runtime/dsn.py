@@ -85,6 +85,7 @@ class Address:
     connect_seconds: float
     socket_options: tuple[tuple[int, int, int], ...]
     setting: str = SETTING
+    requires_tls: bool = False
 
 
 def parse(text: str, setting: str = SETTING) -> Address:
@@ -123,7 +124,8 @@ def _parse(text: str) -> Address:
     hosts = parts.netloc.rpartition("@")[2] or ",".join(_listed(query.get("host", ""), query.get("port", "")))
     uri = parts._replace(query=urlencode(query)).geturl()
     where = ", ".join(map(_host, hosts.split(","))) if hosts else os.environ.get("PGHOST", "the local socket")
-    return Address(uri, where, seconds, options)
+    requires_tls = query.get("sslmode", os.environ.get("PGSSLMODE")) in ("require", "verify-ca", "verify-full")
+    return Address(uri, where, seconds, options, requires_tls=requires_tls)
 
 
 def _wrong(why: str) -> ConfigurationError:
