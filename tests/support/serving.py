@@ -46,10 +46,13 @@ async def _ready() -> str | None:
 
 @asynccontextmanager
 async def listening(
-    app: Starlette, limiter: ConnectionLimiter | None = None, tls: Reloaded[ssl.SSLContext] | None = None
+    app: Starlette,
+    limiter: ConnectionLimiter | None = None,
+    tls: Reloaded[ssl.SSLContext] | None = None,
+    health_port: int | None = None,
 ) -> AsyncIterator[int]:
     """Serve an application with the real server in a thread with its event loop. Yields the port."""
-    server = http_server.server(app, "127.0.0.1", 0, limiter, tls=tls)
+    server = http_server.server(app, "127.0.0.1", 0, limiter, tls=tls, health_port=health_port)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(asyncio.to_thread(server.run, [listener]))
         try:
