@@ -24,7 +24,7 @@ from tests.support.certificates import Authority
 from tests.support.commands import environment
 from tests.support.events import envelope, issued
 from tests.support.in_process import is_ready, running
-from tests.support.processes import SINGLE
+from tests.support.processes import SINGLE, service, started
 from tests.support.publishing import new_week
 from tests.support.secure_kafka import SecureKafka, secure_kafka
 from tests.support.waiting import until
@@ -143,23 +143,31 @@ async def test_a_wrong_setting_is_named_by_commands_and_by_readyz(
 
 
 async def test_new_files_are_used_for_new_connections_without_a_restart(
-    kafka: SecureKafka, agencies_file: Path
+    kafka: SecureKafka, agencies_file: Path, tmp_path: Path
 ) -> None:
-    """The CA of both sides is replaced: first in the files of a running client, then by a restart of the broker."""
+    """The CA of both sides is replaced: first in the files of a running process, then by a restart of the broker."""
     chosen = Settings(**{"agencies_file": agencies_file, **kafka.mutual()})
     code, err = await asyncio.to_thread(apply_topics, chosen)
     assert code == 0, err
     successor = Authority("the next one")
-    async with running(ingest.create(chosen)) as client:
-        await until(lambda: is_ready(client), "ready")
+    process = service("ingest", tmp_path, environment(chosen))
+
+    async def is_up() -> bool:
+        return await asyncio.to_thread(process.ready)
+
+    async def is_down() -> bool:
+        return not await is_up()
+
+    with started(process):
         kafka.write(successor.issue("ddor"))
         successor.write(kafka.directory / "ca.pem")
-        assert await is_ready(client), "the open connections continue"
+        assert await is_up(), "the open connections continue"
         kafka.write_broker(successor)
         try:
             await asyncio.to_thread(kafka.part.stop)
+            await until(is_down, "ingest has lost Kafka")
             await asyncio.to_thread(kafka.part.start)
-            await until(lambda: is_ready(client), "ready with the new certificates")
+            await until(is_up, "ready with the new certificates")
         finally:
             kafka.write(kafka.authority.issue("ddor"))
             kafka.authority.write(kafka.directory / "ca.pem")

@@ -50,21 +50,25 @@ def readable(setting: str, file: Path) -> bytes:
 def _problem(pair: Pair, reason: str) -> str:
     """What is wrong. OpenSSL's reason does not name the file."""
     # cryptography takes longer to import than the rest of a small command
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
     from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
 
     of_certificate = f"{pair.certificate_setting}: {pair.certificate}"
     of_key = f"{pair.key_setting}: {pair.key}"
+    unusable = f"{of_certificate}: cannot be used with {pair.key} ({reason.replace('_', ' ').lower()})"
     try:
-        certificate = load_pem_x509_certificates(pair.certificate.read_bytes())[0]
+        load_pem_x509_certificates(pair.certificate.read_bytes())
     except (ValueError, OSError):
         return f"{of_certificate}: contains no certificate in PEM format"
     try:
-        key = load_pem_private_key(pair.key.read_bytes(), None)
+        load_pem_private_key(pair.key.read_bytes(), None)
     except TypeError:
         return f"{of_key}: is encrypted: store the key without a password, in a file that only the service can read"
+    except UnsupportedAlgorithm:
+        return unusable
     except (ValueError, OSError):
         return f"{of_key}: contains no private key in PEM format"
-    if key.public_key() != certificate.public_key():
+    if reason == "KEY_VALUES_MISMATCH":
         return f"{of_key}: is not the key of the first certificate in {pair.certificate}"
-    return f"{of_certificate}: cannot be used ({reason.replace('_', ' ').lower()})"
+    return unusable

@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from services.runtime.logs import get
 from services.runtime.tls.expiry import Expiries
 from services.runtime.tls.reloaded import Reloaded
+
+log = get(__name__)
 
 EVERY_SECONDS = 2.0
 
@@ -21,9 +24,12 @@ async def watching(reloaded: Sequence[Reloaded[Any]], expiries: Expiries) -> Asy
         return
 
     def look() -> None:
-        for one in reloaded:
-            one.refresh()
-        expiries.refresh()
+        try:
+            for one in reloaded:
+                one.refresh()
+            expiries.refresh()
+        except Exception:  # a defect; a task that ends would look at no later change
+            log.exception("certificates-not-read")
 
     async def look_always() -> None:
         while True:
