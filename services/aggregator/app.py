@@ -80,4 +80,4 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             await asyncio.gather(*tasks, return_exceptions=True)
             await broker.stop()
 
-    return http.application([], ready, lifespan)
+    return http.application([], ready, lifespan, health_apart=settings.metrics_port is not None)

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Annotated, Any
 
-import httpx
 import stamina.instrumentation
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -22,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from schemas.a_number import has_a_number
 from schemas.week import ReportingCalendar
 from services.cli.console import complain, err, out
-from services.importer import acceptance_week, cloudevents, ice_detainers, ice_foia
+from services.importer import acceptance_week, cloudevents, https, ice_detainers, ice_foia
 from services.importer.files import InputFile
 from services.importer.index import Index, superseded_by
 from services.importer.journal import Journal, indexes_beside
@@ -229,7 +228,7 @@ async def _send(file: InputFile, rows: Iterator[Row], then: _Then, ingest: tuple
         err.print(f"continuing after row {journal.progress.rows:,} if the rows before are unchanged", highlight=False)
     stamina.instrumentation.set_on_retry_hooks(())  # `complain` reports it once, not at each attempt
     url, key = ingest
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT) as client:
+    async with https.client(url, TIMEOUT) as client:
         destination: Destination = Ingest(client, key, partial(complain, "Waiting"))
         if journal.index and (by := journal.index.meta("superseded_by")):
             destination = _Superseded(by)

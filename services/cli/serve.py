@@ -10,13 +10,17 @@ from importlib import import_module
 import typer
 
 from services.cli.console import report_caller_errors
-from services.runtime import http, logs, settings, tracing
+from services.runtime import http_server, logs, settings, tracing
 from services.runtime.errors import ConfigurationError
+from services.runtime.settings import Settings
+from services.runtime.tls import expiry
+from services.runtime.tls import server as tls_server
 
 _SERVE = """{serves} until the process receives SIGTERM.
 
-Listens on DDOR_HOST and {setting}. After SIGTERM it completes the work in progress and exits. /livez, /readyz and
-/metrics report its state."""
+Listens on DDOR_HOST and {setting}, with TLS if DDOR_TLS_CERT_FILE and DDOR_TLS_KEY_FILE are set. After SIGTERM it
+completes the work in progress and exits. /livez, /readyz and /metrics report its state, on DDOR_METRICS_PORT if it is
+set."""
 
 
 def _check_address(host: str, port: int, setting: str) -> None:
@@ -40,6 +44,14 @@ def _check_address(host: str, port: int, setting: str) -> None:
         raise ConfigurationError(why)
 
 
+def _check_addresses(loaded: Settings, port: int, setting: str) -> None:
+    _check_address(loaded.host, port, setting)
+    if loaded.metrics_port == port:
+        raise ConfigurationError(f"DDOR_METRICS_PORT must differ from {setting}")
+    if loaded.metrics_port is not None:
+        _check_address(loaded.host, loaded.metrics_port, "DDOR_METRICS_PORT")
+
+
 def service(name: str, summary: str, serves: str) -> typer.Typer:
     """The command group of one service. Its app is in `services.NAME.app`; its port is the setting `NAME_port`."""
     group = typer.Typer(help=summary, no_args_is_help=True)
@@ -55,15 +67,19 @@ def service(name: str, summary: str, serves: str) -> typer.Typer:
         logs.configure(loaded, name)
         tracing.start(loaded, name)
         port = getattr(loaded, f"{name}_port")
-        _check_address(loaded.host, port, f"DDOR_{name.upper()}_PORT")
-        gc.disable()  # as in `main`; `http.serve` enables it again
+        _check_addresses(loaded, port, f"DDOR_{name.upper()}_PORT")
+        tls = tls_server.contexts(loaded)
+        gc.disable()  # as in `main`; `http_server.serve` enables it again
         app = import_module(f"services.{name}.app")  # import only the service that runs
-        http.serve(
+        http_server.serve(
             app.create(loaded),
             loaded.host,
             port,
             connections=loaded.connections,
             per_address=loaded.connections_per_address,
+            tls=tls,
+            health_port=loaded.metrics_port,
+            certificates=expiry.configured(loaded),
             ended=tracing.stop,
         )
 

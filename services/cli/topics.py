@@ -110,7 +110,7 @@ async def _grow(name: str, wanted: int) -> None:
         )
     admin = AIOKafkaAdminClient(**kafka.client(settings.load(), "ddor-topics"))
     try:
-        await admin.start()
+        await kafka.start(admin.start)
         (described,) = await admin.describe_topics([name])
         there = len(described["partitions"])
         if not there < wanted <= MOST_PARTITIONS:
@@ -126,7 +126,7 @@ async def _apply(check: bool, principals: Mapping[str, str] | None = None) -> in
     loaded = settings.load()
     admin = AIOKafkaAdminClient(**kafka.client(loaded, "ddor-topics"))
     try:
-        await admin.start()
+        await kafka.start(admin.start)
         code = await _apply_topics(admin, check, loaded.kafka_replication)
         return code if wanted is None else max(code, await _apply_acls(admin, wanted, check))
     finally:

@@ -13,6 +13,7 @@ import stamina
 
 from schemas.acceptance import Refused
 from schemas.acceptance_fast import accept_any_fast
+from services.importer import https
 from services.importer.journal import Journal, RowsDigest
 from services.importer.rows import Event, Row
 from services.runtime.errors import CallerError
@@ -109,18 +110,23 @@ class Ingest:
         try:
             await self._send_missing(lines, receipts)
         except (_TryAgain, httpx.TransportError) as error:
+            https.check(error, self._where)
             if not self._is_waiting:
                 self._waits(f"{self._why(error)}; retrying for {_WAIT_SECONDS:.0f} s")
             self._is_waiting = True
             raise
         self._is_waiting = False
 
+    @property
+    def _where(self) -> str:
+        return self._client.base_url.netloc.decode()
+
     def _why(self, error: Exception) -> str:
         if isinstance(error, _TryAgain):
             return str(error)
         why = str(error) or type(error).__name__
-        where = self._client.base_url.netloc.decode()
-        return f"ingest at {where} does not respond ({why}): check that it runs and that DDOR_INGEST_URL is its address"
+        check = "check that it runs and that DDOR_INGEST_URL is its address"
+        return f"ingest at {self._where} does not respond ({why}): {check}"
 
     async def _send_missing(self, lines: list[bytes], receipts: dict[int, dict[str, Any]]) -> None:
         """Send the lines without a receipt, once. Raises the error if that gives no new receipt."""

@@ -101,4 +101,5 @@ def create(settings: Settings, clock: Clock = system) -> Starlette:
             await broker.stop()
 
     routes = [*endpoint.routes, *openapi.routes(document())]
-    return http.application(routes, ready, lifespan, endpoint.stopping)
+    apart = settings.metrics_port is not None
+    return http.application(routes, ready, lifespan, endpoint.stopping, health_apart=apart)

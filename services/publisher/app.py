@@ -113,4 +113,5 @@ def create(settings: Settings, clock: Clock = system, *, skew: timedelta = LIMIT
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     routes = [*reports.routes, *(desk.routes if desk else ())]
-    return http.application([*routes, *openapi.routes(document())], ready, lifespan, stopping)
+    apart = settings.metrics_port is not None
+    return http.application([*routes, *openapi.routes(document())], ready, lifespan, stopping, health_apart=apart)

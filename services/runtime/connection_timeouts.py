@@ -14,7 +14,7 @@ from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES
 
 from services.runtime import metrics
-from services.runtime.connection_limits import AUTHENTICATED, ConnectionLimiter
+from services.runtime.connection_limits import AUTHENTICATED, ConnectionLimiter, ConnectionSlot
 from services.runtime.lingering_close import LingeringProtocol
 from services.runtime.problems import problem
 
@@ -39,9 +39,17 @@ class BoundedProtocol(LingeringProtocol):
     _broken = False
     _next_turn: asyncio.Handle | None = None
 
-    def __init__(self, *arguments: Any, limiter: ConnectionLimiter | None = None, **named: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        limiter: ConnectionLimiter | None = None,
+        slot: ConnectionSlot | None = None,
+        **named: Any,
+    ) -> None:
+        """`slot`: the decision of the limiter, if it was made before, at the start of the TLS handshake."""
         super().__init__(*arguments, **named)
         self._limiter = limiter or ConnectionLimiter()
+        self._given_slot = slot
         self._application = self.app
         self.app = self._call_application
 
@@ -58,7 +66,7 @@ class BoundedProtocol(LingeringProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """A client has connected."""
         super().connection_made(transport)
-        self._slot = self._limiter.enter(self.client[0] if self.client else "")
+        self._slot = self._given_slot or self._limiter.enter(self.client[0] if self.client else "")
         if self._slot.is_served:
             self._start_head_timer()
             return

@@ -85,6 +85,7 @@ class Address:
     connect_seconds: float
     socket_options: tuple[tuple[int, int, int], ...]
     setting: str = SETTING
+    requires_tls: bool = False
 
 
 def parse(text: str, setting: str = SETTING) -> Address:
@@ -93,6 +94,13 @@ def parse(text: str, setting: str = SETTING) -> Address:
         return replace(_parse(text), setting=setting)
     except ConfigurationError as error:
         raise ConfigurationError(f"{setting} {error}") from None
+
+
+def certificates(text: str) -> tuple[Path | None, Path | None]:
+    """The files of the client certificate and of the CA certificates in an address that `parse` accepts."""
+    query = dict(parse_qsl(urlsplit(text).query))
+    client, root = (query.get(name) or os.environ.get(f"PG{name.upper()}") for name in ("sslcert", "sslrootcert"))
+    return Path(client) if client else None, Path(root) if root else None
 
 
 def _parse(text: str) -> Address:
@@ -116,7 +124,8 @@ def _parse(text: str) -> Address:
     hosts = parts.netloc.rpartition("@")[2] or ",".join(_listed(query.get("host", ""), query.get("port", "")))
     uri = parts._replace(query=urlencode(query)).geturl()
     where = ", ".join(map(_host, hosts.split(","))) if hosts else os.environ.get("PGHOST", "the local socket")
-    return Address(uri, where, seconds, options)
+    requires_tls = query.get("sslmode", os.environ.get("PGSSLMODE")) in ("require", "verify-ca", "verify-full")
+    return Address(uri, where, seconds, options, requires_tls=requires_tls)
 
 
 def _wrong(why: str) -> ConfigurationError:

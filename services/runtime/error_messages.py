@@ -19,10 +19,14 @@ from services.runtime import pooler
 from services.runtime.errors import AwayError, CallerError, InvariantError, is_transient
 
 _DSN = "DDOR_POSTGRES_DSN"
+_WITHOUT_CERTIFICATE = "28, certificate"
 _MIGRATE = "the database's schema is missing or old ({message}): run `ddor migrate` as its owner"
 
 _STATES: Final[Mapping[str, str]] = {
     "28": f"PostgreSQL rejects the login ({{message}}): correct user and password in {_DSN}, or pg_hba.conf",
+    _WITHOUT_CERTIFICATE: (
+        f"PostgreSQL rejects the login ({{message}}): correct sslcert and sslkey in {_DSN}, or pg_hba.conf"
+    ),
     "3D": f"PostgreSQL has no such database ({{message}}): create it, or correct its name in {_DSN}",
     "42P01": _MIGRATE,
     "42703": _MIGRATE,
@@ -121,6 +125,8 @@ def summary(error: BaseException) -> str:
 
 def _of_postgres(error: asyncpg.PostgresError) -> str | None:
     state = error.sqlstate or ""
+    if state.startswith("28") and "client certificate" in str(error.args[0]):
+        state = _WITHOUT_CERTIFICATE
     known = max((one for one in _STATES if state.startswith(one)), key=len, default=None)
     return None if known is None else _STATES[known].format(message=error.args[0])
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.helpers import create_ssl_context
+from aiokafka.errors import KafkaConnectionError
 from faststream.kafka import KafkaBroker
 from faststream.kafka.security import parse_security
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from schemas.log import Partition
 from schemas.topics import Topic
-from services.runtime.errors import ConfigurationError
+from services.runtime import kafka_refusals, kafka_tls
 from services.runtime.settings import Settings
 
 REQUEST_TIMEOUT_MS = 5_000
@@ -29,7 +28,7 @@ async def start(begin: Callable[[], Awaitable[None]]) -> None:
     """Call `begin`, the start of a client or of FastStream's broker, in a separate task and stop that task afterwards.
 
     If the caller is cancelled, the task gets a few seconds to finish: aiokafka leaks a connection if it is cancelled
-    while it requests metadata on it.
+    while it requests metadata on it. If no broker accepts a connection because of a setting, the error names it.
     """
     starting = asyncio.ensure_future(begin())
     try:
@@ -39,7 +38,11 @@ async def start(begin: Callable[[], Awaitable[None]]) -> None:
             await asyncio.wait([starting], timeout=_CANCEL_SECONDS)
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-    starting.result()
+    try:
+        starting.result()
+    except KafkaConnectionError as error:
+        cause = await kafka_refusals.cause(getattr(begin, "__self__", None))
+        raise cause or error from error
 
 
 async def stop(consumer: AIOKafkaConsumer) -> None:
@@ -94,7 +97,7 @@ async def _end(sender: asyncio.Task[None]) -> None:
 
 
 def client(settings: Settings, client_id: str) -> dict[str, Any]:
-    """Keyword arguments for any aiokafka client. Raises ConfigurationError if the CA file is unusable."""
+    """Keyword arguments for any aiokafka client. Raises ConfigurationError if a file of certificates is unusable."""
     return {
         "bootstrap_servers": settings.kafka_bootstrap.split(","),
         "client_id": client_id,
@@ -125,7 +128,7 @@ def broker(settings: Settings, client_id: str, *, only_reads: bool = False) -> K
 
 def _security(settings: Settings) -> BaseSecurity:
     """Encryption and login for the broker and, through `parse_security`, for each client."""
-    context = _tls(settings)
+    context = kafka_tls.context(settings)
     if not settings.kafka_security_protocol.startswith("SASL"):
         return BaseSecurity(ssl_context=context, use_ssl=context is not None)
     schemes = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
@@ -136,18 +139,6 @@ def _security(settings: Settings) -> BaseSecurity:
         ssl_context=context,
         use_ssl=context is not None,
     )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.kafka_security_protocol.endswith("SSL"):
-        return None
-    cafile = settings.kafka_ssl_cafile
-    try:
-        context: ssl.SSLContext = create_ssl_context(cafile=str(cafile) if cafile else None)
-    except OSError as error:
-        why = "contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigurationError(f"DDOR_KAFKA_SSL_CAFILE: {cafile}: {why}") from None
-    return context
 
 
 def topic_partition(partition: Partition) -> TopicPartition:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.runtime.h11_connection import ServerConnection
+from services.runtime.tls.transport import TlsTransport
 
 LINGER_SECONDS = 2.0
 MAX_LINGER_SECONDS = 10.0
@@ -42,7 +43,7 @@ class LingeringProtocol(H11Protocol):
 
     @property
     def written(self) -> int:
-        """Bytes of all responses of this connection."""
+        """Bytes of all responses of this connection, as the transport counts unsent ones: with TLS, encrypted."""
         return self._lingering.written
 
     @property
@@ -77,12 +78,17 @@ class _LingeringTransport:
         self._deadline: asyncio.TimerHandle | None = None
         self._last = 0.0
         self._paused = self._held = False
-        self.written = 0
+        self._written = 0
+
+    @property
+    def written(self) -> int:
+        """Bytes that were written."""
+        return self._transport.written if isinstance(self._transport, TlsTransport) else self._written
 
     def write(self, data: bytes) -> None:
         """Write and count the bytes."""
         if data:
-            self.written += len(data)
+            self._written += len(data)
             self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:

@@ -86,6 +86,12 @@ AUDIT_FAILED = Gauge(
 )
 SESSION_UP = Gauge("ddor_session_up", "1 while this part of the service is running, else 0.", ["what"])
 CONNECTIONS_REFUSED = Counter("ddor_connections_refused_total", "Connections refused because of a connection limit.")
+CERTIFICATE_EXPIRY = Gauge(
+    "ddor_certificate_expiry_timestamp_seconds",
+    "End of the validity of the certificates in a configured file: the earliest end of a chain, the latest end of CA"
+    " certificates.",
+    ["use"],
+)
 _BUILD = Gauge("ddor_build_info", "Always 1. The labels are the running version and revision.", ["version", "revision"])
 
 

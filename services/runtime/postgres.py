@@ -98,6 +98,10 @@ async def _connect(address: Address, server_settings: dict[str, str]) -> asyncpg
         connection: asyncpg.Connection[Any] = await asyncpg.connect(
             address.uri, timeout=address.connect_seconds, command_timeout=60, server_settings=server_settings
         )
+    except asyncpg.ConnectionDoesNotExistError as error:
+        if address.requires_tls:
+            raise _closed(error, address) from error
+        raise
     except Exception as error:
         raise _named(error, address) from error
     taken = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # not in asyncpg's API
@@ -120,6 +124,16 @@ def _named(error: Exception, address: Address) -> Exception:
     if isinstance(error, KeyError):  # asyncpg looks up the user name of the process
         return ConfigurationError(f"{address.setting} names no user, and the user of this process has no name")
     return error
+
+
+def _closed(error: asyncpg.ConnectionDoesNotExistError, address: Address) -> Exception:
+    """With TLS 1.3 a server checks the client's certificate after the handshake. Its reason can be lost."""
+    if isinstance(error.__cause__, ssl.SSLError):
+        return _unreached(error.__cause__, address)
+    return AwayError(
+        f"PostgreSQL at {address.where} has closed the connection after the TLS handshake: if it verifies client"
+        f" certificates, correct sslcert and sslkey in {address.setting}; else check its log"
+    )
 
 
 def _unreached(error: OSError, address: Address) -> Exception:

@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     kafka_sasl_username: str | None = Field(None, description="The user, with `SASL_PLAINTEXT` and `SASL_SSL`.")
     kafka_sasl_password: SecretStr | None = Field(None, description="The user's password.")
     kafka_ssl_cafile: Path | None = Field(None, description="CA certificates, PEM. Default: those of the system.")
+    kafka_ssl_certfile: Path | None = Field(
+        None,
+        description="Client certificate, PEM. [Read again](security.md#tls) for new connections when it changes, as are"
+        " the key and the CA file.",
+    )
+    kafka_ssl_keyfile: Path | None = Field(None, description="The key of the client certificate, PEM.")
     kafka_replication: Annotated[int, Field(ge=1, le=9)] = Field(
         3, description="For `ddor topics`: replicas of each partition. 1 on a single broker."
     )
@@ -99,6 +105,17 @@ class Settings(BaseSettings):
     ingest_port: _Port = Field(8081, description="The port of ingest.")
     aggregator_port: _Port = Field(8082, description="The port of the aggregator.")
     publisher_port: _Port = Field(8083, description="The port of the publisher.")
+    metrics_port: _Port | None = Field(
+        None,
+        description="`/livez`, `/readyz` and `/metrics` are served on this port, without TLS, and only there. It needs"
+        " a different value for each process on a host.",
+    )
+    tls_cert_file: Path | None = Field(
+        None,
+        description="[HTTPS](security.md#tls) on the port of the service, TLS 1.2 or newer: the certificate with its"
+        " chain, PEM. Read again when it changes. Without it, plain HTTP.",
+    )
+    tls_key_file: Path | None = Field(None, description="The key of this certificate, PEM.")
     connections: Annotated[int, Field(ge=16, le=100_000)] = Field(
         1_024,
         description="Maximum number of open connections of a service. Clients that have not sent a valid key may use"
@@ -175,6 +192,15 @@ class Settings(BaseSettings):
                 f"DDOR_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs DDOR_KAFKA_SASL_USERNAME and"
                 " DDOR_KAFKA_SASL_PASSWORD"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_have_keys(self) -> Self:
+        for certificate, key in (("tls_cert_file", "tls_key_file"), ("kafka_ssl_certfile", "kafka_ssl_keyfile")):
+            if (getattr(self, certificate) is None) != (getattr(self, key) is None):
+                raise ValueError(f"set both DDOR_{certificate.upper()} and DDOR_{key.upper()}, or neither")
+        if self.kafka_ssl_certfile is not None and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError("DDOR_KAFKA_SSL_CERTFILE needs DDOR_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
         return self
 
     @property

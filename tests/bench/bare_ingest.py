@@ -11,7 +11,7 @@ from services.ingest.intake import PARTITIONS, Accepted, Judged, Partitions
 from services.ingest.kafka.producer import EventProducer
 from services.ingest.limits import RateLimiter
 from services.ingest.receipts import Receipt
-from services.runtime import clock, http, logs, settings
+from services.runtime import clock, http, http_server, logs, settings
 from services.runtime.agencies import AgenciesFile
 
 
@@ -46,7 +46,9 @@ def main() -> None:
     async def lifespan() -> AsyncIterator[None]:
         yield
 
-    http.serve(http.application(endpoint.routes, ready, lifespan, endpoint.stopping), loaded.host, loaded.ingest_port)
+    http_server.serve(
+        http.application(endpoint.routes, ready, lifespan, endpoint.stopping), loaded.host, loaded.ingest_port
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.ingest.stream.receipt_buffer import DISK_BYTES
-from services.runtime import http
+from services.runtime import http_server
 from services.runtime.settings import Settings
 from tests.support.manifests import ALL, BASE, RENDERED, container, documents, of_kind, pods
 
@@ -134,7 +134,7 @@ def test_a_service_has_time_to_stop(name: str) -> None:
     for service in _SERVICES:
         pod = pods(documents(name))[service]
         pause = container(pod).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        assert pod["spec"]["terminationGracePeriodSeconds"] > pause + http._DRAIN_SECONDS + _CLOSE_SECONDS
+        assert pod["spec"]["terminationGracePeriodSeconds"] > pause + http_server.DRAIN_SECONDS + _CLOSE_SECONDS
         assert bool(pause) == (service in of_kind(documents(name), "Service"))
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 
 from services.runtime import connection_timeouts, lingering_close
+from services.runtime.tls.reloaded import Reloaded
+from tests.support import certificates
 from tests.support.raw_http import ASKED, CHUNK, HEAD, PIECE, UPLOAD, App, connected, narrow
 from tests.support.waiting import until
+
+Tls: TypeAlias = tuple[Reloaded[ssl.SSLContext], ssl.SSLContext] | None
 
 
 @pytest.fixture
@@ -18,19 +24,24 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_timeouts, "UNREAD_SECONDS", 0.5)
 
 
-async def test_a_client_that_does_not_read_its_response_is_disconnected(short_timeouts: None) -> None:
+@pytest.fixture(params=["TCP", "TLS"])
+def tls(request: pytest.FixtureRequest, tmp_path: Path) -> Tls:
+    return certificates.https(tmp_path) if request.param == "TLS" else None
+
+
+async def test_a_client_that_does_not_read_its_response_is_disconnected(short_timeouts: None, tls: Tls) -> None:
     app = App(pieces=1_000)
-    async with connected(app) as one:
+    async with connected(app, tls=tls) as one:
         one.writer.write(ASKED)
         await app.ended.wait()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await one.response()
 
 
-async def test_a_slow_reader_gets_the_whole_response(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_reader_gets_the_whole_response(monkeypatch: pytest.MonkeyPatch, tls: Tls) -> None:
     monkeypatch.setattr(connection_timeouts, "UNREAD_SECONDS", 2.0)
     app = App(pieces=60)
-    async with connected(app) as one:
+    async with connected(app, tls=tls) as one:
         one.writer.write(ASKED)
         await one.reader.readuntil(b"\r\n\r\n")
         seen = 0

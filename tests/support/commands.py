@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
+from pydantic import SecretStr
+
 from deploy.local.probes import wait_until
 from services.runtime.settings import Settings
 
@@ -37,10 +39,17 @@ class Done:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment variables for these settings."""
+    login = {
+        f"DDOR_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name in settings.model_fields_set
+        if name.startswith(("kafka_security", "kafka_sasl", "kafka_ssl"))
+        and (value := getattr(settings, name)) is not None
+    }
     first_week = {"DDOR_FIRST_WEEK": str(settings.first_week)} if settings.first_week else {}
     return {
         **os.environ,
         **first_week,
+        **login,
         "DDOR_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
         "DDOR_KAFKA_REPLICATION": "1",
         "DDOR_POSTGRES_DSN": settings.postgres_dsn.get_secret_value(),

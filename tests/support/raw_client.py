@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -79,9 +80,9 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw(port: int) -> AsyncIterator[RawClient]:
+async def raw(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawClient]:
     """A connection to a port of this host."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000_000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000_000, ssl=tls)
     try:
         yield RawClient(reader, writer)
     finally:

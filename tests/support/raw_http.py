@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from services.runtime.connection_limits import ConnectionLimiter
 from services.runtime.connection_timeouts import BoundedProtocol
+from services.runtime.tls.connection import TlsProtocol
+from services.runtime.tls.reloaded import Reloaded
 
 HEAD = b"GET / HTTP/1.1\r\nHost: service\r\n"
 ASKED = HEAD + b"\r\n"
@@ -77,12 +81,25 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(app: App, keep_alive: int = 5) -> AsyncIterator[Connection]:
+async def connected(
+    app: App, keep_alive: int = 5, tls: tuple[Reloaded[ssl.SSLContext], ssl.SSLContext] | None = None
+) -> AsyncIterator[Connection]:
+    """`tls`: the contexts of server and client."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive)
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2 * len(PIECE))
+    limiter = ConnectionLimiter()
+
+    def protocol() -> asyncio.Protocol:
+        named: dict[str, Any] = {"config": config, "server_state": state, "app_state": {}}
+        if tls is None:
+            return cast(asyncio.Protocol, BoundedProtocol(**named))
+        return TlsProtocol(context=lambda: tls[0].current, limiter=limiter, **named)
+
+    server = await loop.create_server(protocol, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(
+        *server.sockets[0].getsockname(), limit=2 * len(PIECE), ssl=tls[1] if tls else None
+    )
     try:
         async with asyncio.timeout(60):
             yield Connection(reader, writer)

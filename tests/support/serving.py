@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -16,10 +17,11 @@ from services.publisher.site import routes as readers
 from services.publisher.site.about import About
 from services.publisher.site.openapi import document
 from services.publisher.site.reader_pool import CONNECTIONS
-from services.runtime import http, openapi, postgres
+from services.runtime import http, http_server, openapi, postgres
 from services.runtime.clock import system
 from services.runtime.connection_limits import ConnectionLimiter
 from services.runtime.settings import Settings
+from services.runtime.tls.reloaded import Reloaded
 from tests.support.agencies import LAS_VEGAS, key_of
 from tests.unit import sample_endpoint
 from tests.unit.sample_endpoint import Producer
@@ -43,9 +45,14 @@ async def _ready() -> str | None:
 
 
 @asynccontextmanager
-async def listening(app: Starlette, limiter: ConnectionLimiter | None = None) -> AsyncIterator[int]:
+async def listening(
+    app: Starlette,
+    limiter: ConnectionLimiter | None = None,
+    tls: Reloaded[ssl.SSLContext] | None = None,
+    health_port: int | None = None,
+) -> AsyncIterator[int]:
     """Serve an application with the real server in a thread with its event loop. Yields the port."""
-    server = http.server(app, "127.0.0.1", 0, limiter)
+    server = http_server.server(app, "127.0.0.1", 0, limiter, tls=tls, health_port=health_port)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(asyncio.to_thread(server.run, [listener]))
         try:
@@ -56,20 +63,23 @@ async def listening(app: Starlette, limiter: ConnectionLimiter | None = None) ->
 
 
 @asynccontextmanager
-async def ingest(directory: Path, limiter: ConnectionLimiter | None = None) -> AsyncIterator[Site]:
+async def ingest(
+    directory: Path, limiter: ConnectionLimiter | None = None, tls: Reloaded[ssl.SSLContext] | None = None
+) -> AsyncIterator[Site]:
     """Ingest."""
     producer = Producer()
     endpoint = sample_endpoint.endpoint(directory, producer)
     app = http.application(endpoint.routes, _ready, nullcontext, endpoint.stopping)
-    async with listening(app, limiter) as port:
+    async with listening(app, limiter, tls) as port:
         yield Site("ingest", port, 202, words(b"POST", b"/v1/events", encoded(event())), producer, endpoint._requests)
 
 
 @asynccontextmanager
-async def publisher() -> AsyncIterator[Site]:
+async def publisher(tls: Reloaded[ssl.SSLContext] | None = None) -> AsyncIterator[Site]:
     """The publisher."""
     reports = routes(Pool())
-    async with reports.connected(), listening(http.application(reports.routes, _ready, nullcontext)) as port:
+    app = http.application(reports.routes, _ready, nullcontext)
+    async with reports.connected(), listening(app, tls=tls) as port:
         yield Site("publisher", port, 200, words(b"GET", b"/v1/reports", b"{}"), Producer(), ConcurrencyLimiter())
 
 

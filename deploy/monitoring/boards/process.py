@@ -40,5 +40,14 @@ def row(job: str) -> Row:
                 unit="cps",
                 width=6,
             ),
+            Panel(
+                "Certificates",
+                "Time until the end of the certificate in each configured file. Without such a file there is no data.",
+                [Query(f"ddor_certificate_expiry_timestamp_seconds{ours} - time()", "{{instance}} {{use}}")],
+                unit="s",
+                width=24,
+                limits=((None, "red"), (14 * 86400, "green")),
+                runbooks=("certificate-expires",),
+            ),
         ],
     )
