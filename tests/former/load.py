@@ -21,7 +21,7 @@ _EVENTS_PER_TICK = 10
 _CHUNK = 10
 _ENDLESS = 1_000_000
 _EXPECTED: Final = {200, 207, 503}
-"""503 has a Retry-After: the client guide says to send again."""
+"""503 has a Retry-After: a client sends again."""
 
 
 class Load:

@@ -94,7 +94,7 @@ async def test_an_upgrade_and_a_downgrade_under_load_lose_nothing(
             with pytest.raises(PartFailedError, match="this release does not have"):
                 await asyncio.to_thread(old.run, "migrate")
             await asyncio.to_thread(second.stop)
-            for name in ("publisher", "aggregator", "ingest"):
+            for name in ("ingest", "aggregator", "publisher"):
                 await _replace(new, old, name, running)
             await _close(old, _LATER[0])
             for name in ("publisher", "aggregator", "ingest"):
@@ -102,7 +102,7 @@ async def test_an_upgrade_and_a_downgrade_under_load_lose_nothing(
             await _close(new, _LATER[1])
 
         await kafka_log.counted(connection, own_kafka.bootstrap)
-        await _close(new, _LATER[2])  # restates the other weeks with what came late
+        await _close(new, _LATER[2])  # restates the other weeks with late events
         await _settled(connection)
         verdict = await verify(connection, own_kafka.bootstrap, running.acknowledged)
         assert (verdict.violations, verdict.lost, verdict.doubled) == ([], 0, 0)
