@@ -54,7 +54,7 @@ async def _plan() -> int:
             if await roles.are_installed(connection):
                 await connection.execute(f"SET LOCAL ROLE {roles.OWNER}")
             pending = await migrations.pending(connection)
-            rows = await _rows(connection)
+            rows = await estimated_rows(connection)
     finally:
         await connection.close()
     declared = migration_locks.declared()
@@ -66,7 +66,7 @@ async def _plan() -> int:
     return FAILED if pending else 0
 
 
-async def _rows(connection: asyncpg.Connection[Any]) -> dict[str, int]:
+async def estimated_rows(connection: asyncpg.Connection[Any]) -> dict[str, int]:
     """Estimated rows by table, -1 if PostgreSQL has no estimate yet."""
     found = await connection.fetch(
         "SELECT relname, reltuples::bigint AS rows FROM pg_class WHERE relkind = 'r'"

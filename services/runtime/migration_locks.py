@@ -44,7 +44,7 @@ class TableEffect:
     def waiting(self) -> str:
         """Whose statements on the table wait until the migration ends."""
         if self.mode == MODES[-1]:
-            return "readers and writers wait"
+            return "all sessions wait"
         return "writers wait" if MODES.index(self.mode) >= _BLOCKS_WRITERS else "no session waits"
 
 

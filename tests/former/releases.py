@@ -26,6 +26,7 @@ SCHEMAS: Final[Mapping[int, str]] = {
     4: "776535e",
     7: "853e6b4",
     8: "a1d6c08",
+    9: "230b5d7",
 }
 """By the number of the newest migration: the last commit with this schema."""
 NEVER_RUN: Final = {5, 6}

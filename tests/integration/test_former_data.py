@@ -46,7 +46,7 @@ _OTHERS = {
     "attestation": "SELECT * FROM attestation ORDER BY week, agency, version, fingerprint",
     "week_transition": "SELECT * FROM week_transition ORDER BY id",
 }
-_RULES = {1: 1, 2: 1, 3: 1, 4: 1, 7: 2, 8: 2}
+_RULES = {1: 1, 2: 1, 3: 1, 4: 1, 7: 2, 8: 2, 9: 2}
 """The acceptance rules of each release."""
 _PAGES = (
     "/", "/reports", f"/reports/{FIRST}", f"/reports/{SECOND}", "/jurisdictions/32003", "/states/NV", "/calendar",

@@ -33,7 +33,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.real_kafka("is not used to replace services under load")
 
 FORMER: Final = {
-    7: "the newest schema of another commit whose packages the present ones include",
+    7: "its publisher does not write figures as rows; the present packages include its packages",
     4: "the last commit with other acceptance rules, and with packages of its own",
 }
 """The releases to upgrade from, by schema, with the reason."""
