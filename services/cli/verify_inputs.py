@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,18 +47,23 @@ async def read(
     if wrong:
         return None
     findings.note(True, "inputs", f"{len(contents)} inputs have their digests")
-    found = ReportInputs(contents)
-    _check(found, await connection.fetch(CLI_SQL["acceptance_rules"]), Vector.from_json(document["offsets"]))
-    return found
+    if rules := contents.get("rules"):  # first, because a release with other rules may have had other inputs, too
+        version = json.loads(rules)["acceptance"]
+        _check(version, await connection.fetch(CLI_SQL["acceptance_rules"]), Vector.from_json(document["offsets"]))
+    return ReportInputs(contents)
 
 
-def _check(inputs: ReportInputs, noted: Sequence[asyncpg.Record], vector: Vector) -> None:
+def _check(version: int, noted: Sequence[asyncpg.Record], vector: Vector) -> None:
     """Raises OtherRulesError if records below the vector were read with rules that this program does not have."""
-    if inputs.acceptance != RULES_VERSION:
-        raise OtherRulesError(f"made with acceptance rules {inputs.acceptance}, but this program has {RULES_VERSION}")
+    if version != RULES_VERSION:
+        raise OtherRulesError(
+            f"made with acceptance rules {version}, but this program has {RULES_VERSION}: verify it with a release that"
+            f" has acceptance rules {version}"
+        )
     for one in noted:
         start = RecordAddress(Partition(one["topic"], one["partition"]), one["from_offset"])
         if one["version"] != RULES_VERSION and vector.covers(start.partition, start.offset):
             raise OtherRulesError(
-                f"read with acceptance rules {one['version']} from {start} on, but this program has {RULES_VERSION}"
+                f"read with acceptance rules {one['version']} from {start} on, but this program has {RULES_VERSION}:"
+                f" only a release with acceptance rules {one['version']} can read these records in the same way"
             )

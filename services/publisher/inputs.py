@@ -146,11 +146,6 @@ class ReportInputs:
         """These inputs and a registry of policies limiting detainers, if there is one."""
         return self if content is None else ReportInputs({**self.contents, JURISDICTION_POLICIES: content})
 
-    @property
-    def acceptance(self) -> int:
-        """The version of the acceptance rules."""
-        return int(self._read("rules")["acceptance"])
-
     def _read(self, name: str) -> Any:  # any JSON value
         return json.loads(self.contents[name])
 

@@ -66,15 +66,15 @@ class Producers:
 
     async def run(self, ingest: str, key: str, bootstrap: str) -> None:
         """Send the whole story. Returns once all events are acknowledged."""
-        headers = {"Authorization": f"Bearer {key}"}
-        async with (
-            httpx.AsyncClient(base_url=ingest, headers=headers, timeout=_PATIENCE, trust_env=False) as http,
-            asyncio.TaskGroup() as tasks,
-        ):
+        async with self._client(ingest, key) as http, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send_all(lambda some: self._batch(http, some)))
             tasks.create_task(self._send_all(lambda some: self._stream(http, some)))
             tasks.create_task(self._write_all(bootstrap))
         await self._write_all(bootstrap)  # the last error of the others
+
+    def _client(self, ingest: str, key: str) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.AsyncClient(base_url=ingest, headers=headers, timeout=_PATIENCE, trust_env=False)
 
     async def _send_all(self, send: Callable[[Sequence[Message]], Any]) -> None:
         while chunk := list(islice(self._story, self._chunk)):

@@ -29,13 +29,14 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
-def test_only_the_sql_of_deploy_is_installed(names: set[str]) -> None:
+def test_only_the_migrations_and_roles_of_deploy_are_installed(names: set[str]) -> None:
     migrations = {f"deploy/migrations/{path.name}" for path in (ROOT / "deploy/migrations").glob("*.sql")}
     assert migrations
     assert {name for name in names if name.startswith("deploy/")} == {
         "deploy/__init__.py",
         "deploy/roles.sql",
         "deploy/migrations/__init__.py",
+        "deploy/migrations/locks.toml",
         *migrations,
     }
 

@@ -9,6 +9,7 @@ import pytest
 from services.runtime import migrations
 from services.runtime.errors import ConfigurationError
 from services.runtime.migrations import Migration, _missing
+from tests.former import releases, stored
 
 
 def migration(number: int) -> Migration:
@@ -31,6 +32,15 @@ def test_files_are_numbered_from_one_without_a_gap() -> None:
     found = migrations.migrations()
     assert [one.number for one in found] == list(range(1, len(found) + 1))
     assert len({one.name for one in found}) == len(found)
+
+
+def test_each_earlier_schema_has_recorded_data() -> None:
+    """Otherwise: `python -m tests.former.record`."""
+    newest = len(migrations.migrations())
+    assert {*releases.SCHEMAS} | releases.NEVER_RUN == {*range(1, newest)}
+    for schema in releases.SCHEMAS:
+        assert stored.tables_file(schema).exists()
+        assert stored.log_file(schema).exists()
 
 
 def test_each_file_has_a_purpose_and_a_digest() -> None:
