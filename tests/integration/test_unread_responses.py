@@ -38,6 +38,16 @@ async def test_a_client_that_does_not_read_its_response_is_disconnected(short_ti
             await one.response()
 
 
+async def test_a_response_waits_for_its_reader(tls: Tls) -> None:
+    """It is not stored in the memory of the server."""
+    app = App(pieces=300)
+    async with connected(app, tls=tls) as one:
+        one.writer.write(ASKED)
+        await asyncio.sleep(1)
+        assert not app.ended.is_set()
+        assert len(await one.response()) == 300 * len(PIECE)
+
+
 async def test_a_slow_reader_gets_the_whole_response(monkeypatch: pytest.MonkeyPatch, tls: Tls) -> None:
     monkeypatch.setattr(connection_timeouts, "UNREAD_SECONDS", 2.0)
     app = App(pieces=60)
