@@ -28,7 +28,7 @@ _SECTIONS = {
     "postgres_dsn": ("PostgreSQL", "The aggregator, the publisher and commands. Ingest never connects to PostgreSQL."),
     "agencies_file": ("Agencies", "Ingest and the publisher."),
     "zone": ("The week", "All services, and commands that name a week."),
-    "grace": ("Closing and restating", "The publisher, `ddor history` and `ddor site`."),
+    "grace": ("Closing and restating", "The publisher, `ddor site`, and commands about weeks."),
     "line_list": ("Reports", "The publisher, and `ddor site`."),
     "host": ("HTTP", "All services."),
     "worker": ("Aggregators", "The aggregator."),
