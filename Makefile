@@ -97,6 +97,7 @@ contracts: .venv/dev
 	@$(BIN)/python -m deploy.monitoring.dashboards --check
 	@$(BIN)/python -m deploy.documentation.settings_page --check
 	@$(BIN)/python -m deploy.documentation.commands_page --check
+	@$(BIN)/python -m deploy.documentation.decisions_page --check
 
 .PHONY: docs
 docs: .venv/dev  ## the documentation as a site; then open out/docs/index.html

@@ -59,13 +59,6 @@ def test_every_page_of_docs_is_in_the_navigation() -> None:
     assert [page for page, times in listed.items() if times > 1] == ["docs/errors.md"], "agencies and operators need it"
 
 
-def test_the_index_names_every_decision() -> None:
-    named = re.findall(
-        r"\]\((\d{4}-[\w-]+\.md)\)", (_ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
-    )
-    assert named == [path.name for path in _DOCS if path.parent.name == "decisions" and path.name != "README.md"]
-
-
 def test_the_site_loads_nothing_from_another_host(site: Path) -> None:
     loaded = [
         one

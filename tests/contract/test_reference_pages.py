@@ -1,4 +1,4 @@
-"""docs/settings.md and docs/commands.md are current and complete."""
+"""docs/settings.md, docs/commands.md and docs/decisions/README.md are current and complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from deploy.documentation import commands_page, settings_page
+from deploy.documentation import commands_page, decisions_page, settings_page
 from services.cli import main as ddor
 from services.runtime import settings
 from services.runtime.settings import Settings
@@ -20,17 +20,24 @@ from services.runtime.settings import Settings
 _ROW = re.compile(r"^\| `DDOR_(\w+)` \| ([^|]+) \| ([^|]*)\| ([^|]+) \|$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("module", [settings_page, commands_page], ids=lambda module: module.PAGE.name)
+@pytest.mark.parametrize("module", [settings_page, commands_page, decisions_page], ids=lambda module: module.PAGE.name)
 def test_a_page_is_up_to_date_and_an_outdated_one_is_reported(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert module.main(["--check"]) == 0
     outdated = tmp_path / "outdated.md"
-    outdated.write_text(module.PAGE.read_text(encoding="utf-8").replace("DDOR_ZONE", "DDOR_Z").replace("--by", "--b"))
+    text = module.PAGE.read_text(encoding="utf-8")
+    outdated.write_text(text.replace("DDOR_ZONE", "DDOR_Z").replace("--by", "--b").replace("# Decisions", "# Others"))
     monkeypatch.setattr(module, "PAGE", outdated)
     assert module.main(["--check"]) == 1
     assert module.main([]) == 0
     assert module.main(["--check"]) == 0
+
+
+def test_the_index_has_each_decision_by_its_number() -> None:
+    listed = re.findall(r"^\| (\d+) \| \[[^]]+\]\((\d{4})-[\w-]+\.md\) \|$", decisions_page.page(), re.MULTILINE)
+    assert len(listed) == len(list(decisions_page.FOLDER.glob("*.md"))) - 1
+    assert all(int(number) == int(file) for number, file in listed)
 
 
 def test_each_setting_has_one_row_with_a_type_and_a_meaning() -> None:
