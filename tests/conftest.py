@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import pytest
-import structlog
 
 from deploy.local import parts, ports
 from deploy.local.errors import LocalError
@@ -19,7 +18,7 @@ from deploy.local.kafka_native import NativeKafka
 from deploy.local.parts import KafkaPart, Part, PostgresPart
 from services.runtime import postgres as connecting
 from services.runtime.settings import Settings
-from tests.support import kafka_log, tiers
+from tests.support import kafka_log, logging_of_tests, tiers
 from tests.support.agencies import write_agencies
 from tests.support.local_parts import migrated, new_database, started
 from tests.support.positions import Connection
@@ -53,8 +52,8 @@ def _named() -> dict[str, str]:
 def pytest_configure(config: pytest.Config) -> None:
     """Remove the shell's DDOR_ variables, except for those that choose or name the parts."""
     config.pluginmanager.register(tiers)
+    config.pluginmanager.register(logging_of_tests)
     NativeKafka.jvm = QUICK_START  # tests start many short-lived nodes
-    _log_plain_tracebacks()
     named = _named()
     for name in [name for name in os.environ if name.startswith("DDOR_") and name not in _CHOOSING]:
         del os.environ[name]
@@ -63,12 +62,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ[ports.RANGE_ENV] = _ports_of(int(worker.removeprefix("gw")))
     config.addinivalue_line("markers", "real_kafka(reason): left out, by name, on the embedded broker")
-
-
-def _log_plain_tracebacks() -> None:
-    """As in the services. The default of structlog renders local variables, which stops the loop for seconds."""
-    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def _ports_of(worker: int) -> str:
@@ -145,14 +138,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"  {node}")
     for sentence in parts.missing(_environ(config)):
         terminalreporter.line(f"For all tests: {sentence}")
-
-
-@pytest.fixture(autouse=True)
-def _same_logging() -> Iterator[None]:
-    """A test may run a command in this process, which configures structlog."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
 
-import asyncpg
 import httpx
 import pytest
-from starlette.applications import Starlette
 
-from services.publisher.site import program, weeks
-from services.publisher.site.routes import Site
-from tests.unit.sample_reader import ABOUT, NOW, REPORT, ROW, Pool, reading
+from services.publisher.site import weeks
+from tests.unit.sample_reader import REPORT, ROW, Pool, reading
 
 
 @pytest.fixture
@@ -287,24 +282,3 @@ async def test_the_page_is_rendered_again_when_the_status_of_its_week_changes(
     second = await client.get("/v1/reports/2017-01-28.html")
     assert "Final" in second.text
     assert "Final" not in first.text
-
-
-async def test_a_page_has_another_tag_if_its_contact_or_the_program_changes(
-    client: httpx.AsyncClient, pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def tags() -> dict[str, str]:
-        return {
-            form: (await client.get(f"/v1/reports/latest.{form}")).headers["etag"] for form in ("json", "csv", "html")
-        }
-
-    before = await tags()
-    monkeypatch.setattr(program, "digest", lambda *_: "of another program")
-    after = await tags()
-    assert {form for form in before if before[form] == after[form]} == {"json"}, "its bytes are the document"
-    about = replace(ABOUT, contact="mailto:reports@example.org")
-    site = Site(lambda: cast("asyncpg.Pool[Any]", pool), about, lambda: NOW)
-    async with site.connected():
-        transport = httpx.ASGITransport(Starlette(routes=site.routes))
-        async with httpx.AsyncClient(transport=transport, base_url="http://publisher") as other:
-            page = await other.get("/v1/reports/latest.html", headers={"If-None-Match": after["html"]})
-    assert (page.status_code, "reports@example.org" in page.text) == (200, True)
