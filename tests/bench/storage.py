@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from rich.console import Console
-from rich.table import Table
 
 from deploy.local import postgres_install
 from deploy.local.stack import Stack
 from schemas.topics import EVENT_TOPICS
+from services.cli.console import out, table
 from services.ingest.body.media_types import LINES, SINGLE
 from tests.bench import corpus
 from tests.bench.client import Client
@@ -37,7 +36,6 @@ _TABLES = """
 SELECT COALESCE(pg_partition_root(oid), oid)::regclass::text AS name, sum(pg_total_relation_size(oid))::bigint AS size
 FROM pg_class WHERE relnamespace = 'ddor'::regnamespace AND relkind = 'r' GROUP BY 1
 """
-_console = Console(highlight=False)
 
 
 class Sizes(NamedTuple):
@@ -55,7 +53,7 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=5_000)
     parser.add_argument("--idle", type=int, default=60, help="seconds without events")
     arguments = parser.parse_args()
-    _console.print(load())
+    out.print(load())
     with native_stack() as stack:
         for service in stack.services.values():
             service.start()
@@ -67,7 +65,7 @@ async def _run(stack: Stack, events: int, singles: int, idle: int) -> None:
     again = [value.replace(b'"version":1', b'"version":2') for value in records]
     alone = [value.replace(b"/agencies/bench", b"/agencies/demo") for _, value in corpus.events(singles, seed=2)]
     client = Client(stack.services["ingest"], stack.state.agency_key(), None)
-    table = Table("Events", "Number", "Log", "PostgreSQL", "WAL", "Of PostgreSQL", title="Bytes per event")
+    shown = table("Events", ">Number", ">Log", ">PostgreSQL", ">WAL", "Of PostgreSQL", title="Bytes per event")
     async with looking(stack.variables()["DDOR_POSTGRES_DSN"]) as connection:
         sizes = await _sizes(stack, connection)
 
@@ -75,7 +73,7 @@ async def _run(stack: Stack, events: int, singles: int, idle: int) -> None:
             nonlocal sizes
             await kafka_log.counted(connection, stack.kafka.bootstrap, 1_800)
             now = await _sizes(stack, connection)
-            table.add_row(what, f"{number:,}", *_per_event(sizes, now, number))
+            shown.add_row(what, f"{number:,}", *_per_event(sizes, now, number))
             sizes = now
 
         await asyncio.to_thread(stack.run, *_IMPORT, str(stack.state.directory / "journal"))
@@ -98,9 +96,9 @@ async def _run(stack: Stack, events: int, singles: int, idle: int) -> None:
             "SELECT (SELECT count(*) FROM ledger_entry) AS ledger, (SELECT count(*) FROM history) AS history,"
             " (SELECT count(*) FROM decline_detail) AS details"
         )
-    _console.print(table)
-    _console.print(f"bytes per row: {_per_row(now.tables, dict(rows or {}))}; pg_dump --format=custom: {dump:,} bytes")
-    _console.print(f"write-ahead log without events: {(now.wal - sizes.wal) * 60 // idle:,} bytes a minute")
+    out.print(shown)
+    out.print(f"bytes per row: {_per_row(now.tables, dict(rows or {}))}; pg_dump --format=custom: {dump:,} bytes")
+    out.print(f"write-ahead log without events: {(now.wal - sizes.wal) * 60 // idle:,} bytes a minute")
 
 
 def _bodies(values: list[bytes]) -> list[bytes]:
