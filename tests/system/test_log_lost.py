@@ -149,6 +149,7 @@ async def test_after_the_loss_of_kafka_no_report_changes_and_counting_continues(
     assert done.exit_code == 2, done.output
     for words in ("one announcement, with the same content", "the log was replaced", "LogTooShort"):
         assert words in done.output
+    assert "are accounted for" in await runbook.run("audit", variables)
     async with living(chosen, week) as life:
         await _continues(life, third)
     done = await commands.ddor(chosen, "verify", str(third))

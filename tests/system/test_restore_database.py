@@ -143,6 +143,7 @@ async def test_a_database_restored_to_a_point_in_time_gives_the_same_counts_and_
         async with running(aggregator.create(chosen)):
             await kafka_log.counted(life.connection, chosen.kafka_bootstrap)
         assert await database_outcome.outcome(life.connection) == model.outcome(accepted(log))
+        assert "are accounted for" in await runbook.run("audit", variables)
         printed = await runbook.run("verify-all", variables, programs)
         assert printed.count("offsets give the figures digest") == 3, printed
         assert (await commands.ddor(chosen, "site", str(again))).exit_code == 0
