@@ -7,7 +7,7 @@ the first case it has not even authenticated. The application decides how long a
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import h11
 from starlette.responses import Response
@@ -24,6 +24,9 @@ UNREAD_SECONDS = 300.0
 """How long a response may stay unread after the request is complete, and its last bytes after it is complete."""
 REST_SECONDS = 10.0
 """How long the rest of a body may still arrive, to be discarded, after the response."""
+
+HALF_CLOSED: Final = "half_closed"
+"""Key in the state of a request: an `asyncio.Event`, set when the client has closed its side of the connection."""
 
 _CLOSE = {"Connection": "close"}
 
@@ -50,6 +53,7 @@ class BoundedProtocol(LingeringProtocol):
         super().__init__(*arguments, **named)
         self._limiter = limiter or ConnectionLimiter()
         self._given_slot = slot
+        self._half_closed = asyncio.Event()
         self._application = self.app
         self.app = self._call_application
 
@@ -61,6 +65,7 @@ class BoundedProtocol(LingeringProtocol):
             return {"type": "http.disconnect"} if self._broken else message
 
         scope["state"][AUTHENTICATED] = self._slot.authenticated
+        scope["state"][HALF_CLOSED] = self._half_closed
         await self._application(scope, received, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -86,6 +91,7 @@ class BoundedProtocol(LingeringProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's protocol may return True
         """The client has closed its side. It may still wait for the response."""
         self.ended = True
+        self._half_closed.set()
         if self.transport.is_closing():
             return False
         if not self._broken:

@@ -20,7 +20,7 @@ from services.publisher import kept_messages, recovery
 from services.publisher.site import announcement_stream, reader_pool
 from services.publisher.site.about import About
 from services.publisher.site.routes import Site
-from services.runtime import http, postgres
+from services.runtime import http, metrics, postgres
 from services.runtime.clock import system
 from services.runtime.settings import Settings
 from tests.conftest import MakeSettings
@@ -31,6 +31,7 @@ from tests.support.life import Life, both, detainer, living_alone
 from tests.support.proxies import Line, in_front
 from tests.support.publishing import client, new_week
 from tests.support.serving import listening
+from tests.support.waiting import until
 
 STREAMS = 30
 
@@ -172,6 +173,30 @@ async def test_thirty_clients_that_reconnect_at_any_time_get_each_event_once(
     assert len(events) > 8, "revisions, and final notices"
     assert all(one == events for one in got)
     assert lost > STREAMS, "each client has lost its connection"
+
+
+async def test_streams_of_clients_that_have_closed_their_side_end_without_a_write(
+    reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel of a closed client acknowledges bytes until the first write is refused."""
+    monkeypatch.setattr(announcement_stream, "HEARTBEAT_SECONDS", 1e9)
+    before = metrics.STREAMS._value.get()
+
+    async def once(*, reads: bool) -> None:
+        stream, writer = await asyncio.open_connection(reader.base_url.host, reader.base_url.port)
+        writer.write(b"GET /v1/reports/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        if reads:
+            await stream.readuntil(b"id: ")
+            await until(lambda: _answer(metrics.STREAMS._value.get() > before), "the stream is open")
+        writer.close()
+
+    for _ in range(10):
+        await asyncio.gather(*(once(reads=bool(one % 2)) for one in range(STREAMS)))
+    await until(lambda: _answer(metrics.STREAMS._value.get() == before), "all streams have ended")
+
+
+async def _answer(given: bool) -> bool:
+    return given
 
 
 async def test_recovered_revisions_have_the_bytes_and_ids_of_the_topic(

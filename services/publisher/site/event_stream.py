@@ -16,6 +16,8 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from services.runtime.connection_timeouts import HALF_CLOSED
+
 BEGINNING: Final = -1
 """The position before all records."""
 RETRY_SECONDS = 5
@@ -71,7 +73,11 @@ def _id(at: int) -> bytes:
 
 
 class EventStream(Response):
-    """A response without an end. It ends when the client disconnects, or at once when the process stops."""
+    """A response without an end. It ends when the client disconnects, or at once when the process stops.
+
+    A client that has closed only its side could still read, but no client of an endless response does that. Otherwise
+    its connection would be noticed as closed only by the next write.
+    """
 
     media_type = "text/event-stream"
 
@@ -89,12 +95,12 @@ class EventStream(Response):
         self._stopping = stopping
         self._ended = ended
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the pieces. A client that does not read delays the next piece, and nothing is buffered meanwhile."""
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if self._sent is not None:
-                await self._race(self._send(self._sent, send), _gone(receive), self._stopping.wait())
+                await self._race(self._send(self._sent, send), _gone(receive), _closed(scope), self._stopping.wait())
         finally:
             self._ended()
         await send({"type": "http.response.body", "body": b""})
@@ -117,6 +123,11 @@ class EventStream(Response):
         async with aclosing(pieces) as sent:
             async for piece in sent:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+async def _closed(scope: Scope) -> None:
+    """Wait until the client has closed its side; without end if the server does not report it."""
+    await scope.get("state", {}).get(HALF_CLOSED, asyncio.Event()).wait()
 
 
 async def _gone(receive: Receive) -> None:
