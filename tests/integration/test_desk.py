@@ -121,7 +121,8 @@ async def test_the_command_on_the_page_resumes_a_halted_partition(life: Life) ->
 async def test_without_a_key_in_the_settings_the_path_is_unknown(life: Life) -> None:
     closed = life.settings.model_copy(update={"desk_key": None})
     async with running(publisher.create(closed, life.publisher.clock, skew=ANY_SKEW)) as http:
-        desk, other = [await http.get(path, auth=AUTH) for path in ("/desk", "/no-such-page")]
+        named = {"X-Request-ID": "one"}
+        desk, other = [await http.get(path, auth=AUTH, headers=named) for path in ("/desk", "/no-such-page")]
     assert (desk.status_code, desk.content) == (other.status_code, other.content) == (404, desk.content)
     assert "www-authenticate" not in desk.headers
 
