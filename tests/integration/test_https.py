@@ -193,6 +193,21 @@ async def test_a_client_that_is_still_sending_gets_the_whole_response(served: Se
         assert await client.response() is None, "the end of TLS, not a reset connection"
 
 
+async def test_a_closed_connection_ends_with_the_end_of_tls(served: Served) -> None:
+    """Otherwise a client cannot distinguish it from a connection that an attacker has cut."""
+
+    def read_all() -> bytes:
+        request = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        with (
+            socket.create_connection(("127.0.0.1", served.port), 60) as plain,
+            served.client.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as client,
+        ):
+            client.sendall(request)
+            return b"".join(iter(lambda: client.recv(65_536), b""))
+
+    assert (await asyncio.to_thread(read_all)).endswith(b"ok\n")
+
+
 def ends_at(client: RawClient) -> datetime:
     """The end of the validity of the certificate that the server has shown."""
     shown = client.writer.get_extra_info("peercert")

@@ -78,10 +78,7 @@ class _Tls:
 
 @asynccontextmanager
 async def tunnel(port: int, context: ssl.SSLContext, *, notify: bool = False) -> AsyncIterator[Tunnel]:
-    """A port without TLS that leads to `port` with TLS. `notify`: the end of the client is sent as close_notify, too.
-
-    The end of the server must be TLS's own, else the client sees a reset connection.
-    """
+    """A port without TLS that leads to `port` with TLS. `notify`: a client ends with close_notify, too."""
     tasks: set[asyncio.Task[None]] = set()
     opened: asyncio.Queue[None] = asyncio.Queue()
 
