@@ -12,7 +12,6 @@ COMMENT ON TABLE proven_position IS 'the numbers of partition_position at the la
 
 -- Facts by offset. Each partition has offsets of its own, so neighbouring rows have offsets far apart, and one minimum and
 -- one maximum for each part of the table would not tell them apart.
-DROP INDEX ledger_entry_offset;
 CREATE INDEX ledger_entry_offsets ON ledger_entry USING brin (kafka_offset int8_minmax_multi_ops);
 CREATE INDEX history_offsets ON history USING brin (kafka_offset int8_minmax_multi_ops);
 
@@ -26,3 +25,6 @@ CREATE TABLE audit (
     outcome text        NOT NULL
 );
 COMMENT ON COLUMN audit.outcome IS 'empty if everything agrees, otherwise the first difference';
+
+-- Last, because it locks the ledger for readers, too.
+DROP INDEX ledger_entry_offset;

@@ -32,7 +32,9 @@ async def cause(client: object) -> Exception | None:
 
     `client` is one of aiokafka's clients, whose start has failed.
     """
-    inner = getattr(client, "client", None) or getattr(client, "_client", None)
+    inner = client
+    if not isinstance(inner, AIOKafkaClient):
+        inner = getattr(client, "client", None) or getattr(client, "_client", None)
     if not isinstance(inner, AIOKafkaClient) or inner._security_protocol == "PLAINTEXT":
         return None
     for host, port, _ in inner.hosts:

@@ -52,10 +52,10 @@ class DyingConnection:
     def _guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
         guarded = self._fate.guard(call)
 
-        async def one(query: str, *arguments: Any) -> Any:
+        async def one(query: str, *arguments: Any, **named: Any) -> Any:
             if query == self._last:
                 raise KilledError
-            return await guarded(query, *arguments)
+            return await guarded(query, *arguments, **named)
 
         return one
 
