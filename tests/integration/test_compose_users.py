@@ -86,7 +86,7 @@ def _check_users(environment: dict[str, str]) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize("former", [True, False], ids=["upgrade", "new"])
 async def test_each_service_has_its_own_user(
-    former: bool, server: PostgresPart, kafka: KafkaPart, tmp_path: Path
+    former: bool, server: PostgresPart, own_kafka: KafkaPart, tmp_path: Path
 ) -> None:
     """From empty volumes, and from those of the former file, in which all services were the administrator."""
     state = tmp_path / "state"
@@ -102,7 +102,7 @@ async def test_each_service_has_its_own_user(
     assert before.keys() == after.keys()
 
     with new_database(server) as dsn, ExitStack() as stack:
-        settings = Settings(postgres_dsn=dsn, kafka_bootstrap=kafka.bootstrap)
+        settings = Settings(postgres_dsn=dsn, kafka_bootstrap=own_kafka.bootstrap)
         if former:
             await migrated(dsn)
         for name in ("migrate", "roles", "roles"):  # the second time as by `docker compose up` of a running system
@@ -112,7 +112,7 @@ async def test_each_service_has_its_own_user(
 
         services: dict[str, Service] = {}
         more = {
-            "DDOR_KAFKA_BOOTSTRAP": kafka.bootstrap,
+            "DDOR_KAFKA_BOOTSTRAP": own_kafka.bootstrap,
             "DDOR_AGENCIES_FILE": str(write_agencies(tmp_path / "agencies.toml")),
             **dict(line.split("=") for line in after["services.env"].splitlines()),
         }
