@@ -52,7 +52,7 @@ unit: .venv/dev  ## tests without Kafka and PostgreSQL (30 seconds)
 test: .venv/dev  ## all tests, on the best Kafka and PostgreSQL available (7 minutes)
 	@$(BIN)/python -m pytest -n auto
 
-check: lint types contracts  ## what CI runs: also lint, types, alerts, compose (21 minutes)
+check: lint types contracts  ## what CI runs: also lint, types, alerts, compose (27 minutes)
 	@if command -v promtool >/dev/null || docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory alerts; \
 	else echo "skipped: make alerts, because neither promtool nor a Docker daemon is available"; fi
 	@DDOR_REAL_ONLY=1 $(BIN)/python -m pytest -n auto --long --durations=20
