@@ -49,7 +49,7 @@ clean: .venv/local  ## stop the services and delete the data
 unit: .venv/dev  ## tests without Kafka and PostgreSQL (30 seconds)
 	@$(BIN)/python -m pytest -n logical tests/unit tests/contract tests/wiring
 
-test: .venv/dev  ## all tests, on the best Kafka and PostgreSQL available (7 minutes)
+test: .venv/dev  ## all tests, on the best Kafka and PostgreSQL available (17 minutes)
 	@$(BIN)/python -m pytest -n auto
 
 check: lint types contracts  ## what CI runs: also lint, types, alerts, compose (27 minutes)

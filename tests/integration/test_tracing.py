@@ -202,12 +202,14 @@ async def test_a_collector_that_is_away_or_hangs_stops_nothing(
 
 
 async def test_a_close_is_one_trace_with_its_phases(
-    settings: MakeSettings, kafka: KafkaPart, collector: Collector
+    store_settings: MakeSettings, own_kafka: KafkaPart, collector: Collector
 ) -> None:
     week = new_week()
-    chosen = settings(worker="one", first_week=week.first)
-    await kafka_log.append(kafka.bootstrap, both(range(5), week))
-    tracing.start(settings(otlp_endpoint=collector.address), "publisher")
+    chosen = store_settings(
+        kafka_bootstrap=own_kafka.bootstrap, kafka_replication=1, worker="one", first_week=week.first
+    )
+    await kafka_log.append(own_kafka.bootstrap, both(range(5), week))
+    tracing.start(store_settings(otlp_endpoint=collector.address), "publisher")
     clock = Hands(week.ends_at + timedelta(hours=24))
     leader = LeaderSession(chosen, client(chosen), week.first, lambda: report_inputs(chosen), clock, skew=ANY_SKEW)
     closing = asyncio.create_task(leader.session(lambda: None))
