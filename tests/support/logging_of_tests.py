@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+from services.runtime import logs
+from services.runtime.settings import Settings
 
 
 def pytest_configure() -> None:
@@ -20,3 +26,14 @@ def _same_logging() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture
+def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """The log of a service in this process, as JSON."""
+    root = logging.getLogger()
+    handlers, level, stream = root.handlers, root.level, io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(Settings(log_format="json"), "ingest")
+    yield stream
+    root.handlers, root.level = handlers, level

@@ -1,4 +1,4 @@
-"""The three services as processes for one test."""
+"""The three services as processes for one test, and the programs of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import postgres_install
+from deploy.local.errors import PartUnavailableError
 from deploy.local.parts import KafkaPart
 from deploy.local.stack import Stack
 from tests.support import kafka_log
@@ -19,3 +21,12 @@ def system(tmp_path: Path, own_kafka: KafkaPart, empty_database: str) -> Iterato
     kafka_log.recreate_topics(own_kafka)
     with stack(tmp_path, own_kafka, empty_database, first_week="2030-01-05") as up:
         yield up
+
+
+@pytest.fixture
+def programs() -> Path:
+    """The directory of psql."""
+    try:
+        return postgres_install.find_install().bin
+    except PartUnavailableError as error:
+        pytest.skip(f"there is no psql here: {error}")

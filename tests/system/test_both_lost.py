@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import kafka_jars, postgres_install
-from deploy.local.errors import PartUnavailableError
+from deploy.local import kafka_jars
 from deploy.local.kafka_native import NativeKafka
 from schemas.week import ReportingWeek
 from services.aggregator import app as aggregator
@@ -26,15 +25,6 @@ from tests.support.positions import Connection, next_offsets
 from tests.support.publishing import new_week
 
 pytestmark = pytest.mark.long("the loss of Kafka besides that of the database, which test_restore_database.py shows")
-
-
-@pytest.fixture
-def programs() -> Path:
-    """The directory of psql."""
-    try:
-        return postgres_install.find_install().bin
-    except PartUnavailableError as error:
-        pytest.skip(f"there is no psql here: {error}")
 
 
 @pytest.fixture

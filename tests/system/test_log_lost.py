@@ -10,8 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local import postgres_install
-from deploy.local.errors import PartUnavailableError
 from deploy.local.parts import KafkaPart
 from schemas.topics import REPORT_LATEST, REPORT_READY
 from schemas.week import ReportingWeek
@@ -33,15 +31,6 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.real_kafka("creates a topic on a metadata request, and recreates a deleted one")
 _APPLY = "run `ddor topics apply`"
-
-
-@pytest.fixture
-def programs() -> Path:
-    """The directory of psql."""
-    try:
-        return postgres_install.find_install().bin
-    except PartUnavailableError as error:
-        pytest.skip(f"there is no psql here: {error}")
 
 
 @pytest.fixture

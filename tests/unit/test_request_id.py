@@ -5,44 +5,29 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 import re
 import socket
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from uuid import UUID
 
 import httpx
 import pytest
-import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from services.ingest.body.media_types import LINES, SINGLE
 from services.ingest.endpoint import EventsEndpoint
-from services.runtime import http, logs, request_id
-from services.runtime.settings import Settings
+from services.runtime import http, request_id
 from tests.support import serving
 from tests.support.serving import listening
 from tests.unit import sample_endpoint
 from tests.unit.sample_events import encoded, event
 
+pytestmark = pytest.mark.usefixtures("log_lines")
 GOOD = "agency-7_batch.12"
 REFUSED = ("", "x" * 65, "two words", "Jane,Doe", "é", "A12345678", "a-123-456-789", "123456789", "x\x00y", '"id"')
-
-
-@pytest.fixture(autouse=True)
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """The log, as JSON. Restores the logging configuration of the process."""
-    root = logging.getLogger()
-    handlers, level, stream = root.handlers, root.level, io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    logs.configure(Settings(log_format="json"), "ingest")
-    yield stream
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -69,7 +54,7 @@ def test_two_ids_are_ambiguous_and_a_missing_one_is_chosen() -> None:
 
 @pytest.mark.parametrize("given", [GOOD, None])
 async def test_responses_problems_and_log_lines_name_the_request(
-    client: httpx.AsyncClient, lines: io.StringIO, given: str | None
+    client: httpx.AsyncClient, log_lines: io.StringIO, given: str | None
 ) -> None:
     headers = {"Content-Type": SINGLE, "Authorization": "Bearer none"} | ({"X-Request-ID": given} if given else {})
     response = await client.post("/v1/events", content=encoded(event()), headers=headers)
@@ -77,7 +62,7 @@ async def test_responses_problems_and_log_lines_name_the_request(
     named = response.headers["X-Request-ID"]
     assert named == (given or str(UUID(named)))
     assert response.json()["request_id"] == named
-    line = next(one for one in map(json.loads, lines.getvalue().splitlines()) if one.get("code") == "unknown-key")
+    line = next(one for one in map(json.loads, log_lines.getvalue().splitlines()) if one.get("code") == "unknown-key")
     assert (line["request_id"], line["service"]) == (named, "ingest")
     assert "trace_id" not in line
 
@@ -109,12 +94,12 @@ async def _serving() -> AsyncIterator[int]:
         yield port
 
 
-async def test_a_failure_in_the_program_names_the_request(lines: io.StringIO) -> None:
+async def test_a_failure_in_the_program_names_the_request(log_lines: io.StringIO) -> None:
     async with _serving() as port, httpx.AsyncClient(trust_env=False) as client:
         response = await client.get(f"http://127.0.0.1:{port}/fail", headers={"X-Request-ID": GOOD})
     assert (response.status_code, response.headers["X-Request-ID"]) == (500, GOOD)
     assert response.json()["request_id"] == GOOD
-    failures = [one for one in map(json.loads, lines.getvalue().splitlines()) if "planted" in json.dumps(one)]
+    failures = [one for one in map(json.loads, log_lines.getvalue().splitlines()) if "planted" in json.dumps(one)]
     assert [one["request_id"] for one in failures] == [GOOD]
 
 

@@ -12,6 +12,7 @@ from schemas.week import Weekday
 from services.publisher import app as publisher
 from services.runtime import settings
 from services.runtime.errors import ConfigurationError
+from tests.unit.sample_settings import refused
 
 SECRETS = ["POSTGRES_DSN", "KAFKA_SASL_PASSWORD", "AGENCY_KEY", "DESK_KEY"]
 
@@ -25,13 +26,6 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def secret(loaded: settings.Settings, name: str) -> str:
     value: str = getattr(loaded, name.lower()).get_secret_value()
     return value
-
-
-def refused() -> str:
-    with pytest.raises(ConfigurationError) as caught:
-        settings.load()
-    assert caught.value.__cause__ is None or "planted" not in str(caught.value.__cause__)
-    return str(caught.value)
 
 
 def test_the_defaults_are_those_of_the_documents() -> None:

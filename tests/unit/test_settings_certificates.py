@@ -9,18 +9,13 @@ import pytest
 
 from services.runtime import kafka, settings
 from services.runtime.errors import ConfigurationError
+from tests.unit.sample_settings import refused
 
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("DDOR_")]:
         monkeypatch.delenv(name)
-
-
-def refused() -> str:
-    with pytest.raises(ConfigurationError) as caught:
-        settings.load()
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("pair", [("TLS_CERT_FILE", "TLS_KEY_FILE"), ("KAFKA_SSL_CERTFILE", "KAFKA_SSL_KEYFILE")])

@@ -5,31 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-import sys
 import time
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from deploy.local.ports import free_port
-from services.runtime import logs, trace_export, tracing
+from services.runtime import trace_export, tracing
 from services.runtime.settings import Settings
 from tests.support.collector import collecting
 from tests.support.waiting import until
 
-
-@pytest.fixture(autouse=True)
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """The log, as JSON. Restores the logging configuration of the process."""
-    root = logging.getLogger()
-    handlers, level, stream = root.handlers, root.level, io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    logs.configure(Settings(log_format="json"), "ingest")
-    yield stream
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("log_lines")
 
 
 def spans(many: int) -> None:
@@ -39,18 +25,18 @@ def spans(many: int) -> None:
             pass
 
 
-async def _logged(lines: io.StringIO) -> list[dict[str, object]]:
+async def _logged(log_lines: io.StringIO) -> list[dict[str, object]]:
     async def some() -> bool:
-        return bool(lines.getvalue())
+        return bool(log_lines.getvalue())
 
     await until(some, "a line in the log", 30)
-    return [json.loads(line) for line in lines.getvalue().splitlines()]
+    return [json.loads(line) for line in log_lines.getvalue().splitlines()]
 
 
-async def test_an_unreachable_collector_is_one_line_in_the_log(lines: io.StringIO) -> None:
+async def test_an_unreachable_collector_is_one_line_in_the_log(log_lines: io.StringIO) -> None:
     tracing.start(Settings(otlp_endpoint=f"http://127.0.0.1:{free_port()}"), "ingest")
     spans(10)
-    (line,) = await _logged(lines)
+    (line,) = await _logged(log_lines)
     spans(3 * trace_export.QUEUE)  # several exports fail
     await tracing.stop()
     assert line["event"] == "spans-not-exported"
@@ -59,21 +45,21 @@ async def test_an_unreachable_collector_is_one_line_in_the_log(lines: io.StringI
     )
     assert line["service"] == "ingest"
     assert "exception" not in line
-    assert "Traceback" not in lines.getvalue()
-    assert sum("collector cannot be reached" in one for one in lines.getvalue().splitlines()) == 1
+    assert "Traceback" not in log_lines.getvalue()
+    assert sum("collector cannot be reached" in one for one in log_lines.getvalue().splitlines()) == 1
 
 
-async def test_a_collector_that_refuses_is_named_by_its_status(lines: io.StringIO) -> None:
+async def test_a_collector_that_refuses_is_named_by_its_status(log_lines: io.StringIO) -> None:
     with collecting() as collector:
         collector.status = 401
         tracing.start(Settings(otlp_endpoint=collector.address), "ingest")
         spans(1)
-        (line,) = await _logged(lines)
+        (line,) = await _logged(log_lines)
         await tracing.stop()
     assert str(line["reason"]).startswith("the collector responds with 401")
 
 
-async def test_a_collector_that_does_not_respond_delays_nothing(lines: io.StringIO) -> None:
+async def test_a_collector_that_does_not_respond_delays_nothing(log_lines: io.StringIO) -> None:
     """It hangs for as long as the test: spans are still recorded at once, and the end of the process is bounded."""
     with collecting() as collector:
         collector.open.clear()
@@ -95,8 +81,8 @@ async def test_a_collector_that_does_not_respond_delays_nothing(lines: io.String
         turning.cancel()
         assert trace_export.DRAIN_SECONDS <= took < 20, "a stop deadline has 30 seconds"
         assert turns > 10, "the event loop ran meanwhile"
-    assert "Traceback" not in lines.getvalue()
-    assert "no response within 3 s at the end" in lines.getvalue()
+    assert "Traceback" not in log_lines.getvalue()
+    assert "no response within 3 s at the end" in log_lines.getvalue()
 
 
 async def test_the_end_of_the_process_exports_what_is_queued() -> None:
